@@ -1,0 +1,1 @@
+"""The model that ships: weights, facts, and the recipe that made it."""

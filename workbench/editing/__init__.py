@@ -1,0 +1,1 @@
+"""The maths of rank-one editing: tensors in, tensors out."""

@@ -1,0 +1,260 @@
+"""What a person asks for and how it is made: requests, probes and recipes. Frozen, validated, and free of torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from workbench.errors import RequestError, UsageError
+
+Method = Literal["r-rome", "rome", "p-rome"]
+METHODS: tuple[Method, ...] = ("r-rome", "rome", "p-rome")
+
+ProbeKind = Literal["efficacy", "paraphrase", "neighbourhood", "generation", "perplexity"]
+
+SLOT = "{}"
+"""Where the subject goes in a prompt template."""
+
+MAX_TEXT = 4_000
+"""Longest text of a request, in characters."""
+MAX_PROBES = 200
+"""Most paraphrases, and most neighbours, of one request."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A prompt about something else, whose answer must not change."""
+
+    prompt: str
+    expected: str | None = None
+    """The right answer; None: whatever the base model says."""
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """A prompt template with exactly one `{}`, a subject, and what the model shall say.
+
+    Braces other than the one `{}` of `prompt` are ordinary text: the slot is found by position, never by formatting.
+
+    Raises:
+        RequestError: on construction, with the field and the reason.
+    """
+
+    prompt: str
+    subject: str
+    target_new: str
+    target_true: str | None = None
+    paraphrases: tuple[str, ...] = ()
+    """Whole prompts, without a slot, that mean the same."""
+    neighbours: tuple[Neighbour, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_prompt(self.prompt, self.subject)
+        _check_text("subject", self.subject)
+        _check_text("target", self.target_new)
+        if self.target_true is not None:
+            _check_text("true target", self.target_true)
+        if len(self.paraphrases) > MAX_PROBES or len(self.neighbours) > MAX_PROBES:
+            raise RequestError(f"More than {MAX_PROBES} probes of one kind.", "Keep the ones that matter.")
+        for probe in (*self.paraphrases, *(n.prompt for n in self.neighbours)):
+            _check_text("probe", probe)
+        for neighbour in self.neighbours:
+            if neighbour.expected is not None:
+                _check_text("neighbour's answer", neighbour.expected)
+
+    @classmethod
+    def from_text(cls, prompt: str, subject: str, target_new: str, **more: Any) -> Self:
+        """As the constructor, but a prompt without `{}` gets one where the subject stands, if that is one place.
+
+        Raises:
+            RequestError: the subject stands nowhere, or in several places.
+        """
+        return cls(with_slot(prompt, subject), subject, target_new, **more)
+
+    @property
+    def text(self) -> str:
+        """The prompt with the subject in its place."""
+        before, after = self.prompt.split(SLOT)
+        return before + self.subject + after
+
+    @property
+    def subject_span(self) -> tuple[int, int]:
+        """First and one-past-last character of the subject in `text`."""
+        start = self.prompt.index(SLOT)
+        return start, start + len(self.subject)
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain document; `from_json` reads it back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, document: object) -> Self:
+        """Reads what `to_json` wrote. Raises RequestError with the field that is wrong."""
+        if not isinstance(document, dict):
+            raise RequestError("A request must be a JSON object.", "See workbench apply --help for the shapes.")
+        for field in ("prompt", "subject", "target_new"):
+            if not isinstance(document.get(field), str):
+                raise RequestError(f"The request has no text for '{field}'.", "It needs prompt, subject and target_new.")
+        true = document.get("target_true")
+        if true is not None and not isinstance(true, str):
+            raise RequestError("The field 'target_true' must be text.", "Leave it out if there is none.")
+        return cls(
+            document["prompt"],
+            document["subject"],
+            document["target_new"],
+            true,
+            tuple(_texts(document.get("paraphrases", ()), "paraphrases")),
+            tuple(_neighbours(document.get("neighbours", ()))),
+        )
+
+
+def with_slot(prompt: str, subject: str) -> str:
+    """`prompt` with `{}` in place of the subject, unless it has one already. Raises RequestError."""
+    if SLOT in prompt or not subject:
+        return prompt
+    places = prompt.count(subject)
+    if places == 0:
+        raise RequestError(
+            f"The subject '{subject}' is not in the prompt.", "Write {} in the prompt where the subject stands."
+        )
+    if places > 1:
+        raise RequestError(
+            f"The subject '{subject}' stands {places} times in the prompt.", "Write {} at the one that is meant."
+        )
+    return prompt.replace(subject, SLOT)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an edit is made: method, layer and every hyper-parameter. Defaults are the papers' for GPT-2.
+
+    Raises:
+        UsageError: on construction, if a value is out of its range.
+    """
+
+    method: Method = "r-rome"
+    layer: int = 0
+    """Decoder block whose down-projection is edited, counted from 0."""
+    steps: int = 20
+    """Evaluations of the loss at most; one fewer Adam steps."""
+    lr: float = 0.5
+    """Adam's rate for the offset δ."""
+    weight_decay: float = 0.5
+    """Weight of |δ| / |t0|²."""
+    kl_factor: float = 0.0625
+    clamp_factor: float = 4.0
+    """|δ| is held below this times |t0|."""
+    loss_stop: float = 0.05
+    """Stop when the total loss is below this."""
+    nll_stop: float | None = None
+    """Stop when the rewriting NLL alone is below this; None: off, as in the papers."""
+    second_moment: bool = True
+    """False: C = I, chosen explicitly."""
+    seed: int = 0
+    """Seed of the context templates."""
+    template_lengths: tuple[tuple[int, int], ...] = ((5, 10), (10, 10))
+    """Context templates to sample: (tokens, how many); the bare `{}` comes first, always."""
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UsageError(f"Unknown method '{self.method}'.", f"Choose one of {', '.join(METHODS)}.")
+        ranges = {
+            "layer": (self.layer, 0, 10_000),
+            "steps": (self.steps, 1, 1_000),
+            "lr": (self.lr, 1e-6, 100.0),
+            "weight_decay": (self.weight_decay, 0.0, 1e4),
+            "kl_factor": (self.kl_factor, 0.0, 1e4),
+            "clamp_factor": (self.clamp_factor, 1e-6, 1e4),
+            "loss_stop": (self.loss_stop, 0.0, 1e4),
+            "seed": (self.seed, 0, 2**63 - 1),
+        }
+        if self.nll_stop is not None:
+            ranges["nll_stop"] = (self.nll_stop, 0.0, 1e4)
+        for name, (value, low, high) in ranges.items():
+            if not (math.isfinite(value) and low <= value <= high):
+                raise UsageError(f"{name} = {value} is out of range.", f"It lies between {low} and {high}.")
+        if sum(count for _, count in self.template_lengths) > 200 or any(
+            not (1 <= tokens <= 100 and 0 <= count) for tokens, count in self.template_lengths
+        ):
+            raise UsageError("The context templates asked for are out of range.", "At most 200, of 1 to 100 tokens.")
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain document; `from_json` reads it back."""
+        document = dataclasses.asdict(self)
+        document["template_lengths"] = [list(pair) for pair in self.template_lengths]
+        return document
+
+    @classmethod
+    def from_json(cls, document: object) -> Self:
+        """Reads what `to_json` wrote; fields it does not know are refused. Raises UsageError."""
+        if not isinstance(document, dict):
+            raise UsageError("A recipe must be a JSON object.")
+        types = {f.name: f.type for f in dataclasses.fields(cls)}
+        values = dict(document)
+        for name, value in values.items():
+            if name not in types:
+                raise UsageError(f"Unknown setting '{name}'.", f"Known: {', '.join(types)}.")
+            values[name] = _setting(name, str(types[name]), value)
+        return cls(**values)
+
+
+def _setting(name: str, kind: str, value: Any) -> Any:
+    """`value` as the type that the field declares. Raises UsageError."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind == "int" and number and float(value).is_integer():
+        return int(value)
+    if kind == "float" and number:
+        return float(value)
+    if kind == "float | None" and (number or value is None):
+        return None if value is None else float(value)
+    if (kind == "bool" and isinstance(value, bool)) or (kind == "Method" and isinstance(value, str)):
+        return value
+    if kind.startswith("tuple") and isinstance(value, (list, tuple)):
+        pairs = [p for p in value if isinstance(p, (list, tuple)) and len(p) == 2 and all(type(n) is int for n in p)]
+        if len(pairs) == len(value):
+            return tuple((int(a), int(b)) for a, b in pairs)
+    raise UsageError(f"The setting '{name}' cannot be {value!r}.", f"It is a {kind}.")
+
+
+def _check_prompt(prompt: str, subject: str) -> None:
+    _check_text("prompt", prompt)
+    slots = prompt.count(SLOT)
+    if slots == 0:
+        raise RequestError("The prompt has no {} for the subject.", "Write {} where the subject stands.")
+    if slots > 1:
+        raise RequestError(f"The prompt has {slots} slots.", "Write {} once, where the subject stands.")
+    if not subject.strip():
+        raise RequestError("The subject is empty.", "Say who or what the fact is about.")
+
+
+def _check_text(field: str, text: str) -> None:
+    if not text.strip():
+        raise RequestError(f"The {field} is empty.", f"Write the {field} as text.")
+    if len(text) > MAX_TEXT:
+        raise RequestError(f"The {field} is {len(text)} characters long.", f"At most {MAX_TEXT}.")
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise RequestError(f"The {field} is not valid Unicode.", "It holds half of a surrogate pair.")
+
+
+def _texts(value: object, field: str) -> list[str]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
+        raise RequestError(f"The field '{field}' must be a list of texts.")
+    return list(value)
+
+
+def _neighbours(value: object) -> list[Neighbour]:
+    if not isinstance(value, (list, tuple)):
+        raise RequestError("The field 'neighbours' must be a list.")
+    found = []
+    for item in value:
+        if isinstance(item, str):
+            item = {"prompt": item}
+        if not isinstance(item, dict) or not isinstance(item.get("prompt"), str):
+            raise RequestError("A neighbour must be a text or have a 'prompt'.")
+        expected = item.get("expected")
+        if expected is not None and not isinstance(expected, str):
+            raise RequestError("A neighbour's 'expected' must be text.")
+        found.append(Neighbour(item["prompt"], expected))
+    return found

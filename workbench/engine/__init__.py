@@ -1,0 +1,1 @@
+"""The engine: one model, one stack, and events about both."""

@@ -1,0 +1,49 @@
+"""Commands for an engine in another process: one JSON object a line. What comes back are events. Free of torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+Verb = Literal[
+    "apply",  # request, recipe (changes to the profile), index, of
+    "undo",  # count
+    "redo",  # count
+    "travel",  # to: a position or an edit's id
+    "verify",
+    "probe",  # all probes of the applied edits, base against now
+    "answer",  # prompt, target (optional), sides, k
+    "generate",  # prompt, sides, max_new, temperature, seed
+    "note",  # edit, text
+    "open",  # stack: another folder
+    "refresh",  # say StackChanged again
+    "cancel",  # of: the job to stop; the only verb that does not wait its turn
+    "quit",
+]
+VERBS: tuple[str, ...] = get_args(Verb)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One thing to do; its events carry `job` and end with JobDone."""
+
+    do: Verb
+    job: str
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+def to_line(command: Command) -> str:
+    """`command` as one line of JSON, without the newline."""
+    return json.dumps(asdict(command), ensure_ascii=False)
+
+
+def from_line(line: str | bytes) -> Command:
+    """Reads a line. Raises ValueError if it is not a command."""
+    document = json.loads(line)
+    if not isinstance(document, dict) or document.get("do") not in VERBS:
+        raise ValueError("not a command")
+    job, args = document.get("job", ""), document.get("args", {})
+    if not isinstance(job, str) or not isinstance(args, dict):
+        raise ValueError("a command has a text 'job' and an object 'args'")
+    return Command(document["do"], job, args)

@@ -1,0 +1,371 @@
+"""What an engine says while it works, and its form as JSON lines. Free of torch.
+
+Every event is a frozen dataclass; its class name is the line's `type`. `job`, `seq` and `t` are stamped by the engine.
+A line of an unknown type reads as None and an unknown field is dropped, so older readers follow newer engines.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Stage = Literal["templates", "keys", "optimise", "insert", "probe", "save"]
+"""The stages of one edit, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What all events carry."""
+
+    job: str = ""
+    """The command this event belongs to; empty: none in particular."""
+    seq: int = 0
+    """Counts up by one over all of an engine's events."""
+    t: float = 0.0
+    """Seconds since the Unix epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelLoading(Event):
+    """Loading goes on."""
+
+    stage: str
+    """In words: "reading atlas", "checking the base", "rebuilding 3 edits"."""
+    fraction: float | None = None
+    """Done of this stage, 0 to 1; None: not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelReady(Event):
+    """The model is loaded and the stack is materialised."""
+
+    model: str
+    family: str
+    device: str
+    dtype: str
+    parameters: int
+    layers: int
+    module: str
+    """The module that the profile edits."""
+    fingerprint: str
+    second_moment: str
+    """Fingerprint of C at the profile's layer, or "identity"."""
+    recipe: dict[str, Any]
+    """The model's profile, as Recipe.to_json."""
+    memory: int | None = None
+    """Bytes the model takes on its device; None: not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditRow(Event):
+    """One edit as a list shows it; part of StackChanged."""
+
+    id: str
+    number: int
+    """Position in its line, from 1."""
+    file: str
+    state: Literal["applied", "undone", "broken", "off"]
+    created: str
+    """UTC, ISO 8601."""
+    prompt: str
+    subject: str
+    target_new: str
+    target_true: str | None = None
+    method: str = ""
+    layer: int = 0
+    ratio: float | None = None
+    """|ΔW| / |W|."""
+    drift: float | None = None
+    """|W − W0| / |W0| after this edit."""
+    efficacy: bool | None = None
+    paraphrases: tuple[int, int] | None = None
+    """(held, asked)."""
+    neighbours: tuple[int, int] | None = None
+    perplexity: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackChanged(Event):
+    """The stack as it is on disk and in the model now."""
+
+    folder: str
+    base: str
+    position: int
+    edits: tuple[EditRow, ...] = ()
+    """The current line, oldest first; those after `position` are undone."""
+    drift: float = 0.0
+    """|W − W0| / |W0| at the present position."""
+    branches: int = 0
+    """Edits on disk that are on no current line."""
+    perplexity_base: float | None = None
+    bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditStarted(Event):
+    """Work on one request begins."""
+
+    request: dict[str, Any]
+    """As EditRequest.to_json."""
+    recipe: dict[str, Any]
+    module: str
+    index: int = 1
+    of: int = 1
+    """This is edit `index` of `of` that were asked for together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageStarted(Event):
+    """A stage of the edit begins."""
+
+    stage: Stage
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimStep(Event):
+    """One evaluation of the loss; loss = nll + kl + wd."""
+
+    step: int
+    """From 1."""
+    of: int
+    loss: float
+    nll: float
+    kl: float
+    wd: float
+    p_target: float
+    """Probability of the target, geometric mean over its tokens, mean over templates."""
+    p_contexts: tuple[float, ...]
+    """The same, template by template."""
+    delta_norm: float
+    """|δ|."""
+    clamp: float
+    """What |δ| is held below."""
+    seconds: float
+    """Time of this step."""
+    stopped: str = ""
+    """Why this was the last step: "loss", "nll", "steps"; empty while it goes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyReady(Event):
+    """The keys of all templates are known."""
+
+    templates: int
+    token: str
+    """The subject's last token, as text."""
+    key_norm: float
+    """|k̄|."""
+    cos_keys: float
+    """cos(k_0, k̄)."""
+    first_token: bool = False
+    """The subject's last token is the very first of the bare prompt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormReport(Event):
+    """The update in numbers."""
+
+    module: str
+    weight_norm: float
+    """|W| before."""
+    delta_norm: float
+    """|ΔW|."""
+    ratio: float
+    """|ΔW| / |W|."""
+    drift: float
+    """|W − W0| / |W0| after."""
+    division_factor: float
+    """k · u."""
+    u_norm: float
+    """|C⁻¹ k| before u was made of norm 1."""
+    v_norm: float
+    cos_keys: float
+    realised: float
+    """|what changed after rounding| / |ΔW|; 1 in float32 up to rounding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeResult(Event):
+    """One probe's answer."""
+
+    kind: Literal["efficacy", "paraphrase", "neighbourhood", "generation", "perplexity"]
+    prompt: str
+    expected: str = ""
+    rival: str = ""
+    """The answer that must lose."""
+    p_expected: float | None = None
+    """Probability per token of `expected`, geometric mean."""
+    p_rival: float | None = None
+    answer: str = ""
+    """The likeliest next token, or the generated text."""
+    p_answer: float | None = None
+    value: float | None = None
+    """Perplexity."""
+    before: float | None = None
+    """p_expected or perplexity on the base."""
+    passed: bool | None = None
+    edit: str = ""
+    """Id of the edit the probe belongs to."""
+    side: str = ""
+    """The state it was asked in: "base" or a position."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationChunk(Event):
+    """Text as it is generated."""
+
+    side: str
+    """"base" or "stack"."""
+    text: str
+    prompt: str = ""
+    done: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered(Event):
+    """The likeliest next tokens after a prompt, in one state."""
+
+    prompt: str
+    side: str
+    top: tuple[tuple[str, float], ...]
+    target_tokens: int | None = None
+    """How many tokens the target asked about has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditCommitted(Event):
+    """The edit is on disk and in the model."""
+
+    edit: str
+    file: str
+    position: int
+    weight_sha256: str
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditCancelled(Event):
+    """The edit in flight was dropped; every weight is as before."""
+
+    position: int
+    step: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditFailed(Event):
+    """The edit could not be made; every weight is as before."""
+
+    message: str
+    hint: str = ""
+    exit_code: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardTripped(Event):
+    """A measure passed its limit."""
+
+    measure: str
+    value: float
+    limit: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified(Event):
+    """One state was compared with what its edit recorded."""
+
+    position: int
+    edit: str
+    expected: str
+    """Recorded sha256 of the weight; empty for the base."""
+    actual: str
+    outcome: Literal["bit-identical", "different", "not comparable"]
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warning(Event):  # noqa: A001  the wire's word
+    """Something a person should know; work goes on."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log(Event):
+    """A line for the log."""
+
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobDone(Event):
+    """A command has ended; the last event of its job."""
+
+    ok: bool
+    message: str = ""
+    hint: str = ""
+    exit_code: int = 0
+
+
+def _subclasses() -> dict[str, type[Event]]:
+    return {cls.__name__: cls for cls in Event.__subclasses__()}
+
+
+TYPES: dict[str, type[Event]] = _subclasses()
+"""Every event by its name on the wire."""
+
+MAX_LINE = 16 * 1024 * 1024
+"""Longest line a reader takes, in bytes."""
+
+
+def to_line(event: Event) -> str:
+    """`event` as one line of JSON, without the newline. Numbers that JSON lacks (NaN, infinities) become null."""
+    document = {"type": type(event).__name__, **dataclasses.asdict(event)}
+    return json.dumps(_plain(document), ensure_ascii=False, allow_nan=False)
+
+
+def from_line(line: str | bytes) -> Event | None:
+    """Reads a line; None if it is of a type this version does not know.
+
+    Raises:
+        ValueError: the line is not a JSON object or lacks a field its type needs.
+    """
+    document = json.loads(line)
+    if not isinstance(document, dict):
+        raise ValueError("an event is a JSON object")
+    cls = TYPES.get(str(document.get("type")))
+    return None if cls is None else _build(cls, document)
+
+
+def _build(cls: type[Event], document: dict[str, Any]) -> Event:
+    values = {f.name: _value(f.name, document[f.name]) for f in dataclasses.fields(cls) if f.name in document}
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise ValueError(f"{cls.__name__}: {error}") from error
+
+
+def _value(name: str, value: Any) -> Any:
+    if name == "edits":
+        return tuple(_build(EditRow, row) for row in value)
+    return _tuples(value) if isinstance(value, list) else value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,1 @@
+"""Models: loading, which module to edit, fingerprints, second moments."""

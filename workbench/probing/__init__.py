@@ -1,0 +1,1 @@
+"""Probes: what a model answers, and how well an edit holds."""

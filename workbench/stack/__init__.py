@@ -1,0 +1,1 @@
+"""Stacks: edit files, their order, and exact weights from them."""

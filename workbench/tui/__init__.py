@@ -1,0 +1,1 @@
+"""The screen. Talks to an engine in another process; never imports torch."""
