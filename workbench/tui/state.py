@@ -1,0 +1,133 @@
+"""What the screen knows: a fold over the engine's events. Pure, so that a recorded stream gives the same picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from workbench import events as ev
+
+EngineState = Literal["starting", "idle", "busy", "stopped"]
+
+LOG_LINES = 2_000
+"""Events kept for the log."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One edit as it happens, or the last one that did."""
+
+    started: ev.EditStarted
+    stage: ev.StageStarted | None = None
+    steps: tuple[ev.OptimStep, ...] = ()
+    key: ev.KeyReady | None = None
+    norms: ev.NormReport | None = None
+    probes: tuple[ev.ProbeResult, ...] = ()
+    committed: ev.EditCommitted | None = None
+    cancelled: ev.EditCancelled | None = None
+    failed: ev.EditFailed | None = None
+
+    @property
+    def running(self) -> bool:
+        """Neither committed, nor cancelled, nor failed."""
+        return not (self.committed or self.cancelled or self.failed)
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the screens draw."""
+
+    engine: EngineState = "starting"
+    loading: ev.ModelLoading | None = None
+    model: ev.ModelReady | None = None
+    stack: ev.StackChanged | None = None
+    run: Run | None = None
+    answers: tuple[ev.Answered, ...] = ()
+    """Newest last; one a prompt and side."""
+    generations: dict[str, str] = field(default_factory=dict)
+    """Generated text so far, by side."""
+    probes: tuple[ev.ProbeResult, ...] = ()
+    """Of the last run of the probe command."""
+    verified: tuple[ev.Verified, ...] = ()
+    warnings: tuple[ev.Warning, ...] = ()
+    log: tuple[ev.Event, ...] = ()
+    job: str = ""
+    """The job the engine works on; empty: none."""
+    stopped_because: str = ""
+    """Why the engine stopped, in words."""
+
+
+def fold(state: State, event: ev.Event) -> State:
+    """`state` after `event`."""
+    state = replace(state, log=(*state.log[-LOG_LINES + 1 :], event))
+    match event:
+        case ev.ModelLoading():
+            return replace(state, engine="starting", loading=event)
+        case ev.ModelReady():
+            return replace(state, engine="idle", loading=None, model=event, stopped_because="")
+        case ev.StackChanged():
+            return replace(state, stack=event)
+        case ev.EditStarted():
+            return replace(state, engine="busy", job=event.job, run=Run(event))
+        case ev.Answered():
+            kept = tuple(a for a in state.answers if (a.prompt, a.side) != (event.prompt, event.side))
+            return replace(state, answers=(*kept[-50:], event))
+        case ev.GenerationChunk():
+            return _generated(state, event)
+        case ev.Verified():
+            return replace(state, verified=(*state.verified, event))
+        case ev.Warning():
+            return replace(state, warnings=(*state.warnings[-20:], event))
+        case ev.ProbeResult() if not (state.run and event.job == state.run.started.job):
+            return replace(state, probes=(*state.probes, event))
+        case ev.JobDone():
+            return replace(state, engine="idle", job="")
+        case _:
+            return replace(state, run=_ran(state.run, event)) if state.run else state
+
+
+def started(state: State, job: str, verb: str) -> State:
+    """`state` when command `verb` was sent as `job`: what it will fill is emptied."""
+    state = replace(state, engine="busy", job=job)
+    if verb == "probe":
+        return replace(state, probes=())
+    if verb == "verify":
+        return replace(state, verified=())
+    if verb == "generate":
+        return replace(state, generations={})
+    return state
+
+
+def stopped(state: State, reason: str) -> State:
+    """`state` when the engine's process is gone."""
+    run = state.run
+    if run and run.running:
+        run = replace(run, cancelled=ev.EditCancelled(position=state.stack.position if state.stack else 0))
+    return replace(state, engine="stopped", job="", loading=None, run=run, stopped_because=reason)
+
+
+def _generated(state: State, event: ev.GenerationChunk) -> State:
+    text = state.generations.get(event.side, "") + event.text
+    return replace(state, generations={**state.generations, event.side: text})
+
+
+def _ran(run: Run, event: ev.Event) -> Run:
+    match event:
+        case ev.StageStarted():
+            return replace(run, stage=event)
+        case ev.OptimStep():
+            return replace(run, steps=(*run.steps, event))
+        case ev.KeyReady():
+            return replace(run, key=event)
+        case ev.NormReport():
+            return replace(run, norms=event)
+        case ev.ProbeResult():
+            return replace(run, probes=(*run.probes, event))
+        case ev.EditCommitted():
+            return replace(run, committed=event)
+        case ev.EditCancelled():
+            return replace(run, cancelled=event)
+        case ev.EditFailed():
+            return replace(run, failed=event)
+        case _:
+            return run
