@@ -1,0 +1,37 @@
+"""What the app offers to its screens. They know no more of it, so each can be tried with a small app of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from workbench.engine.protocol import Verb
+from workbench.tui.state import State
+
+if TYPE_CHECKING:
+    from textual.dom import DOMNode
+
+
+class Bench(Protocol):
+    """The app, as screens and widgets see it."""
+
+    @property
+    def state(self) -> State:
+        """What is known now."""
+        ...
+
+    def send(self, verb: Verb, **args: Any) -> str:
+        """Asks the engine and returns the job's id; says so and returns "" if the engine cannot take it."""
+        ...
+
+    def cancel(self) -> None:
+        """Stops the job in progress, if there is one."""
+        ...
+
+    def restart_engine(self) -> None:
+        """Ends the engine, if it runs, and starts another one on the same stack."""
+        ...
+
+
+def bench(node: DOMNode) -> Bench:
+    """The app that `node` belongs to."""
+    return cast("Bench", node.app)

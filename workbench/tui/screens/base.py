@@ -1,0 +1,62 @@
+"""The frame that all places share: two lines of head, a body, one line of keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.containers import Container
+from textual.screen import Screen
+
+from workbench.tui.bench import Bench, bench
+from workbench.tui.state import State
+from workbench.tui.widgets.head import Head
+from workbench.tui.widgets.keys import KeyLine
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+
+class WorkbenchScreen(Screen[None]):
+    """A place. Subclasses give `place`, `compose_body()`, and `show(state)` if they hold engine data.
+
+    The screen carries the class -narrow under 100 columns, -wide from 120, else -normal.
+    """
+
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-normal"), (120, "-wide")]
+
+    place: ClassVar[str] = ""
+    """The place's name in the head: "edit", "live", "history", "compare", "log"."""
+
+    @property
+    def bench(self) -> Bench:
+        """The app, as screens know it."""
+        return bench(self)
+
+    def compose(self) -> ComposeResult:
+        """Head, body, keys."""
+        yield Head(self.place)
+        with Container(id="body"):
+            yield from self.compose_body()
+        yield KeyLine()
+
+    def compose_body(self) -> ComposeResult:
+        """What is between head and keys."""
+        yield from ()
+
+    def on_mount(self) -> None:
+        """Draws what is known before the first event."""
+        self.refresh_state(self.bench.state)
+
+    def on_screen_resume(self) -> None:
+        """Catches up with what happened while another place was shown."""
+        if self.is_mounted:
+            self.refresh_state(self.bench.state)
+
+    def refresh_state(self, state: State) -> None:
+        """The app calls this when the state changed: head, body, and which keys work."""
+        self.query_one(Head).show(state)
+        self.show(state)
+        self.refresh_bindings()
+
+    def show(self, state: State) -> None:
+        """Hands `state` to the body's widgets."""

@@ -1,0 +1,1 @@
+"""The parts of screens. Each that shows engine data has `show(state)`."""

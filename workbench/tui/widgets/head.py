@@ -1,0 +1,109 @@
+"""The two lines on top of every place: where one can go, and model, stack, queue and engine in words."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.geometry import Size
+from textual.widget import Widget
+
+from workbench.text import visible
+from workbench.tui.state import State
+
+PLACES = (
+    ("edit", "F2 Edit"),
+    ("live", "F3 Live"),
+    ("history", "F4 History"),
+    ("compare", "F5 Compare"),
+    ("log", "F8 Log"),
+)
+MIN_SIZE = Size(80, 24)
+"""What the screens are drawn for."""
+GAP = " │ "
+
+
+class Head(Widget):
+    """Two lines; redrawn only when their text changes."""
+
+    DEFAULT_CSS = """
+    Head { dock: top; height: 2; background: $panel; color: $foreground; }
+    """
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self._place = place
+        self._state = State()
+        self._waiting = 0
+
+    def show(self, state: State) -> None:
+        """Draws `state`."""
+        self._state = state
+        self._waiting = getattr(self.app, "waiting", 0)
+        self.refresh()
+
+    def render(self) -> Text:
+        """Both lines, cut to the width."""
+        width = self.size.width
+        first, second = self._places(width), Text(" " + GAP.join(self._facts(width)))
+        if self.app.size.width < MIN_SIZE.width or self.app.size.height < MIN_SIZE.height:
+            second = Text(
+                f" {self.app.size.width}x{self.app.size.height} is too small: 80x24 is needed.", "bold reverse"
+            )
+        for line in (first, second):
+            line.truncate(width, overflow="ellipsis")
+        return Text("\n", no_wrap=True).join((first, second))
+
+    def _places(self, width: int) -> Text:
+        line = Text(" workbench      ")
+        for name, label in PLACES:
+            line.append(f"[{label}]" if name == self._place else f" {label} ", "bold" if name == self._place else "")
+        model = _model(self._state, long=True)
+        room = width - line.cell_len - 1
+        if self._state.model and width >= 100 and len(model) <= room:
+            line.append(model.rjust(room))
+        return line
+
+    def _facts(self, width: int) -> list[str]:
+        state = self._state
+        facts = [] if width >= 100 and state.model else [_model(state, long=False)]
+        facts += [_stack(state, wide=width >= 100), f"queue {self._waiting}", engine_words(state)]
+        if width >= 100 and state.stack:
+            facts.append(f"drift {state.stack.drift:.3f}")
+        return [fact for fact in facts if fact]
+
+
+def engine_words(state: State) -> str:
+    """What the engine does, with a sign that is readable without colour."""
+    run = state.run
+    if state.engine == "stopped":
+        return "✗ STOPPED"
+    if state.engine == "starting":
+        return "◌ LOADING"
+    if run and run.running:
+        step = f" {run.steps[-1].step}/{run.steps[-1].of}" if run.steps else ""
+        return f"● RUNNING {run.started.index}/{run.started.of}{step}"
+    return "● BUSY" if state.engine == "busy" else "○ idle"
+
+
+def _model(state: State, *, long: bool) -> str:
+    if state.model is None:
+        loading = state.loading
+        if loading is None:
+            return "no model" if state.engine == "stopped" else "starting the engine"
+        done = "" if loading.fraction is None else f" {loading.fraction:.0%}"
+        return visible(loading.stage) + done
+    ready = state.model
+    dtype = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}.get(ready.dtype, ready.dtype)
+    memory = "" if ready.memory is None else f"{ready.memory / 1e9:.1f} GB" if long else f" {ready.memory / 1e9:.1f}G"
+    name = visible(ready.model)
+    if long:
+        return "  ".join(part for part in (name, dtype, ready.device, memory) if part)
+    return f"{name.rsplit('/', 1)[-1][:16]} {dtype} {ready.device}{memory}"
+
+
+def _stack(state: State, *, wide: bool) -> str:
+    if state.stack is None:
+        return ""
+    undone = len(state.stack.edits) - state.stack.position
+    tail = f" + {undone} undone" if undone > 0 else ""
+    name = visible(state.stack.folder.rstrip("/").rsplit("/", 1)[-1]) + " " if wide else ""
+    return f"stack {name}{state.stack.position} applied{tail}"
