@@ -1,4 +1,4 @@
-"""Text from files and models, made fit to be shown: control characters are seen, never sent. Free of torch and textual."""
+"""Text from files and models made fit to show: control characters are seen, never sent. Free of torch and textual."""
 
 from __future__ import annotations
 
