@@ -1,0 +1,111 @@
+"""What a model answers: likeliest next tokens, and how probable given answers are. Padded batches, no gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from workbench.editing.lookup import target_ids
+
+BATCH_TOKENS = 4096
+"""Tokens of one forward, padding included."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt, and the answers whose probability is asked for."""
+
+    prompt: str
+    answers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the model says to a question."""
+
+    probabilities: tuple[float, ...]
+    """Of each answer: the geometric mean over its tokens of p(token | what came before)."""
+    top: tuple[tuple[str, float], ...]
+    """The likeliest next tokens with their probabilities, likeliest first."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    ids: list[int]
+    prompt: int
+    """Tokens of the prompt."""
+
+
+def read_answers(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question], top: int = 5
+) -> list[Reading]:
+    """Asks every question once.
+
+    The score behind `probabilities` is CounterFact's: the mean log-probability per token of the target.
+    """
+    rows = [row for question in questions for row in _rows(tokenizer, question)]
+    read = iter(_read(model, tokenizer, rows, top))
+    readings = []
+    for question in questions:
+        first = [next(read) for _ in (question.answers or ("",))]
+        scores = tuple(score for score, _ in first) if question.answers else ()
+        readings.append(Reading(scores, first[0][1]))
+    return readings
+
+
+def _rows(tokenizer: PreTrainedTokenizerBase, question: Question) -> list[_Row]:
+    prompt = list(tokenizer(question.prompt)["input_ids"]) or [tokenizer.bos_token_id or tokenizer.eos_token_id or 0]
+    answers = [target_ids(tokenizer, answer) for answer in question.answers] or [[]]
+    return [_Row(prompt + list(ids), len(prompt)) for ids in answers]
+
+
+@torch.no_grad()
+def _read(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[_Row], top: int
+) -> list[tuple[float, tuple[tuple[str, float], ...]]]:
+    found: dict[int, tuple[float, tuple[tuple[str, float], ...]]] = {}
+    for batch in _batches(rows):
+        for index, logits in zip(batch, _logits(model, [rows[i] for i in batch]), strict=True):
+            found[index] = _score(tokenizer, rows[index], logits.float().log_softmax(-1), top)
+    return [found[i] for i in range(len(rows))]
+
+
+def _batches(rows: list[_Row]) -> list[list[int]]:
+    """Indices of rows of like length, as many together as BATCH_TOKENS allows."""
+    batches: list[list[int]] = []
+    for index in sorted(range(len(rows)), key=lambda i: len(rows[i].ids)):
+        longest = len(rows[index].ids)
+        if batches and (len(batches[-1]) + 1) * longest <= BATCH_TOKENS:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+def _logits(model: PreTrainedModel, rows: list[_Row]) -> list[Tensor]:
+    """Logits (answer tokens + 1, vocabulary) of each row, from the prompt's last token on."""
+    width = max(len(row.ids) for row in rows)
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, : len(row.ids)] = torch.tensor(row.ids)
+        mask[i, : len(row.ids)] = 1
+    keep = width - min(row.prompt for row in rows) + 1
+    ids, mask = ids.to(model.device), mask.to(model.device)
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=keep).logits
+    first = width - logits.shape[1]
+    return [logits[i, row.prompt - 1 - first : len(row.ids) - first] for i, row in enumerate(rows)]
+
+
+def _score(
+    tokenizer: PreTrainedTokenizerBase, row: _Row, logp: Tensor, top: int
+) -> tuple[float, tuple[tuple[str, float], ...]]:
+    answer = torch.tensor(row.ids[row.prompt :], device=logp.device)
+    score = logp[: len(answer)].gather(1, answer[:, None]).mean().exp().item() if len(answer) else 0.0
+    best = logp[0].exp().topk(min(top, logp.shape[1]))
+    likely = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return score, tuple((tokenizer.decode([token]), p) for token, p in likely)

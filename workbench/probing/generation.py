@@ -1,0 +1,48 @@
+"""Continuing a prompt, token by token, with the model's own cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@torch.no_grad()
+def continuation(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    *,
+    max_new: int = 40,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Iterator[str]:
+    """Pieces of text as they come; greedy at temperature 0, else sampled with its own generator.
+
+    Ends at the model's end-of-text token, after `max_new` tokens, or when the model's positions are used up.
+    """
+    ids = tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.device)
+    room = getattr(model.config, "max_position_embeddings", None) or ids.shape[1] + max_new
+    generator = torch.Generator().manual_seed(seed)
+    drawn: list[int] = []
+    shown, cache = "", None
+    for _ in range(min(max_new, room - ids.shape[1])):
+        out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        cache = out.past_key_values
+        token = _pick(out.logits[0, -1].float().cpu(), temperature, generator)
+        if token == tokenizer.eos_token_id:
+            break
+        drawn.append(token)
+        text = tokenizer.decode(drawn)
+        if not text.endswith("\ufffd"):
+            yield text[len(shown) :]
+            shown = text
+        ids = torch.tensor([[token]], device=model.device)
+
+
+def _pick(logits: Tensor, temperature: float, generator: torch.Generator) -> int:
+    if temperature <= 0:
+        return int(logits.argmax())
+    return int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))
