@@ -1,0 +1,83 @@
+"""The running edit in numbers: each with how it moved since the step before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.text import Text
+
+from workbench.events import OptimStep
+from workbench.tui.state import Run, State
+from workbench.tui.widgets.panel import Panel
+from workbench.tui.widgets.text import bar, number, wrapped
+
+STOPPED = {"loss": "loss below its limit", "nll": "rewriting NLL below its limit", "steps": "all steps done"}
+
+
+class NowPanel(Panel):
+    """The newest step of the running edit, or the last step of the last one."""
+
+    _run: Run | None = None
+
+    def on_mount(self) -> None:
+        """Writes the border."""
+        self.name_it("Now")
+
+    def show(self, state: State) -> None:
+        """Draws the run of `state`."""
+        if state.run is not self._run:
+            self._run = state.run
+            self.refresh()
+
+    def lines(self, width: int, height: int) -> list[Text]:
+        """One number a line; the least important last."""
+        del height
+        if self._run is None or not self._run.steps:
+            return [Text(line, "dim") for line in wrapped("The numbers of each step show here.", width)]
+        return [Text(line) for line in now_lines(self._run, width)]
+
+
+def now_lines(run: Run, width: int) -> list[str]:
+    """The run's last step as lines of at most `width` cells."""
+    step = run.steps[-1]
+    before = run.steps[-2] if len(run.steps) > 1 else None
+    lines = [
+        _moved("loss", step, before, lambda s: s.loss),
+        _moved("  nll", step, before, lambda s: s.nll),
+        _moved("  kl", step, before, lambda s: s.kl),
+        _moved("  wd", step, before, lambda s: s.wd),
+        _moved("p(target)", step, before, lambda s: s.p_target),
+        f"{'|δ|':<10}{number(step.delta_norm, 2):>6} of {number(step.clamp, 2)}" + _clamp_bar(step, width),
+        f"{'step time':<10}{step.seconds * 1000:6.0f} ms{_p95(run) if width >= 30 else ''}",
+        f"{'elapsed':<10}{sum(s.seconds for s in run.steps):6.1f} s{_eta(run)}",
+    ]
+    if step.stopped:
+        lines.append(f"stopped: {STOPPED.get(step.stopped, step.stopped)}")
+    return lines
+
+
+def _moved(name: str, step: OptimStep, before: OptimStep | None, of: Callable[[OptimStep], float]) -> str:
+    line = f"{name:<10}{number(of(step)):>6}"
+    if before is None:
+        return line
+    change = of(step) - of(before)
+    sign = "▲" if change > 0 else "▼" if change < 0 else " "
+    return f"{line}  {sign} {abs(change):.3f}"
+
+
+def _clamp_bar(step: OptimStep, width: int) -> str:
+    room = min(width - 27, 16)
+    return "  " + bar(step.delta_norm / step.clamp, room) if room >= 4 and step.clamp > 0 else ""
+
+
+def _p95(run: Run) -> str:
+    times = sorted(s.seconds for s in run.steps)
+    return f"  (p95 {times[min(int(len(times) * 0.95), len(times) - 1)] * 1000:.0f})"
+
+
+def _eta(run: Run) -> str:
+    step = run.steps[-1]
+    if step.stopped or not run.running or step.step >= step.of:
+        return ""
+    mean = sum(s.seconds for s in run.steps) / len(run.steps)
+    return f"  ETA {(step.of - step.step) * mean:.1f} s"

@@ -1,0 +1,110 @@
+"""Whether the last edit holds: its probes counted by kind, and a sample of what the model says now."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from workbench.events import EditRow, ProbeResult, StackChanged
+from workbench.tui.state import Run, State
+from workbench.tui.widgets.panel import Panel
+from workbench.tui.widgets.text import number, pair, safe, tick, wrapped
+
+EMPTY = "What the model answers after an edit shows here."
+
+
+class ProbesPanel(Panel):
+    """The probes of the last run; if there was none since the start, those that the newest applied edit recorded."""
+
+    _run: Run | None = None
+    _stack: StackChanged | None = None
+
+    def on_mount(self) -> None:
+        """Writes the border."""
+        self.name_it("Probes")
+
+    def show(self, state: State) -> None:
+        """Draws the newest probes of `state`."""
+        before = (self._run.probes if self._run else (), self._run and self._run.committed, self._stack)
+        after = (state.run.probes if state.run else (), state.run and state.run.committed, state.stack)
+        self._run, self._stack = state.run, state.stack
+        if before != after:
+            self.name_it(self._title(), "F5 compares")
+            self.refresh()
+
+    def lines(self, width: int, height: int) -> list[Text]:
+        """Counts first, then the sample."""
+        if self._run and self._run.probes:
+            return [safe(line) for line in probe_lines(self._run.probes, width, height)]
+        row = self._recorded()
+        if row is not None:
+            return [safe(line) for line in recorded_lines(row, self._base(), width)]
+        return [Text(line, "dim") for line in wrapped(EMPTY, width)]
+
+    def _recorded(self) -> EditRow | None:
+        stack = self._stack
+        return stack.edits[stack.position - 1] if stack and 0 < stack.position <= len(stack.edits) else None
+
+    def _base(self) -> float | None:
+        return self._stack.perplexity_base if self._stack else None
+
+    def _title(self) -> str:
+        if self._run and self._run.probes:
+            done = self._run.committed
+            subject = str(self._run.started.request.get("subject", ""))
+            return f"Probes after edit {done.position}" if done else f"Probes of {subject}"
+        row = self._recorded()
+        return f"Probes after edit {row.number}" if row else "Probes"
+
+
+def probe_lines(probes: tuple[ProbeResult, ...], width: int, height: int) -> list[str]:
+    """The probes of one edit on at most `height` lines of at most `width` cells."""
+    lines = [line for line in (_efficacy(probes), _counted(probes, width), _perplexity(probes)) if line]
+    if width >= 70 and len(lines) > 1 and sum(map(len, lines)) + 3 * len(lines) <= width:
+        lines = ["   ".join(lines)]
+    texts = [p for p in probes if p.kind == "generation" and p.answer]
+    if texts and height > len(lines):
+        lines += wrapped("sample      " + " ".join(texts[-1].answer.split()), width)
+    if len(lines) > height > 0:
+        lines = [*lines[: height - 1], lines[height - 1][: max(width - 1, 0)] + "…"]
+    return lines
+
+
+def recorded_lines(row: EditRow, perplexity_base: float | None, width: int) -> list[str]:
+    """What an edit's own file says of its probes."""
+    lines = [
+        f"efficacy    {row.target_new.strip()} {tick(row.efficacy)}",
+        f"paraphrase  {pair(row.paraphrases)}   neighbour {pair(row.neighbours)}",
+    ]
+    if row.perplexity is not None:
+        lines.append(f"held-out    ppl {number(perplexity_base, 2)} -> {number(row.perplexity, 2)}")
+    return [piece for line in lines for piece in wrapped(line, width)[:1]]
+
+
+def failing(probes: tuple[ProbeResult, ...]) -> list[int]:
+    """Which probes did not hold."""
+    return [i for i, probe in enumerate(probes) if probe.passed is False]
+
+
+def _efficacy(probes: tuple[ProbeResult, ...]) -> str:
+    found = [p for p in probes if p.kind == "efficacy"]
+    if not found:
+        return ""
+    last = found[-1]
+    return f"efficacy    {last.expected.strip()} {number(last.p_expected, 2)} {tick(last.passed)}"
+
+
+def _counted(probes: tuple[ProbeResult, ...], width: int) -> str:
+    parts: list[str] = []
+    for kind, word in (("paraphrase", "paraphrase"), ("neighbourhood", "neighbour")):
+        asked = [p for p in probes if p.kind == kind and p.passed is not None]
+        if asked:
+            parts.append(f"{word} {'' if parts else ' '}{sum(p.passed is True for p in asked)}/{len(asked)}")
+    return ("   " if width >= 34 else " ").join(parts)
+
+
+def _perplexity(probes: tuple[ProbeResult, ...]) -> str:
+    found = [p for p in probes if p.kind == "perplexity"]
+    if not found:
+        return ""
+    last = found[-1]
+    return f"held-out    ppl {number(last.before, 2)} -> {number(last.value, 2)} {tick(last.passed)}"

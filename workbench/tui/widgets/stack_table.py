@@ -1,0 +1,157 @@
+"""The stack as a list, newest edit first, the base last. A sign and a word say what each edit is."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from workbench.events import EditRow, StackChanged
+from workbench.text import visible
+from workbench.tui.state import State
+from workbench.tui.widgets.panel import Rows
+from workbench.tui.widgets.text import compact, fit, number, pair, size, tick
+
+SIGNS = {"applied": "●", "undone": "↶", "broken": "✗", "off": "◌"}
+STYLES = {"applied": "green", "undone": "dim", "broken": "red", "off": "dim"}
+NO_EDITS = "No edits yet. Press ctrl+n to write one, ctrl+r to run the queue."
+
+PROMPT_FROM, PERPLEXITY_FROM, WHEN_FROM, MARKS_FROM = 96, 104, 70, 56
+"""Widths from which these columns are shown."""
+
+
+class StackTable(Rows):
+    """Edits of the current line and, last, the base. The cursor stays on its edit when the stack changes."""
+
+    HELP = (
+        "Each row is one safetensors file. The stack is rebuilt from the pristine weights, so undo is exact.\n\n"
+        "● applied   ↶ undone, redo brings it back   ✗ file missing or damaged   ◌ switched off"
+    )
+
+    _stack: StackChanged | None = None
+    _model = ""
+    _filter = ""
+
+    def on_mount(self) -> None:
+        """Writes the border."""
+        self.name_it("Stack (newest first)")
+
+    def show(self, state: State) -> None:
+        """Draws the stack of `state`."""
+        model = state.model.model if state.model else ""
+        if state.stack is self._stack and model == self._model:
+            return
+        old, self._stack, self._model = self._stack, state.stack, model
+        self._follow(old, before=self.selected)
+        self.name_it("Stack (newest first)", self._summary())
+        self.refresh()
+
+    def narrow(self, text: str) -> None:
+        """Shows only edits whose prompt, subject, target, note or id holds `text`, whatever the case."""
+        self._filter = text.casefold()
+        self._rows = self._filtered()
+        self.cursor = self.validate_cursor(self.cursor)
+        self.name_it("Stack (newest first)", self._summary())
+        self.refresh()
+
+    @property
+    def selected(self) -> EditRow | None:
+        """The edit under the cursor; None: the base, or nothing."""
+        return self._rows[self.cursor] if self.cursor < len(self._rows) else None
+
+    @property
+    def position(self) -> int:
+        """The position under the cursor; 0 is the base."""
+        row = self.selected
+        return row.number if row else 0
+
+    _rows: tuple[EditRow, ...] = ()
+
+    def count(self) -> int:
+        """The edits that pass the filter, and the base."""
+        return len(self._rows) + 1 if self._stack else 0
+
+    def empty(self) -> str:
+        """While the stack is not read."""
+        return "Reading the stack ..."
+
+    def header(self, width: int) -> Text | None:
+        """The names of the columns."""
+        if self._stack and not self._stack.edits:
+            return Text(fit(NO_EDITS, width), "dim")
+        return Text(_columns(width, *_HEAD), "bold")
+
+    def row(self, index: int, width: int) -> Text:
+        """An edit, or the base."""
+        if index < len(self._rows):
+            row = self._rows[index]
+            return Text(_columns(width, *_cells(row)), STYLES[row.state])
+        base = self._stack.base if self._stack else ""
+        text = " ".join(part for part in (self._model, base[:12] and f"@{base[:12]}", "pristine weights") if part)
+        return Text(fit(f"◦ base       0  {text}", width), "dim")
+
+    def _filtered(self) -> tuple[EditRow, ...]:
+        rows = reversed(self._stack.edits) if self._stack else ()
+        return tuple(row for row in rows if self._filter in _searched(row))
+
+    def _follow(self, old: StackChanged | None, before: EditRow | None) -> None:
+        """Keeps the cursor on its edit; a new newest edit, or a first look, takes it to the top."""
+        self._rows = self._filtered()
+        ids = [row.id for row in self._rows]
+        grown = old is not None and self._stack is not None and len(self._stack.edits) > len(old.edits)
+        if old is None or grown:
+            self.cursor = self._at_position()
+        elif before is not None and before.id in ids:
+            self.cursor = ids.index(before.id)
+        else:
+            self.cursor = self.validate_cursor(len(self._rows) if before is None else self.cursor)
+        self.post_message(self.Moved(self))
+
+    def _at_position(self) -> int:
+        position = self._stack.position if self._stack else 0
+        return next((i for i, row in enumerate(self._rows) if row.number == position), len(self._rows))
+
+    def _summary(self) -> str:
+        if self._stack is None:
+            return ""
+        edits = len(self._stack.edits)
+        parts = [visible(self._stack.folder), f"{edits} file{'' if edits == 1 else 's'}", size(self._stack.bytes)]
+        if self._filter:
+            parts.insert(0, f"{len(self._rows)} of {edits} match")
+        if self._stack.branches:
+            parts.append(f"{self._stack.branches} on other branches")
+        return "   ".join(parts)
+
+
+def _searched(row: EditRow) -> str:
+    return " ".join((row.prompt, row.subject, row.target_new, row.note, row.id)).casefold()
+
+
+Cells = tuple[str, str, str, str, str, str, str, str, str, str, str, str]
+_HEAD: Cells = ("", "", "#", "When", "Subject", "Prompt", "Target", "ratio", "Eff", "Para", "Neigh", "ppl")
+
+
+def _cells(row: EditRow) -> Cells:
+    counts = (tick(row.efficacy), pair(row.paraphrases), pair(row.neighbours), number(row.perplexity, 2))
+    when = row.created[11:19] if len(row.created) >= 19 else row.created
+    ratio = compact(row.ratio)
+    texts = (row.subject, row.prompt, row.target_new.strip())
+    return (SIGNS[row.state], row.state, str(row.number), when, *texts, ratio, *counts)
+
+
+def _columns(width: int, *cells: str) -> str:
+    """The cells side by side: what matters least goes first when it gets narrow."""
+    sign, state, place, when, subject, prompt, target, ratio, efficacy, para, neigh, ppl = cells
+    left = f"{sign:<1} {state:<7} {place:>4} "
+    if width >= WHEN_FROM:
+        left += fit(when, 5 if width < PROMPT_FROM else 8) + " "
+    right = f" {ratio:>7}"
+    if width >= MARKS_FROM:
+        right += f" {efficacy:^3} {para:>4} {neigh:>5}"
+    if width >= PERPLEXITY_FROM:
+        right += f" {ppl:>7}"
+    room = max(width - len(left) - len(right) - 4, 4)
+    if width >= PROMPT_FROM:
+        texts = [fit(subject, room * 3 // 10), fit(prompt, room - room * 3 // 10 - room * 3 // 10 - 1)]
+        middle = " ".join(texts) + " -> " + fit(target, room * 3 // 10)
+    else:
+        middle = fit(subject, room - room * 2 // 5) + " -> " + fit(target, room * 2 // 5)
+    return fit(left + middle + right, width)
