@@ -1,0 +1,168 @@
+"""The one place that writes: a file is there whole or not at all, and what was written is on the disk.
+
+Reading is here too, so that a folder, a link or a pipe in a file's place is refused before a byte is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from workbench.errors import StackError, StorageError
+
+TEMPORARY = ".tmp"
+"""Ending of a file that is not whole yet."""
+
+_CAUSES = {
+    errno.ENOSPC: ("the disk is full", "Make room and try again; nothing is half done."),
+    errno.EDQUOT: ("the disk quota is used up", "Make room and try again; nothing is half done."),
+    errno.EROFS: ("the file system is read-only", "Choose another folder with --stack."),
+    errno.EACCES: ("permission is denied", "Check who owns the folder, or choose another with --stack."),
+    errno.EPERM: ("permission is denied", "Check who owns the folder, or choose another with --stack."),
+    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one."),
+    errno.ENOTDIR: ("a file stands where a folder should be", "Choose another folder with --stack."),
+    errno.EEXIST: ("a file stands where a folder should be", "Choose another folder with --stack."),
+    errno.EIO: ("the disk reports an error", "Check the disk."),
+}
+
+
+@contextlib.contextmanager
+def storage(verb: str, path: Path) -> Iterator[None]:
+    """Turns an OSError into a StorageError in plain words: "Cannot write NAME: the disk is full."."""
+    try:
+        yield
+    except OSError as error:
+        cause, hint = _CAUSES.get(error.errno or 0, (str(error.strerror or error).lower(), ""))
+        raise StorageError(f"Cannot {verb} {path.name}: {cause}.", hint) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Makes `folder` and those above it, if they are not there. Raises StorageError."""
+    with storage("make", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Puts `data` at `path`: readers see all of it or what was there before, also after a power cut.
+
+    Raises:
+        StorageError: the disk would not take it; what was at `path` is unharmed.
+    """
+    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}{TEMPORARY}")
+    with storage("write", path):
+        try:
+            _write_new(temporary, data)
+            os.replace(temporary, path)  # noqa: PTH105  one place that writes, one module of calls
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108
+            raise
+        sync_folder(path.parent)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Adds `data` at the end of `path`, made if not there, and waits for the disk. Raises StorageError."""
+    with storage("write", path):
+        fresh = not path.exists()
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_FOLLOW, 0o666)
+        try:
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if fresh:
+            sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Removes the file at `path`; none there is fine. Raises StorageError."""
+    with storage("remove", path), contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108
+        sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def open_regular(path: Path) -> Iterator[tuple[int, int]]:
+    """The descriptor and size in bytes of a regular file, open for reading.
+
+    Raises:
+        StackError: it is missing, or a folder, link, pipe or device stands in its place.
+        StorageError: it may not be read.
+    """
+    with storage("read", path):
+        try:
+            if path.is_symlink():
+                raise StackError(f"{path.name} is a link, not a file.", "Put the file itself there.")
+            descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW | _NO_WAIT | _BINARY)
+        except FileNotFoundError as error:
+            raise StackError(f"{path.name} is missing.", "Put it back, or go on without it.") from error
+        except IsADirectoryError as error:
+            raise StackError(f"{path.name} is a folder, not a file.") from error
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise StackError(f"{path.name} is not a regular file.", "Put the file itself there.")
+            yield descriptor, status.st_size
+        finally:
+            os.close(descriptor)
+
+
+def read_exactly(descriptor: int, count: int) -> bytes:
+    """The next `count` bytes, or fewer at the end of the file. Raises OSError."""
+    chunks: list[bytes] = []
+    while count > 0:
+        chunk = os.read(descriptor, min(count, 2**24))
+        if not chunk:
+            break
+        chunks.append(chunk)
+        count -= len(chunk)
+    return b"".join(chunks)
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """All of a regular file of at most `limit` bytes.
+
+    Raises:
+        StackError: it is missing, not a regular file, or larger.
+        StorageError: it may not be read.
+    """
+    with open_regular(path) as (descriptor, size):
+        if size > limit:
+            raise StackError(f"{path.name} is larger than {limit} bytes.", "It is not one that workbench wrote.")
+        return read_exactly(descriptor, size)
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the disk has the folder's entries. Raises OSError."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY, 0o666)
+    try:
+        _write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+_NO_FOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
+_BINARY: int = getattr(os, "O_BINARY", 0)

@@ -1,0 +1,116 @@
+"""JSON from strangers, read strictly, and JSON with one spelling, so that it can be hashed.
+
+Refused: duplicate keys, NaN and infinities, numbers wider than 64 bits, deep nesting, text that is not valid Unicode.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+MAX_DEPTH = 24
+"""Deepest nesting of lists and objects."""
+MAX_INT = 2**63
+"""Integers lie strictly between -MAX_INT and MAX_INT."""
+
+
+class MalformedError(ValueError):
+    """What is wrong with a document, as the end of a sentence that starts with its name: "is truncated"."""
+
+
+class NewerError(MalformedError):
+    """It is of a format that a newer workbench writes."""
+
+
+def canonical(document: object) -> str:
+    """The one spelling of `document`: keys sorted, no spaces, shortest numbers, text as it is.
+
+    Raises:
+        MalformedError: it holds something that JSON has no word for.
+    """
+    try:
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text.encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MalformedError("holds something that JSON cannot say") from error
+    return text
+
+
+def parse(data: bytes | str) -> Any:
+    """Reads one JSON document.
+
+    Raises:
+        MalformedError: it is not JSON, or JSON that is refused here.
+    """
+    try:
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
+        document = json.loads(
+            text, object_pairs_hook=_unique, parse_int=_int, parse_float=_float, parse_constant=_constant
+        )
+    except MalformedError:
+        raise
+    except UnicodeDecodeError as error:
+        raise MalformedError("is not UTF-8 text") from error
+    except RecursionError as error:
+        raise MalformedError("is nested too deeply") from error
+    except ValueError as error:
+        raise MalformedError("is not JSON") from error
+    _check(document, MAX_DEPTH)
+    return document
+
+
+def plain(value: object) -> Any:
+    """`value` as JSON gives it back: tuples become lists, NaN and infinities become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise MalformedError("says the same key twice")
+    return found
+
+
+def _int(digits: str) -> int:
+    if len(digits) > 20 or not -MAX_INT < int(digits) < MAX_INT:
+        raise MalformedError("holds a number that is too large")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise MalformedError("holds a number that is too large")
+    return value
+
+
+def _constant(word: str) -> NoReturn:
+    raise MalformedError(f"holds {word}, which is not a number")
+
+
+def _check(value: object, depth: int) -> None:
+    if isinstance(value, str) and not value.isascii():
+        _check_text(value)
+    if not isinstance(value, (dict, list)):
+        return
+    if depth == 0:
+        raise MalformedError("is nested too deeply")
+    if isinstance(value, dict):
+        for key in value:
+            _check_text(key)
+    for item in value.values() if isinstance(value, dict) else value:
+        _check(item, depth - 1)
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise MalformedError("holds half of a surrogate pair") from error
