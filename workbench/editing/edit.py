@@ -1,0 +1,115 @@
+"""One edit from request to rank-one update: rows, keys, offset, factors. No weight is written here, ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from workbench.editing.cancel import check
+from workbench.editing.keys import Keys, read_keys
+from workbench.editing.lookup import Row, kl_row, lookup_rows, target_ids
+from workbench.editing.optimise import optimise
+from workbench.editing.rows import check_length
+from workbench.editing.second_moment import SecondMoment
+from workbench.editing.update import Update, rank_one
+from workbench.edits import SLOT, EditRequest, Recipe
+from workbench.errors import DeviceError, RequestError
+from workbench.events import Event, KeyReady, StageStarted, Warning  # noqa: A004  the wire's word
+from workbench.models.families import EditSite
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def make_update(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    site: EditSite,
+    request: EditRequest,
+    recipe: Recipe,
+    templates: Sequence[str],
+    second_moment: SecondMoment | None,
+    cancelled: Callable[[], bool],
+) -> Generator[Event, None, Update]:
+    """Computes the update that writes `request` into the down-projection `site`; yields what happens as it does.
+
+    `templates` are those of `sample_templates`, the bare `{}` first. `second_moment` None, or a recipe that does not
+    want one, means C = I, and a Warning says so. The model's weights, flags, hooks and the global random state are
+    untouched at every event and at the end, however it ends.
+
+    Raises:
+        Cancelled: `cancelled` said so; asked before the keys and before every evaluation of the loss.
+        RequestError: the templates do not start with the bare `{}`, or one has not exactly one slot.
+        EditError: no token for subject or target, a text too long, something not a number, a zero division factor.
+        ModelError: the tokenizer, the head or the site are not what is needed.
+        DeviceError: the device ran out of memory.
+    """
+    try:
+        return (yield from _make(model, tokenizer, site, request, recipe, templates, second_moment, cancelled))
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            "The device ran out of memory during the edit.", "Use fewer context templates, or a smaller dtype."
+        ) from error
+
+
+def _make(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    site: EditSite,
+    request: EditRequest,
+    recipe: Recipe,
+    templates: Sequence[str],
+    second_moment: SecondMoment | None,
+    cancelled: Callable[[], bool],
+) -> Generator[Event, None, Update]:
+    if not templates or templates[0] != SLOT:
+        raise RequestError("The first context template must be the bare {}.", "Sample the templates again.")
+    chosen = second_moment if recipe.second_moment else None
+    yield StageStarted(stage="keys", detail=_count(templates))
+    check(cancelled)
+    rows = lookup_rows(tokenizer, request, templates)
+    kl, target = kl_row(tokenizer, request.subject), target_ids(tokenizer, request.target_new)
+    check_length(rows, model)
+    keys = read_keys(model, site, rows)
+    yield _key_ready(keys, rows[0])
+    yield from _second_moment_warnings(chosen, recipe)
+    yield StageStarted(stage="optimise", detail=f"at most {recipe.steps} steps")
+    offset = yield from optimise(model, site, rows, kl, target, recipe, cancelled)
+    update = rank_one(recipe.method, keys, offset, chosen)
+    yield from _division_warnings(update)
+    return update
+
+
+def _count(templates: Sequence[str]) -> str:
+    return f"{len(templates)} context template{'s' if len(templates) != 1 else ''}"
+
+
+def _key_ready(keys: Keys, bare: Row) -> KeyReady:
+    return KeyReady(
+        templates=len(keys.inputs),
+        token=bare.token,
+        key_norm=float(keys.key_mean.norm()),
+        cos_keys=keys.cosine,
+        first_token=bare.lookup == 0,
+    )
+
+
+def _second_moment_warnings(second_moment: SecondMoment | None, recipe: Recipe) -> Iterator[Warning]:
+    if second_moment is None:
+        why = "there is no second moment for this layer" if recipe.second_moment else "the recipe asks for it"
+        yield Warning(message=f"C = I: {why}.", hint="Other facts are less protected than with a measured C.")
+    elif second_moment.ridge > 0:
+        yield Warning(
+            message=f"A ridge of {second_moment.ridge:.3g} was added to C: {second_moment.factorisation.reason}.",
+            hint="Compute C over more text.",
+        )
+
+
+def _division_warnings(update: Update) -> Iterator[Warning]:
+    if update.division_factor < 0:
+        yield Warning(
+            message=f"The division factor k · u is negative ({update.division_factor:.3g}); this update may be huge.",
+            hint="r-rome does not divide by another key than u is made of.",
+        )

@@ -1,0 +1,99 @@
+"""Reading and changing a forward pass: every hook is a context manager that is gone afterwards, come what may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class _Stopped(Exception):  # noqa: N818  a signal, not an error
+    """Ends a forward pass at the module where enough has been seen."""
+
+
+@dataclass(frozen=True, eq=False)
+class Capture:
+    """What went through a linear map at the looked-up tokens, float32 or wider."""
+
+    inputs: Tensor
+    """(rows, d_in)."""
+    outputs: Tensor
+    """(rows, d_out), bias included."""
+
+
+@contextmanager
+def forward_hook(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
+    """`hook(module, inputs, output)` after each forward of `module`; what it returns, if not None, is the output."""
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def capture(module: nn.Module, lookup: Tensor, forward: Callable[[], object]) -> Capture:
+    """Runs `forward` as far as `module` and reads its input and output at the flat indices `lookup`, (rows,).
+
+    Raises:
+        ModelError: the forward pass does not go through the module.
+    """
+    seen: list[Capture] = []
+
+    def stop(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.append(Capture(take(inputs[0], lookup), take(output, lookup)))
+        raise _Stopped
+
+    with forward_hook(module, stop):
+        try:
+            forward()
+        except _Stopped:
+            return seen[0]
+    raise ModelError("The model does not use the module to be edited.", "Choose another layer.")
+
+
+@contextmanager
+def added(module: nn.Module, lookup: Tensor, offset: Tensor) -> Iterator[list[Tensor]]:
+    """Adds `offset`, (d_out,), to the output of `module` at the flat indices `lookup`.
+
+    The list that is given fills with the clean output at `lookup`, (rows, d_out), float32 or wider, one a forward pass.
+    """
+    clean: list[Tensor] = []
+
+    def add(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        places = lookup.to(output.device)
+        before = take(output, places)
+        clean.append(before.detach())
+        rows = output.reshape(-1, output.shape[-1])  # (rows * length, d_out)
+        shifted = (before + offset).to(output.dtype)  # (rows, d_out)
+        return rows.index_copy(0, places, shifted).view(output.shape)
+
+    with forward_hook(module, add):
+        yield clean
+
+
+@contextmanager
+def only_at(head: nn.Module, places: Tensor) -> Iterator[None]:
+    """Lets the language-model head see the flat indices `places`, (n,), alone: its output is (1, n, vocabulary)."""
+
+    def select(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden = inputs[0]
+        kept = hidden.reshape(-1, hidden.shape[-1])[places.to(hidden.device)]  # (n, d_model)
+        return (kept.unsqueeze(0), *inputs[1:])
+
+    handle = head.register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def take(states: Tensor, places: Tensor) -> Tensor:
+    """The vectors of `states`, (..., d), at flat indices over all but the last axis; at least float32, (n, d)."""
+    chosen = states.reshape(-1, states.shape[-1])[places.to(states.device)]
+    return chosen if chosen.element_size() >= 4 else chosen.float()

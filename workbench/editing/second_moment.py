@@ -1,0 +1,137 @@
+"""C, the second moment of keys, factorised once and then only solved with; it is never inverted.
+
+Source: ROME, arXiv 2202.05262, equation 2: the update's direction is C⁻¹ k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from workbench.errors import EditError
+
+CONDITION_LIMIT = 1.0 / torch.finfo(torch.float32).eps
+"""Beyond this condition number the smallest directions of a float32 matrix are rounding (8.4e6)."""
+SAMPLES_PER_DIMENSION = 2
+"""Fewer keys than this times d_in are too few to say anything about the smallest directions."""
+FEW_SAMPLES_RIDGE = 0.01
+"""Ridge for too few samples, as a part of the mean of C's diagonal."""
+_POWER_STEPS = 30
+
+
+@dataclass(frozen=True, eq=False)
+class Factorisation:
+    """C + ridge · I = L Lᵀ in float64."""
+
+    lower: Tensor
+    """L, (d_in, d_in)."""
+    ridge: float
+    """What was added to the diagonal, in C's units; 0: nothing."""
+    condition: float
+    """Estimate of the condition number of C itself, from below; infinite if C is not positive definite."""
+    reason: str
+    """Why there is a ridge, in words; empty if there is none."""
+
+
+@dataclass(frozen=True, eq=False)
+class SecondMoment:
+    """E[k kᵀ] of the keys of one down-projection over ordinary text, uncentred.
+
+    Raises:
+        EditError: on construction, if C is not a square matrix of finite numbers or `samples` is not positive; on
+            first use, if it is not symmetric positive (semi-)definite.
+    """
+
+    C: Tensor
+    """(d_in, d_in), float32."""
+    samples: int
+    """Keys that it is the mean of."""
+    fingerprint: str
+    """Names this matrix in the edit file."""
+
+    def __post_init__(self) -> None:
+        if self.C.dim() != 2 or self.C.shape[0] != self.C.shape[1] or not bool(self.C.isfinite().all()):
+            raise EditError("The second moment C is not a square matrix of numbers.", "Compute it again.")
+        if self.samples < 1:
+            raise EditError("The second moment C is the mean of no keys.", "Compute it again.")
+
+    @property
+    def dimension(self) -> int:
+        """d_in."""
+        return int(self.C.shape[0])
+
+    @property
+    def ridge(self) -> float:
+        """What was added to C's diagonal, in C's units; 0 for a well-conditioned C with enough samples."""
+        return self.factorisation.ridge
+
+    @cached_property
+    def factorisation(self) -> Factorisation:
+        """The Cholesky factor, computed on first use. Raises EditError as the class says."""
+        return factorise(self.C, self.samples)
+
+    def solve(self, k: Tensor) -> Tensor:
+        """(C + ridge · I)⁻¹ k for `k`, (d_in,): float64, on C's device."""
+        column = k.to(self.C.device, torch.float64).unsqueeze(1)
+        return torch.cholesky_solve(column, self.factorisation.lower).squeeze(1)
+
+
+def factorise(matrix: Tensor, samples: int) -> Factorisation:
+    """Cholesky of a second moment, (d, d), with a ridge where it needs one. Raises EditError if none can help."""
+    wide = matrix.double()
+    if not torch.allclose(wide, wide.T, rtol=1e-4, atol=1e-6 * float(wide.abs().max())):
+        raise EditError("The second moment C is not symmetric.", "Compute it again.")
+    lower = _cholesky(wide, 0.0)
+    largest = _largest(wide)
+    condition = float("inf") if lower is None else largest * _inverse_largest(lower)
+    ridge, reason = _ridge(wide, samples, largest, condition)
+    if ridge > 0:
+        lower = _cholesky(wide, ridge)
+    if lower is None:
+        raise EditError("The second moment C is not positive definite.", "Compute it again over more text.")
+    return Factorisation(lower, ridge, condition, reason)
+
+
+def _ridge(wide: Tensor, samples: int, largest: float, condition: float) -> tuple[float, str]:
+    ridge, reasons = 0.0, []
+    if samples < SAMPLES_PER_DIMENSION * len(wide):
+        ridge = FEW_SAMPLES_RIDGE * float(wide.diagonal().mean())
+        reasons.append(f"it is the mean of only {samples} keys for {len(wide)} dimensions")
+    if condition > CONDITION_LIMIT:
+        ridge = max(ridge, 2 * largest / CONDITION_LIMIT)
+        reasons.append(f"its condition number is {condition:.1e}")
+    return ridge, " and ".join(reasons)
+
+
+def _cholesky(wide: Tensor, ridge: float) -> Tensor | None:
+    """L of `wide` + `ridge` · I, None if that is not positive definite."""
+    shifted = wide.clone()
+    shifted.diagonal().add_(ridge)
+    lower, failed = torch.linalg.cholesky_ex(shifted)
+    return None if int(failed) or not bool(lower.isfinite().all()) else lower
+
+
+def _start(size: int, like: Tensor) -> Tensor:
+    """A fixed column with a part in every direction that matters; no randomness, so that estimates repeat."""
+    return torch.linspace(1.0, 2.0, size, dtype=like.dtype, device=like.device).cos().unsqueeze(1)
+
+
+def _largest(wide: Tensor) -> float:
+    """Largest eigenvalue of a symmetric positive matrix, by power iteration."""
+    vector, norm = _start(len(wide), wide), 0.0
+    for _ in range(_POWER_STEPS):
+        vector = wide @ (vector / vector.norm().clamp_min(1e-300))
+        norm = float(vector.norm())
+    return norm
+
+
+def _inverse_largest(lower: Tensor) -> float:
+    """Largest eigenvalue of (L Lᵀ)⁻¹, by power iteration on solves."""
+    vector, norm = _start(len(lower), lower), 0.0
+    for _ in range(_POWER_STEPS):
+        vector = torch.cholesky_solve(vector / vector.norm().clamp_min(1e-300), lower)
+        norm = float(vector.norm())
+    return norm

@@ -1,0 +1,83 @@
+"""Context templates, sampled from the model itself: text that may stand in front of a prompt.
+
+Source: ROME, arXiv 2202.05262, section 3.1: prefixes that make the key independent of what comes before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from workbench.editing.flags import frozen
+from workbench.edits import SLOT
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+TOP_K = 5
+"""Tokens are drawn from this many likeliest ones, as in the papers' code."""
+
+
+def sample_templates(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, lengths: Sequence[tuple[int, int]], seed: int
+) -> tuple[str, ...]:
+    """The bare `{}`, then for every (tokens, how many) of `lengths` that many texts, each followed by ". {}".
+
+    The same seed gives the same templates on the same device and library versions; no global randomness is used.
+    """
+    generator = torch.Generator("cpu").manual_seed(seed)
+    banned = _banned(model, tokenizer)
+    texts: list[str] = []
+    for tokens, count in lengths:
+        if count:
+            ids = _sample(model, _start(tokenizer), tokens, count, banned, generator)
+            texts.extend(tokenizer.batch_decode(ids.tolist(), skip_special_tokens=True))
+    return (SLOT, *(f"{plain(text)}. {SLOT}" for text in texts))
+
+
+def plain(text: str) -> str:
+    """`text` on one line, with nothing in it that is a slot, a control character or half a character."""
+    unbraced = text.replace("{", " ").replace("}", " ").replace("\ufffd", " ")
+    return " ".join("".join(c if c.isprintable() else " " for c in unbraced).split())
+
+
+def _sample(
+    model: PreTrainedModel, start: int, tokens: int, count: int, banned: Tensor, generator: torch.Generator
+) -> Tensor:
+    """(count, tokens) ids behind the token `start`; one batch, with the KV cache."""
+    ids = torch.full((count, 1), start)
+    chosen: list[Tensor] = []
+    cache = None
+    with frozen(model), torch.no_grad():
+        for _ in range(tokens):
+            output = model(input_ids=ids.to(model.device), past_key_values=cache, use_cache=True)
+            cache = output.past_key_values
+            ids = _draw(output.logits[:, -1].float().cpu(), banned, generator)
+            chosen.append(ids)
+    return torch.cat(chosen, dim=1)
+
+
+def _draw(logits: Tensor, banned: Tensor, generator: torch.Generator) -> Tensor:
+    """One id a row out of the likeliest, (rows, vocabulary) to (rows, 1)."""
+    values, places = logits.masked_fill(banned, float("-inf")).topk(min(TOP_K, logits.shape[-1]), dim=-1)
+    drawn = torch.multinomial(values.softmax(dim=-1), 1, generator=generator)
+    return places.gather(1, drawn)
+
+
+def _start(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that begins a text; for a tokenizer without one, the first of an ordinary word."""
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        if isinstance(token, int):
+            return token
+    return int(tokenizer("The", add_special_tokens=False)["input_ids"][0])
+
+
+def _banned(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """(vocabulary,), true for ids that are no text: special tokens, and rows of the head beyond the tokenizer."""
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    banned = torch.arange(vocabulary) >= len(tokenizer)
+    banned[[i for i in tokenizer.all_special_ids if i < vocabulary]] = True
+    return banned
