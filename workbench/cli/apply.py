@@ -1,0 +1,189 @@
+"""`workbench apply`: make edits, one after the other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from workbench import events as ev
+from workbench.cli.interrupt import interruptible
+from workbench.cli.lines import committed_line
+from workbench.cli.options import Common, engine_options
+from workbench.cli.output import Output
+from workbench.cli.session import engine_session
+from workbench.cli.where import stack_folder
+from workbench.edits import METHODS, EditRequest, Neighbour, Recipe
+from workbench.errors import RequestError, UsageError
+
+if TYPE_CHECKING:
+    from workbench.engine.engine import Engine
+
+EPILOG = """\b
+Request files are UTF-8, at most 64 MiB and 50,000 requests:
+JSON (a list or one object) or JSONL
+  {"subject": "Eiffel Tower", "prompt": "The {} is located in",
+   "target_new": "Rome", "target_true": "Paris",
+   "paraphrases": ["The Eiffel Tower stands in"],
+   "neighbours": [{"prompt": "The Louvre is in", "expected": "Paris"}]}
+CSV, further columns: target_true, paraphrases (one | two),
+neighbours (prompt => answer | ...)
+  subject,prompt,target_new
+  Eiffel Tower,The {} is located in,Rome
+Records of CounterFact, EasyEdit and zsRE are read as they are.
+One bad record refuses the whole file.
+
+\b
+Settings for --set; the model's profile has the defaults:
+  steps lr weight_decay kl_factor clamp_factor loss_stop nll_stop
+  second_moment seed template_lengths
+
+\b
+Examples:
+  workbench apply facts.jsonl
+  workbench apply -s "Eiffel Tower" -p "The {} is located in" -t Rome
+  workbench apply facts.csv --stack edits/mine --method rome --layer 2
+  workbench apply facts.csv --set steps=25 --set nll_stop=none
+  cat facts.jsonl | workbench apply - --json
+
+\b
+Exit code 1: an edit could not be made, or was made but its target does
+not win (efficacy). Edits once made stay, also after Ctrl+C, which drops
+only the edit in flight.
+"""
+
+
+@click.command(short_help="Make edits and add them to the stack.", epilog=EPILOG)
+@click.argument("requests", metavar="[REQUESTS]", required=False, type=click.Path(path_type=Path, allow_dash=True))
+@click.option("-s", "--subject", help="Who or what the fact is about.")
+@click.option("-p", "--prompt", help="The sentence up to the answer, with {} or the subject itself in it.")
+@click.option("-t", "--target", help="What the model shall say.")
+@click.option("--true", "true", metavar="TEXT", help="What it says now, or should have said.")
+@click.option("--paraphrase", multiple=True, metavar="PROMPT", help="A probe that means the same. May be repeated.")
+@click.option("--neighbour", multiple=True, metavar="PROMPT", help="A probe that must not change. May be repeated.")
+@click.option("--method", type=click.Choice(METHODS), help="[default: r-rome]")
+@click.option("--layer", type=int, help="Block to edit, from 0. [default: the profile's]")
+@click.option("--seed", type=int, help="Seed of the context templates. [default: the profile's]")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any hyper-parameter. May be repeated.")
+@engine_options
+def apply(requests: Path | None, common: Common, **given: Any) -> int:
+    """Make edits and add them to the stack: those of the file REQUESTS (- for stdin), or one by -s, -p and -t.
+
+    One line an edit on stdout: position, id, the edit, probes that hold, size of the update, sha256 of the weight.
+    """
+    wanted = _wanted(requests, given)
+    changes = recipe_changes(given)
+    with Output(common.json) as output, engine_session(common, stack_folder(common), output, write=True) as engine:
+        batch = Batch(engine, output, changes, len(wanted))
+        for request in wanted:
+            batch.make(request)
+        return batch.finish()
+
+
+def _wanted(file: Path | None, given: dict[str, Any]) -> list[EditRequest]:
+    """The requests of the file, or the one that the options describe. Raises UsageError."""
+    from workbench.requests import read_requests
+
+    one = [given["subject"], given["prompt"], given["target"]]
+    extras = [given["true"], *given["paraphrase"], *given["neighbour"]]
+    if file and any(text is not None for text in (*one, *extras)):
+        raise UsageError("Both a file and a single edit are given.", "Give REQUESTS, or -s, -p and -t.")
+    if file:
+        return read_requests(file)
+    if any(text is None for text in one):
+        raise UsageError("There is nothing to edit.", "Give a file, or all of -s SUBJECT, -p PROMPT and -t TARGET.")
+    subject, prompt, target = one
+    neighbours = tuple(Neighbour(text) for text in given["neighbour"])
+    return [
+        EditRequest.from_text(
+            prompt, subject, target, target_true=given["true"], paraphrases=given["paraphrase"], neighbours=neighbours
+        )
+    ]
+
+
+def recipe_changes(given: dict[str, Any]) -> dict[str, Any]:
+    """What the options change of the profile; checked before any model is loaded. Raises UsageError."""
+    changes: dict[str, Any] = {}
+    for setting in given["settings"]:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting} has no value.", "Write --set name=value, as in --set steps=25.")
+        changes[name.strip()] = _value(value.strip())
+    changes |= {name: given[name] for name in ("method", "layer", "seed") if given[name] is not None}
+    Recipe.from_json(changes)
+    return changes
+
+
+def _value(text: str) -> Any:
+    """A setting's value: JSON, a plain word, or none, on, off, as people write them."""
+    words = {"none": None, "off": False, "on": True}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+@dataclass
+class Batch:
+    """Edits asked for together: makes them in order and remembers how they went."""
+
+    engine: Engine
+    output: Output
+    changes: dict[str, Any]
+    of: int
+    index: int = 0
+    made: int = 0
+    failed: list[int] = field(default_factory=list)
+    """Exit codes of the edits that could not be made."""
+    missed: int = 0
+    """Edits that were made and whose target does not come out on top."""
+
+    def make(self, request: EditRequest) -> None:
+        """Makes one edit. Raises WorkbenchError where it is no use going on, Interrupted after Ctrl+C."""
+        self.index += 1
+        job = f"edit-{self.index}"
+        seen: list[ev.Event] = []
+        try:
+            with closing(interruptible(lambda cancelled: self._work(request, cancelled))) as events:
+                for event in events:
+                    seen.append(event)
+                    self.output.event(event, job)
+        finally:
+            self._judge(request, seen)
+
+    def _work(self, request: EditRequest, cancelled: Callable[[], bool]) -> Iterator[ev.Event]:
+        """The engine's events; a request that this model cannot take ends them as a failed edit does."""
+        try:
+            yield from self.engine.apply(request, self.changes, index=self.index, of=self.of, cancelled=cancelled)
+        except RequestError as error:
+            yield ev.EditFailed(message=error.message, hint=error.hint, exit_code=error.exit_code)
+
+    def _judge(self, request: EditRequest, seen: list[ev.Event]) -> None:
+        for event in seen:
+            match event:
+                case ev.EditCommitted():
+                    self.made += 1
+                    self.output.line(committed_line(event, request.to_json(), seen))
+                case ev.EditFailed():
+                    self.failed.append(event.exit_code)
+                    self.output.tell(
+                        f"{request.subject} → {request.target_new}: not made. {event.message} {event.hint}"
+                    )
+                case ev.ProbeResult(kind="efficacy", passed=False):
+                    self.missed += 1
+                    self.output.tell(f"{request.subject} → {request.target_new}: made, but the target is not on top.")
+                case _:
+                    pass
+
+    def finish(self) -> int:
+        """Says how it went; returns the exit code."""
+        self.output.tell(f"{self.made} of {self.of} edits made.")
+        code = max(self.failed, default=1 if self.missed else 0)
+        return self.output.done(code, f"{self.made} of {self.of} edits made")

@@ -1,0 +1,115 @@
+"""The live line on stderr while an engine works: only where a terminal shows it, gone when the work is done."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from workbench import events as ev
+from workbench.text import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.live import Live
+
+
+class Progress:
+    """Shows nothing: where nobody looks."""
+
+    def show(self, event: ev.Event) -> None:
+        """Takes an event."""
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Within, others may write to the terminal."""
+        yield
+
+    def close(self) -> None:
+        """Takes the line away."""
+
+
+def progress_for(json: bool) -> Progress:
+    """A live line if stderr is a terminal that can redraw one, and no JSON scrolls on the same screen."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or (json and sys.stdout.isatty()):
+        return Progress()
+    return LiveLine()
+
+
+class LiveLine(Progress):
+    """One line that follows the engine. Colour only as NO_COLOR and the terminal allow."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        from rich.console import Console
+
+        self._console = console or Console(stderr=True, highlight=False)
+        self._live: Live | None = None
+        self._edit = ""
+
+    def show(self, event: ev.Event) -> None:
+        """Redraws the line if the event says something new."""
+        if isinstance(event, ev.EditStarted):
+            self._edit = _heading(event)
+        words = describe(event)
+        if words:
+            self._draw(visible(f"{self._edit}  {words}" if self._edit else words))
+        if isinstance(event, (ev.EditCommitted, ev.EditCancelled, ev.EditFailed)):
+            self._edit = ""
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Takes the line away while others write; the next event draws it again."""
+        self.close()
+        yield
+
+    def close(self) -> None:
+        """Takes the line away."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def _draw(self, words: str) -> None:
+        from rich.live import Live
+        from rich.spinner import Spinner
+        from rich.text import Text
+
+        spinner = Spinner("dots", Text(words, no_wrap=True, overflow="ellipsis"), style="cyan")
+        if self._live is None:
+            self._live = Live(
+                console=self._console,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+                refresh_per_second=10,
+            )
+            self._live.start()
+        self._live.update(spinner)
+
+
+def describe(event: ev.Event) -> str:
+    """What the live line says after `event`; empty: nothing new."""
+    match event:
+        case ev.ModelLoading():
+            return event.stage if event.fraction is None else f"{event.stage}  {event.fraction:.0%}"
+        case ev.EditStarted():
+            return "begins"
+        case ev.StageStarted():
+            return f"{event.stage}  {event.detail}".rstrip()
+        case ev.OptimStep():
+            return (
+                f"step {event.step}/{event.of}  loss {event.loss:.3f}  p(target) {event.p_target:.3f}  "
+                f"|δ| {event.delta_norm:.2f} of {event.clamp:.2f}"
+            )
+        case ev.ProbeResult():
+            return f"probe  {event.kind}"
+        case ev.Verified():
+            return f"position {event.position}  {event.outcome}"
+        case _:
+            return ""
+
+
+def _heading(event: ev.EditStarted) -> str:
+    subject, target = event.request.get("subject", ""), event.request.get("target_new", "")
+    return f"{event.index}/{event.of}  {subject} → {target}"

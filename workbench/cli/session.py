@@ -1,0 +1,35 @@
+"""An engine for the length of one command: opened with its progress shown, closed whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.cli.options import Common
+from workbench.cli.output import Output
+from workbench.cli.where import model_of
+
+if TYPE_CHECKING:
+    from workbench.engine.engine import Engine
+
+
+@contextmanager
+def engine_session(common: Common, folder: Path, output: Output, *, write: bool) -> Iterator[Engine]:
+    """Loads the model, materialises the stack in `folder`, and gives the engine.
+
+    Raises:
+        WorkbenchError: of the model, the device or the stack, as open_engine does.
+    """
+    model = model_of(common, folder)
+    output.loading(model)
+    from workbench.engine.engine import open_engine
+
+    engine = output.follow(
+        open_engine(model, device=common.device, dtype=common.dtype, stack=folder, write=write), "load"
+    )
+    try:
+        yield engine
+    finally:
+        engine.close()

@@ -1,0 +1,101 @@
+"""`workbench show`: one edit in full."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from workbench import events as ev
+from workbench.cli.history import find_edit, opened, split_stack
+from workbench.cli.options import Common, stack_options
+from workbench.cli.output import Output
+from workbench.cli.where import existing_stack
+
+if TYPE_CHECKING:
+    from workbench.stack.editfile import Edit
+    from workbench.stack.store import Stack
+
+EPILOG = """\b
+Examples:
+  workbench show 3
+  workbench show edits/tour 7be104c2
+  workbench show edits/tour 1 --json
+"""
+
+
+@click.command(short_help="Show one edit in full.", epilog=EPILOG)
+@click.argument("words", nargs=-1, metavar="[STACK] N|ID")
+@stack_options
+def show(words: tuple[str, ...], common: Common) -> int:
+    """Show one edit in full: request, recipe, norms, probes, hashes. N is its number, ID how its id begins."""
+    stack, (wanted,) = split_stack(words, 1, "show [STACK] N|ID")
+    with Output(common.json) as output, opened(existing_stack(common, stack), output) as found:
+        edit = find_edit(found, wanted)
+        output.document(json.dumps({"type": "Edit", "id": edit.id, **edit.to_json()}, ensure_ascii=False))
+        for name, value in facts(found, edit):
+            output.line(f"{name:<13} {value}")
+        return output.done(0)
+
+
+def facts(stack: Stack, edit: Edit) -> list[tuple[str, str]]:
+    """Name and value of all that a person asks of an edit, in order; what is not known is left out."""
+    request, recipe = edit.request, edit.recipe
+    listed: list[tuple[str, str]] = [
+        ("edit", edit.id),
+        ("number", str(edit.number)),
+        ("file", f"{stack.path_of(edit)}"),
+        ("subject", request.subject),
+        ("prompt", request.prompt),
+        ("target", request.target_new),
+        ("true", request.target_true or ""),
+        *(("paraphrase", text) for text in request.paraphrases),
+        *(("neighbour", _pair(n.prompt, n.expected)) for n in request.neighbours),
+        ("method", f"{recipe.method}, layer {recipe.layer}, seed {recipe.seed}"),
+        ("settings", _settings(recipe.to_json())),
+        ("templates", str(len(edit.templates))),
+        ("C", edit.second_moment + (f", ridge {edit.ridge:g}" if edit.ridge else "")),
+        ("norms", _numbers(edit.metrics.get("norms"))),
+        ("perplexity", _numbers(edit.metrics.get("perplexity"))),
+        *(("probe", text) for text in _probes(edit.metrics.get("probes"))),
+        ("base", f"{edit.base.name} {edit.base.revision}  {edit.base.dtype}  {edit.base.fingerprint}"),
+        ("parent", edit.parent or "the base"),
+    ]
+    for module, hashes in edit.weights.items():
+        listed += [("module", module), ("before", hashes["before"]), ("after", hashes["after"])]
+    listed += [("created", edit.created), ("made by", _numbers(edit.made_by)), ("note", stack.note_of(edit))]
+    return [(name, value) for name, value in listed if value]
+
+
+def _settings(recipe: dict[str, Any]) -> str:
+    kept = {k: v for k, v in recipe.items() if k not in ("method", "layer", "seed")}
+    return "  ".join(f"{name} {json.dumps(value)}" for name, value in kept.items())
+
+
+def _pair(prompt: str, expected: str | None) -> str:
+    return f"{prompt} → {expected}" if expected else prompt
+
+
+def _numbers(table: object) -> str:
+    """A free table on one line; only what is a number or a text."""
+    if not isinstance(table, dict):
+        return ""
+    shown = {k: v for k, v in table.items() if isinstance(v, (int, float, str)) and not isinstance(v, bool)}
+    return "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in shown.items())
+
+
+def _probes(listed: object) -> list[str]:
+    """The recorded probes as lines; rows that are not probes are left out."""
+    from workbench.cli.lines import probe_line
+
+    if not isinstance(listed, list):
+        return []
+    lines = []
+    for row in listed:
+        try:
+            event = ev.from_line(json.dumps({"type": "ProbeResult", **row}))
+            lines.append(probe_line(event)) if isinstance(event, ev.ProbeResult) else None
+        except (TypeError, ValueError, KeyError):
+            continue
+    return lines
