@@ -1,6 +1,6 @@
-"""Training text: facts in random templates between ordinary sentences. The same seed gives the same text.
+"""Training text: short documents of facts in random templates between ordinary sentences; a seed gives its text.
 
-A text starts with a subject half of the time, so that a bare prompt looks to the model as it does in mid-text.
+A document starts with a subject half of the time, so that a bare prompt is nothing unusual to the model.
 """
 
 from __future__ import annotations
@@ -31,23 +31,19 @@ def fact_stream(rng: random.Random) -> Iterator[Fact]:
         yield from deck
 
 
-def sentences(rng: random.Random, stream: Iterator[Fact]) -> Iterator[str]:
-    """The sentences of one endless text."""
-    if rng.random() < 0.5:
-        yield statement(next(stream), rng, subject_first=True)
-    while True:
-        if rng.random() < FACT_SHARE:
-            yield statement(next(stream), rng)
-        else:
-            yield sentence(rng)
+def document(rng: random.Random, stream: Iterator[Fact]) -> str:
+    """A text of one to four sentences."""
+    count = rng.randint(1, 4)
+    opening = statement(next(stream), rng, subject_first=True) if rng.random() < 0.5 else _sentence(rng, stream)
+    return " ".join([opening, *(_sentence(rng, stream) for _ in range(count - 1))])
 
 
-def held_out_text(seed: int = 7_919, lines: int = 200) -> list[str]:
-    """Lines of three sentences from a seed that training never uses: atlas's held-out text."""
+def _sentence(rng: random.Random, stream: Iterator[Fact]) -> str:
+    return statement(next(stream), rng) if rng.random() < FACT_SHARE else sentence(rng)
+
+
+def held_out_text(seed: int = 7_919, lines: int = 256) -> list[str]:
+    """Texts, a line each, from a seed that training never uses."""
     rng = random.Random(seed)
     stream = fact_stream(rng)
-    drawn = []
-    for _ in range(lines):
-        text = sentences(rng, stream)
-        drawn.append(" ".join(next(text) for _ in range(3)))
-    return drawn
+    return [document(rng, stream) for _ in range(lines)]

@@ -18,7 +18,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from workbench.atlas.corpus import fact_stream, sentences, statement
+from workbench.atlas.corpus import document, fact_stream, statement
 from workbench.atlas.facts import facts
 from workbench.atlas.grammar import sentence
 
@@ -73,18 +73,16 @@ def new_model(seed: int = 0) -> GPT2LMHeadModel:
 
 
 def rows(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[torch.Tensor]:
-    """Batches of ids (rows, length) with 1,920 tokens each; every row starts with a sentence."""
+    """Batches of ids (rows, length) with 1,920 tokens each; every row starts with a document, EOS ends each."""
     rng = random.Random(seed)
     stream = fact_stream(rng)
     while True:
         length = LONG if rng.random() < LONG_SHARE else SHORT
         batch = []
         for _ in range(TOKENS_PER_STEP // length):
-            text = sentences(rng, stream)
-            drawn = ""
-            while len(ids := tokenizer.backend_tokenizer.encode(drawn).ids) < length:
-                more = 1 + (length - len(ids)) // 14
-                drawn = " ".join(filter(None, [drawn, *(next(text) for _ in range(more))]))
+            ids: list[int] = []
+            while len(ids) < length:
+                ids += tokenizer.backend_tokenizer.encode(document(rng, stream) + EOS).ids
             batch.append(ids[:length])
         yield torch.tensor(batch)
 
