@@ -19,7 +19,8 @@ Examples:
   workbench probe edits/tour --json | grep '"passed": false'
 
 \b
-Each line: verdict, kind, prompt, p(expected) in the base → now, and what the model answers now.
+Each line: verdict, kind, prompt, p(expected) in the base → now, and what the
+model answers now.
 Exit code 1: a probe fails.
 """
 

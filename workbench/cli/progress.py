@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,8 +13,11 @@ from workbench import events as ev
 from workbench.text import visible
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions
     from rich.live import Live
+    from rich.text import Text
+
+MARKS = "⠋⠙⠹⠸⠼⠴⠦⠧"
 
 
 class Progress:
@@ -72,10 +76,7 @@ class LiveLine(Progress):
 
     def _draw(self, words: str) -> None:
         from rich.live import Live
-        from rich.spinner import Spinner
-        from rich.text import Text
 
-        spinner = Spinner("dots", Text(words, no_wrap=True, overflow="ellipsis"), style="cyan")
         if self._live is None:
             self._live = Live(
                 console=self._console,
@@ -85,7 +86,21 @@ class LiveLine(Progress):
                 refresh_per_second=10,
             )
             self._live.start()
-        self._live.update(spinner)
+        self._live.update(_Line(words))
+
+
+class _Line:
+    """Words that are cut, never wrapped, behind a mark that turns while they stand."""
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        from rich.text import Text
+
+        mark = MARKS[int(time.monotonic() * 8) % len(MARKS)]
+        line = Text(no_wrap=True, overflow="ellipsis")
+        yield line.append(mark, "cyan").append(f" {self._words}")
 
 
 def describe(event: ev.Event) -> str:

@@ -16,7 +16,8 @@ Examples:
   workbench verify edits/tour --device cuda
 
 \b
-Exit code 4: a weight differs, or cannot be compared (another dtype). Exit code 5: a file is damaged.
+Exit code 4: a weight differs, or cannot be compared (another dtype).
+Exit code 5: a file is damaged.
 """
 
 
