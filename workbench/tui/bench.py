@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from workbench.engine.protocol import Verb
+from workbench.errors import WorkbenchError
+from workbench.tui.queue import Queue
 from workbench.tui.state import State
 
 if TYPE_CHECKING:
@@ -19,12 +21,29 @@ class Bench(Protocol):
         """What is known now."""
         ...
 
+    @property
+    def queue(self) -> Queue:
+        """The edits that wait."""
+        ...
+
     def send(self, verb: Verb, **args: Any) -> str:
         """Asks the engine and returns the job's id; says so and returns "" if the engine cannot take it."""
         ...
 
     def cancel(self) -> None:
         """Stops the job in progress, if there is one."""
+        ...
+
+    def run_queue(self) -> None:
+        """The queue's edits are made, one after the other."""
+        ...
+
+    def queue_changed(self) -> None:
+        """A screen has changed the queue: all that show it are drawn anew."""
+        ...
+
+    def tell(self, error: WorkbenchError) -> None:
+        """Shows what went wrong and what to do."""
         ...
 
     def restart_engine(self) -> None:

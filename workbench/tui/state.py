@@ -69,6 +69,15 @@ def fold(state: State, event: ev.Event) -> State:
             return replace(state, stack=event)
         case ev.EditStarted():
             return replace(state, engine="busy", job=event.job, run=Run(event))
+        case ev.JobDone() if event.job == state.job:
+            return replace(state, engine="idle", job="")
+        case _:
+            return _told(state, event)
+
+
+def _told(state: State, event: ev.Event) -> State:
+    """`state` with what does not change the engine's own state."""
+    match event:
         case ev.Answered():
             kept = tuple(a for a in state.answers if (a.prompt, a.side) != (event.prompt, event.side))
             return replace(state, answers=(*kept[-50:], event))
@@ -80,8 +89,6 @@ def fold(state: State, event: ev.Event) -> State:
             return replace(state, warnings=(*state.warnings[-20:], event))
         case ev.ProbeResult() if not (state.run and event.job == state.run.started.job):
             return replace(state, probes=(*state.probes, event))
-        case ev.JobDone():
-            return replace(state, engine="idle", job="")
         case _:
             return replace(state, run=_ran(state.run, event)) if state.run else state
 

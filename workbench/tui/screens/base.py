@@ -9,6 +9,7 @@ from textual.screen import Screen
 
 from workbench.tui.bench import Bench, bench
 from workbench.tui.state import State
+from workbench.tui.widgets.banner import Banner
 from workbench.tui.widgets.head import Head
 from workbench.tui.widgets.keys import KeyLine
 
@@ -22,7 +23,7 @@ class WorkbenchScreen(Screen[None]):
     The screen carries the class -narrow under 100 columns, -wide from 120, else -normal.
     """
 
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-normal"), (120, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (120, "-wide")]  # noqa: RUF012  Textual declares it so
 
     place: ClassVar[str] = ""
     """The place's name in the head: "edit", "live", "history", "compare", "log"."""
@@ -35,6 +36,7 @@ class WorkbenchScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """Head, body, keys."""
         yield Head(self.place)
+        yield Banner()
         with Container(id="body"):
             yield from self.compose_body()
         yield KeyLine()
@@ -55,6 +57,7 @@ class WorkbenchScreen(Screen[None]):
     def refresh_state(self, state: State) -> None:
         """The app calls this when the state changed: head, body, and which keys work."""
         self.query_one(Head).show(state)
+        self.query_one(Banner).show(state)
         self.show(state)
         self.refresh_bindings()
 

@@ -8,6 +8,7 @@ from textual.widget import Widget
 
 from workbench.text import visible
 from workbench.tui.state import State
+from workbench.tui.widgets.text import size
 
 PLACES = (
     ("edit", "F2 Edit"),
@@ -93,11 +94,11 @@ def _model(state: State, *, long: bool) -> str:
         return visible(loading.stage) + done
     ready = state.model
     dtype = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}.get(ready.dtype, ready.dtype)
-    memory = "" if ready.memory is None else f"{ready.memory / 1e9:.1f} GB" if long else f" {ready.memory / 1e9:.1f}G"
+    memory = "" if ready.memory is None else size(ready.memory)
     name = visible(ready.model)
     if long:
         return "  ".join(part for part in (name, dtype, ready.device, memory) if part)
-    return f"{name.rsplit('/', 1)[-1][:16]} {dtype} {ready.device}{memory}"
+    return f"{name.rsplit('/', 1)[-1][:16]} {dtype} {ready.device} {memory}".rstrip()
 
 
 def _stack(state: State, *, wide: bool) -> str:

@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from textual.binding import Binding
     from textual.screen import Screen
 
-ALWAYS = ("f1", "ctrl+p")
-"""Keys that keep their place at the end of the line, however narrow it is."""
+LAST = ("f1", "ctrl+p")
+"""Keys at the end of the line."""
+KEPT = ("ctrl+r", "ctrl+g", "ctrl+s", *LAST)
+"""Keys that keep their place, however narrow the line is."""
+
+Key = tuple[str, str, str]
+"""Key, key as shown, what it does."""
 
 
 class KeyLine(Widget):
@@ -35,31 +40,26 @@ class KeyLine(Widget):
 
     def render(self) -> Text:
         """As many keys as fit, most important (earliest bound) first."""
-        keys = list(self._keys())
-        last = [key for key in keys if key[0] in ALWAYS]
-        room = self.size.width - 1 - sum(len(label) + len(text) + 3 for _, label, text in last)
-        line = Text(no_wrap=True)
-        for key, label, text in (key for key in keys if key[0] not in ALWAYS):
-            if line.cell_len + len(label) + len(text) + 3 <= room:
-                _append(line, key, label, text)
-        line.append(" " * max(0, room - line.cell_len))
-        for key, label, text in last:
-            _append(line, key, label, text)
-        return line
+        keys = fitting(list(self._keys()), self.size.width)
+        line, end = Text(no_wrap=True), Text()
+        for key in keys:
+            _append(end if key[0] in LAST else line, *key)
+        line.append(" " * max(0, self.size.width - line.cell_len - end.cell_len))
+        return line.append_text(end)
 
-    def _keys(self) -> Iterator[tuple[str, str, str]]:
+    def _keys(self) -> Iterator[Key]:
         """(key, as shown, what it does), groups as one."""
         groups: dict[Binding.Group, list[Binding]] = {}
         shown: dict[str, Binding] = {}
         for _, binding, enabled, _ in self.screen.active_bindings.values():
-            if not (binding.show and enabled):
+            if not enabled or not (binding.show or binding.key == self.app.COMMAND_PALETTE_BINDING):
                 continue
             if binding.group is not None:
                 groups.setdefault(binding.group, []).append(binding)
             shown.setdefault(binding.group.description if binding.group else binding.action, binding)
         for binding in shown.values():
             members = groups[binding.group] if binding.group else [binding]
-            label = "/".join(self.app.get_key_display(member) for member in members)
+            label = "/".join(dict.fromkeys(self.app.get_key_display(member) for member in members))
             yield binding.key, label, binding.group.description if binding.group else binding.description
 
     def on_click(self, event: events.Click) -> None:
@@ -67,6 +67,23 @@ class KeyLine(Widget):
         key = event.style.meta.get("key")
         if isinstance(key, str):
             self.app.simulate_key(key)
+
+
+def fitting(keys: list[Key], width: int) -> list[Key]:
+    """Those of `keys` that fit into `width` cells, in order: the kept ones, then the earliest."""
+    room = width - sum(_width(key) for key in keys if key[0] in KEPT)
+    found = []
+    for key in keys:
+        if key[0] not in KEPT:
+            if _width(key) > room:
+                continue
+            room -= _width(key)
+        found.append(key)
+    return found
+
+
+def _width(key: Key) -> int:
+    return len(key[1]) + len(key[2]) + 3
 
 
 def _append(line: Text, key: str, label: str, text: str) -> None:

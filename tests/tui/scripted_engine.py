@@ -1,0 +1,232 @@
+"""An engine without a model, for tests of the screen: what it says is written here, when it says it is up to the test."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from workbench import events as ev
+from workbench.engine.protocol import Command
+from workbench.tui.client import OnEvent, OnStopped
+
+RECIPE = {"method": "r-rome", "layer": 1, "seed": 0, "steps": 20}
+READY = ev.ModelReady(
+    model="atlas",
+    family="gpt2",
+    device="cpu",
+    dtype="float32",
+    parameters=5_800_000,
+    layers=6,
+    module="transformer.h.1.mlp.c_proj",
+    fingerprint="15ea56d0" * 8,
+    second_moment="5ec0" * 16,
+    recipe=RECIPE,
+    memory=23_000_000,
+)
+
+
+def step(number: int, of: int = 20, **more: Any) -> ev.OptimStep:
+    """A step as it could be: the loss falls, p(target) rises."""
+    decay = math.exp(-number / 5)
+    nll, kl, wd = 6.0 * decay, 0.02 * number, 0.01 * number
+    values: dict[str, Any] = {
+        "step": number,
+        "of": of,
+        "loss": nll + kl + wd,
+        "nll": nll,
+        "kl": kl,
+        "wd": wd,
+        "p_target": math.exp(-nll),
+        "p_contexts": (math.exp(-nll), math.exp(-nll * 1.1)),
+        "delta_norm": 0.6 * number,
+        "clamp": 12.4,
+        "seconds": 0.05,
+    }
+    return ev.OptimStep(**(values | more))
+
+
+def row(number: int, request: dict[str, Any], **more: Any) -> ev.EditRow:
+    """An applied edit in the stack's list."""
+    values: dict[str, Any] = {
+        "id": f"{number:04d}" * 16,
+        "number": number,
+        "file": f"{number:04d}-edit.safetensors",
+        "state": "applied",
+        "created": "2026-03-02T14:05:02+00:00",
+        "prompt": request["prompt"],
+        "subject": request["subject"],
+        "target_new": request["target_new"],
+        "method": "r-rome",
+        "layer": 1,
+        "ratio": 0.021,
+        "drift": 0.012 * number,
+        "efficacy": True,
+        "paraphrases": (2, 2),
+        "neighbours": (2, 3),
+        "perplexity": 17.6 + number / 100,
+    }
+    return ev.EditRow(**(values | more))
+
+
+@dataclass
+class ScriptedEngine:
+    """Stands for the engine's process; keeps what it was sent.
+
+    `auto`: loads at once and makes each edit in one go. Otherwise the test says each event with `say`.
+    """
+
+    folder: Path
+    auto: bool = True
+    delay: float = 0.0
+    """Seconds between the events of an edit."""
+    rows: tuple[ev.EditRow, ...] = ()
+    position: int = 0
+    answer: tuple[tuple[str, float], ...] = ((" Paris", 0.81), (" Lyon", 0.05), (" the", 0.03))
+    fail: Callable[[dict[str, Any]], str] = lambda request: ""
+    """Why an edit fails; "" lets it be made."""
+    sent: list[Command] = field(default_factory=list)
+    stopped: bool = False
+    _on_event: OnEvent | None = None
+    _on_stopped: OnStopped | None = None
+    _cancelled: set[str] = field(default_factory=set)
+    _seq: Iterator[int] = field(default_factory=itertools.count)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def start(self, on_event: OnEvent, on_stopped: OnStopped) -> None:
+        self._on_event, self._on_stopped, self.stopped = on_event, on_stopped, False
+        if self.auto:
+            self.load()
+
+    def load(self) -> None:
+        self.say(ev.ModelLoading(stage="reading atlas", fraction=0.4))
+        self.say(READY)
+        self.say_stack()
+
+    def send(self, command: Command) -> None:
+        self.sent.append(command)
+        if command.do == "cancel":
+            self._cancelled.add(str(command.args["of"]))
+        elif self.auto:
+            task = asyncio.get_running_loop().create_task(self._do(command))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    def die(self, reason: str) -> None:
+        assert self._on_stopped is not None
+        self.stopped = True
+        self._on_stopped(reason)
+
+    def say(self, event: ev.Event, job: str = "") -> None:
+        assert self._on_event is not None
+        if not self.stopped:
+            line = ev.to_line(replace(event, job=job, seq=next(self._seq), t=1_770_000_000.0))
+            parsed = ev.from_line(line)
+            assert parsed is not None
+            self._on_event(parsed)
+
+    def say_stack(self, job: str = "") -> None:
+        rows = tuple(replace(r, state="applied" if r.number <= self.position else "undone") for r in self.rows)
+        self.say(
+            ev.StackChanged(
+                folder=str(self.folder),
+                base="15ea56d",
+                position=self.position,
+                edits=rows,
+                drift=0.012 * self.position,
+                perplexity_base=17.6,
+                bytes=5_000 * len(rows),
+            ),
+            job,
+        )
+
+    def verbs(self) -> list[str]:
+        return [command.do for command in self.sent if command.do != "answer"]
+
+    async def _do(self, command: Command) -> None:
+        await asyncio.sleep(0)
+        match command.do:
+            case "apply":
+                await self._apply(command)
+                return
+            case "undo":
+                self.position -= int(command.args.get("count", 1))
+            case "redo":
+                self.position += int(command.args.get("count", 1))
+            case "travel":
+                self.position = int(command.args["to"])
+            case "answer":
+                self.say(
+                    ev.Answered(prompt=command.args["prompt"], side="1", top=self.answer, target_tokens=1), command.job
+                )
+        if command.do != "answer":
+            self.say_stack(command.job)
+        self.say(ev.JobDone(ok=True), command.job)
+
+    async def _apply(self, command: Command) -> None:
+        job, request = command.job, command.args["request"]
+        self.say(self.started(command), job)
+        reason = self.fail(request)
+        if reason:
+            self.say(ev.EditFailed(message=reason, hint="Try another."), job)
+            self.say(ev.JobDone(ok=False, message=reason, exit_code=1), job)
+            return
+        for number in range(1, 21):
+            await asyncio.sleep(self.delay)
+            if job in self._cancelled:
+                self.cancelled(job, number)
+                return
+            self.say(step(number, stopped="steps" if number == 20 else ""), job)
+        self.commit(job, request)
+
+    def started(self, command: Command) -> ev.EditStarted:
+        index, of = command.args.get("index", 1), command.args.get("of", 1)
+        return ev.EditStarted(
+            request=command.args["request"], recipe=RECIPE, module="transformer.h.1.mlp.c_proj", index=index, of=of
+        )
+
+    def cancelled(self, job: str, at: int = 0) -> None:
+        self.say(ev.EditCancelled(position=self.position, step=at), job)
+        self.say(ev.JobDone(ok=False, message="Stopped.", exit_code=130), job)
+
+    def commit(self, job: str, request: dict[str, Any]) -> None:
+        self.say(norms(0.012 * (self.position + 1)), job)
+        target = request["target_new"]
+        for kind, passed in (("efficacy", True), ("paraphrase", True), ("paraphrase", True), ("neighbourhood", False)):
+            probe = ev.ProbeResult(kind=kind, prompt="x", expected=target, p_expected=0.96, passed=passed)  # type: ignore[arg-type]
+            self.say(probe, job)
+        self.position += 1
+        self.rows = (*self.rows[: self.position - 1], row(self.position, request))
+        self.say_stack(job)
+        done = ev.EditCommitted(
+            edit=self.rows[-1].id,
+            file=self.rows[-1].file,
+            position=self.position,
+            weight_sha256="ab" * 32,
+            bytes=5_000,
+            seconds=1.2,
+        )
+        self.say(done, job)
+        self.say(ev.JobDone(ok=True), job)
+
+
+def norms(drift: float) -> ev.NormReport:
+    return ev.NormReport(
+        module="transformer.h.1.mlp.c_proj",
+        weight_norm=112.4,
+        delta_norm=2.31,
+        ratio=0.0206,
+        drift=drift,
+        division_factor=0.73,
+        u_norm=1.84,
+        v_norm=88.1,
+        cos_keys=0.93,
+        realised=1.0,
+    )

@@ -1,0 +1,230 @@
+"""The terminal workbench: paints first, then starts the engine; draws the session's state, hands it what keys want.
+
+Redrawing is on a clock, twelve times a second at most and only when something has changed, however fast events come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from workbench.engine.protocol import Verb
+from workbench.errors import WorkbenchError
+from workbench.text import visible
+from workbench.tui.client import EngineClient
+from workbench.tui.queue import Queue
+from workbench.tui.screens.compare import CompareScreen
+from workbench.tui.screens.confirm import ChoiceScreen
+from workbench.tui.screens.edit import EditScreen
+from workbench.tui.screens.help import HelpPanel
+from workbench.tui.screens.history import HistoryScreen
+from workbench.tui.screens.jump import JumpScreen
+from workbench.tui.screens.live import LiveScreen
+from workbench.tui.screens.log import LogScreen
+from workbench.tui.session import Session, Severity
+from workbench.tui.state import State
+
+FRAME = 1 / 12
+"""Seconds between two looks at whether something is to be drawn."""
+
+
+class WorkbenchApp(App[None]):
+    """The app offers `state`, `send`, `cancel`, `restart_engine` and `queue` to its screens (see bench.py).
+
+    Args:
+        folder: the stack's.
+        make_client: gives an engine, not yet started, on a stack's folder.
+    """
+
+    TITLE = "workbench"
+    CSS_PATH = "app.tcss"
+    MODES = {  # noqa: RUF012  Textual declares it so
+        "edit": EditScreen,
+        "live": LiveScreen,
+        "history": HistoryScreen,
+        "compare": CompareScreen,
+        "log": LogScreen,
+    }
+    DEFAULT_MODE = "edit"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+r", "run_queue", "Run", id="run", tooltip="Make the queue's edits, one after the other"),
+        Binding("ctrl+r", "pause", "Pause", id="pause", tooltip="End the run after this edit"),
+        Binding("ctrl+g", "stop_edit", "Stop", id="stop", tooltip="Stop this edit now; it stays in the queue"),
+        Binding("r", "restart", "Restart", id="restart", tooltip="Start the engine again"),
+        Binding("l", "open_log", "Open log", id="open-log", tooltip="What the engine said last"),
+        Binding("ctrl+o", "jump", "Jump", id="jump", tooltip="Go to a part by its letter"),
+        Binding("ctrl+n", "new_edit", "New edit", id="new", tooltip="Write a new edit"),
+        Binding("f1,question_mark", "help", "Help", id="help", key_display="f1"),
+        Binding("f2,1", "place('edit')", "Edit", id="place.edit", show=False),
+        Binding("f3,2", "place('live')", "Live", id="place.live", show=False),
+        Binding("f4,3", "place('history')", "History", id="place.history", show=False),
+        Binding("f5,4", "place('compare')", "Compare", id="place.compare", show=False),
+        Binding("f8", "place('log')", "Log", id="place.log", show=False),
+        Binding("ctrl+q", "quit", "Quit", id="quit", show=False, priority=True),
+    ]
+
+    def __init__(self, folder: Path, make_client: Callable[[Path], EngineClient]) -> None:
+        super().__init__()
+        self.session = Session(folder, make_client, self._say)
+        self._quit_after = False
+
+    @property
+    def state(self) -> State:
+        """What is known now."""
+        return self.session.state
+
+    @property
+    def queue(self) -> Queue:
+        """The edits that wait."""
+        return self.session.queue
+
+    @property
+    def waiting(self) -> int:
+        """How many edits wait."""
+        return sum(1 for item in self.queue if not item.running)
+
+    def on_mount(self) -> None:
+        """The engine is started only after the first screen is painted."""
+        self.session.open_queue()
+        self.set_interval(FRAME, self._frame)
+        self.call_after_refresh(self._start_engine)
+
+    @work
+    async def _start_engine(self) -> None:
+        await self.session.start()
+
+    async def on_unmount(self) -> None:
+        """No engine outlives the screen."""
+        await self.session.stop()
+
+    def _frame(self) -> None:
+        if self._quit_after and not self.session.runner.in_flight:
+            self.exit()
+        if self.session.changed:
+            self.session.changed = False
+            self._draw()
+
+    def _draw(self) -> None:
+        for screen in self.screen_stack:
+            refresh = getattr(screen, "refresh_state", None)
+            if refresh is not None and screen.is_mounted:
+                refresh(self.state)
+
+    def _say(self, sentence: str, severity: Severity) -> None:
+        self.notify(visible(sentence), severity=severity, markup=False)
+
+    def tell(self, error: WorkbenchError) -> None:
+        """Shows what went wrong and what to do."""
+        self.session.tell(error)
+
+    def send(self, verb: Verb, **args: Any) -> str:
+        """Asks the engine and returns the job's id; says so and returns "" if the engine cannot take it."""
+        return self.session.send(verb, **args)
+
+    def cancel(self) -> None:
+        """Stops the job in progress, if there is one."""
+        self.session.cancel()
+
+    def run_queue(self) -> None:
+        """The queue's edits are made, one after the other."""
+        self.session.run()
+
+    def queue_changed(self) -> None:
+        """Draws the queue anew."""
+        self.session.changed = False
+        self._draw()
+
+    @work(exclusive=True, group="engine")
+    async def restart_engine(self) -> None:
+        """Ends the engine, if it runs, and starts another one on the same stack."""
+        await self.session.restart()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what works now."""
+        del parameters
+        armed = self.session.runner.armed
+        if action in ("run_queue", "pause"):
+            return armed == (action == "pause")
+        if action == "stop_edit":
+            return bool(self.state.job)
+        return action not in ("restart", "open_log") or self.state.engine == "stopped"
+
+    def action_place(self, place: str) -> None:
+        """Goes to a place; questions that are open stay where they were asked."""
+        self.switch_mode(place)
+
+    def action_open_log(self) -> None:
+        """Goes to the log."""
+        self.switch_mode("log")
+
+    def action_run_queue(self) -> None:
+        """Makes the queue's edits."""
+        self.session.run()
+
+    def action_pause(self) -> None:
+        """Lets the run end after this edit."""
+        self.session.pause()
+        self.notify("The queue pauses after this edit. ctrl+r goes on.", markup=False)
+
+    def action_stop_edit(self) -> None:
+        """Stops what the engine does now."""
+        self.session.cancel()
+
+    def action_restart(self) -> None:
+        """Starts the engine again."""
+        self.restart_engine()
+
+    async def action_new_edit(self) -> None:
+        """Goes to an empty form."""
+        await self.switch_mode("edit")
+        if isinstance(self.screen, EditScreen):
+            self.screen.action_add_edit()
+
+    def action_help(self) -> None:
+        """Shows or hides help for what has the focus."""
+        HelpPanel.toggle(self.screen)
+
+    @work
+    async def action_jump(self) -> None:
+        """Goes to a part by its letter."""
+        screen = self.screen
+        if isinstance(screen, JumpScreen):
+            return
+        target = await self.push_screen_wait(JumpScreen([w for w in screen.focus_chain if w.region.area]))
+        if target is not None:
+            screen.set_focus(target)
+
+    @work(exclusive=True, group="quit")
+    async def action_quit(self) -> None:
+        """Leaves; asks first while an edit is being made."""
+        if not self.session.runner.in_flight:
+            self.exit()
+            return
+        choices = (("a", "Stop after this edit", "after"), ("n", "Stop now", "now"), ("k", "Keep running", ""))
+        answer = await self.push_screen_wait(ChoiceScreen("An edit is being made.", choices))
+        if answer:
+            self.session.pause()
+            self._quit_after = True
+        if answer == "now":
+            self.session.cancel()
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Every action that works here now, and the places."""
+        seen: set[str] = set()
+        for node, binding, enabled, tooltip in screen.active_bindings.values():
+            if enabled and binding.id and binding.action not in seen:
+                seen.add(binding.action)
+                key = self.get_key_display(binding)
+                run = self._runs(binding.action, node)
+                yield SystemCommand(f"{binding.description}  ({key})", tooltip or binding.description, run)
+        yield SystemCommand("Restart the engine", "Ends it, if it runs, and starts another one", self.action_restart)
+        yield SystemCommand("Colours", "Choose another theme", self.action_change_theme)
+
+    def _runs(self, action: str, node: Any) -> Callable[[], Any]:
+        return lambda: self.run_action(action, node)

@@ -1,0 +1,255 @@
+"""The queue: edits that wait. Kept in the stack's folder, so that it is there again after quitting, or after a kill.
+
+An item holds the text as it was typed, valid or not. The one item that is being made cannot be changed until it is
+done; all others can, at any time. An item leaves the queue when its edit is on disk, or by `remove`, and never else.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from workbench.edits import EditRequest
+from workbench.errors import StorageError, UsageError, WorkbenchError
+from workbench.events import EditRow
+from workbench.tui.draft import Draft
+
+FILE = "queue.json"
+FORMAT = 1
+MAX_BYTES = 64 * 1024 * 1024
+
+ItemState = Literal["queued", "running", "failed", "invalid"]
+
+
+@dataclass(frozen=True)
+class QueueItem:
+    """One edit that waits."""
+
+    draft: Draft
+    key: str = field(default_factory=lambda: secrets.token_hex(4))
+    held: bool = False
+    """Passed over by a run until it is released."""
+    running: bool = False
+    failure: str = ""
+    """Why it could not be made when it was tried."""
+    tip: str = ""
+    """Id of the newest applied edit when it was started; tells after a crash whether it was made."""
+
+    @property
+    def problem(self) -> str:
+        """Why the draft cannot be made, or ""."""
+        return self.draft.problem
+
+    @property
+    def state(self) -> ItemState:
+        """In one word."""
+        if self.running:
+            return "running"
+        if self.problem:
+            return "invalid"
+        return "failed" if self.failure else "queued"
+
+    @property
+    def reason(self) -> str:
+        """Why it is invalid or has failed, or ""."""
+        return self.problem or self.failure
+
+    @property
+    def ready(self) -> bool:
+        """A run may take it."""
+        return self.state == "queued" and not self.held
+
+
+class Queue:
+    """The items, in order. Every change is handed to `save` as the bytes of queue.json.
+
+    Args:
+        save: takes the bytes; None keeps the queue in memory only.
+        items: what is in it at first.
+    """
+
+    def __init__(self, save: Callable[[bytes], None] | None = None, items: Sequence[QueueItem] = ()) -> None:
+        self._save = save
+        self._items = tuple(items)
+
+    def __iter__(self) -> Iterator[QueueItem]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def items(self) -> tuple[QueueItem, ...]:
+        """All, in order."""
+        return self._items
+
+    @property
+    def running(self) -> QueueItem | None:
+        """The item that is being made."""
+        return next((item for item in self._items if item.running), None)
+
+    def ready(self) -> tuple[QueueItem, ...]:
+        """What a run would take, in order."""
+        return tuple(item for item in self._items if item.ready)
+
+    def get(self, key: str) -> QueueItem | None:
+        """The item with `key`, if it is still there."""
+        return next((item for item in self._items if item.key == key), None)
+
+    def add(self, *drafts: Draft, first: bool = False) -> tuple[QueueItem, ...]:
+        """Puts new items at the end, or before all others."""
+        new = tuple(QueueItem(draft) for draft in drafts)
+        self._set((*new, *self._items) if first else (*self._items, *new))
+        return new
+
+    def edit(self, key: str, draft: Draft) -> None:
+        """Gives an item another draft; an earlier failure is forgotten. Raises UsageError if it is being made."""
+        self._change(key, draft=draft, failure="")
+
+    def hold(self, key: str, held: bool) -> None:
+        """Lets runs pass over an item, or releases it; a failed item is released for another try."""
+        self._change(key, held=held, failure="")
+
+    def remove(self, *keys: str) -> None:
+        """Takes items out. Raises UsageError if one is being made."""
+        for key in keys:
+            self._free(key)
+        self._set(tuple(item for item in self._items if item.key not in keys))
+
+    def move(self, key: str, by: int) -> None:
+        """Moves an item up (negative) or down, at most to the ends."""
+        item = self._free(key)
+        rest = [other for other in self._items if other.key != key]
+        rest.insert(max(0, min(len(rest), self._items.index(item) + by)), item)
+        self._set(tuple(rest))
+
+    def start(self, key: str, tip: str) -> None:
+        """The item's edit begins; `tip` is the id of the newest applied edit."""
+        self._change(key, running=True, failure="", tip=tip)
+
+    def done(self, key: str) -> None:
+        """The item's edit is on disk."""
+        self._set(tuple(item for item in self._items if item.key != key))
+
+    def fail(self, key: str, reason: str) -> None:
+        """The item's edit could not be made."""
+        self._put(key, running=False, failure=reason, tip="")
+
+    def put_back(self, key: str) -> None:
+        """The item's edit was stopped; it waits again."""
+        self._put(key, running=False, tip="")
+
+    def settle(self, applied: EditRow | None) -> str:
+        """After a crash: an item that was being made is done if `applied`, the newest applied edit, is it.
+
+        Returns:
+            What was found, in words, or "".
+        """
+        item = self.running
+        if item is None:
+            return ""
+        made = applied is not None and applied.id != item.tip and item.draft.makes(applied)
+        if made:
+            self.done(item.key)
+            return f"The edit of {item.draft.subject} had been made; it left the queue."
+        self.put_back(item.key)
+        return f"The edit of {item.draft.subject} was interrupted; it waits in the queue."
+
+    def to_bytes(self) -> bytes:
+        """The file's content."""
+        document = {"format": FORMAT, "items": [_plain(item) for item in self._items]}
+        return json.dumps(document, ensure_ascii=True, indent=1).encode()
+
+    def _free(self, key: str) -> QueueItem:
+        item = self.get(key)
+        if item is None:
+            raise UsageError("That edit is no longer in the queue.")
+        if item.running:
+            raise UsageError("That edit is being made now.", "ctrl+g stops it; then it can be changed.")
+        return item
+
+    def _change(self, key: str, **values: Any) -> None:
+        self._free(key)
+        self._put(key, **values)
+
+    def _put(self, key: str, **values: Any) -> None:
+        self._set(tuple(replace(item, **values) if item.key == key else item for item in self._items))
+
+    def _set(self, items: tuple[QueueItem, ...]) -> None:
+        if items == self._items:
+            return
+        self._items = items
+        if self._save is not None:
+            self._save(self.to_bytes())
+
+
+def read_queue(folder: Path) -> tuple[tuple[QueueItem, ...], str]:
+    """The items kept in `folder`, and what is to be said about them.
+
+    A file that cannot be understood is moved aside, never overwritten.
+
+    Raises:
+        StorageError: the file is there and cannot be read, or cannot be moved aside.
+    """
+    path = folder / FILE
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{FILE} is larger than {MAX_BYTES} bytes.")
+        return _parse(path.read_bytes()), ""
+    except FileNotFoundError:
+        return (), ""
+    except OSError as error:
+        raise StorageError(f"The queue {path} cannot be read: {error.strerror}.") from error
+    except (WorkbenchError, ValueError, RecursionError) as error:
+        return (), _move_aside(path, str(error))
+
+
+def _move_aside(path: Path, reason: str) -> str:
+    aside = path.with_name(f"queue-damaged-{secrets.token_hex(3)}.json")
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise StorageError(f"The queue {path} is damaged and cannot be moved aside: {error.strerror}.") from error
+    return f"The saved queue could not be read ({reason}) and was moved to {aside.name}."
+
+
+def _parse(data: bytes) -> tuple[QueueItem, ...]:
+    document = json.loads(data)
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise UsageError("it is not a queue of this version")
+    rows = document.get("items")
+    if not isinstance(rows, list):
+        raise UsageError("it has no list of items")
+    items = tuple(_item(row) for row in rows)
+    if len({item.key for item in items}) != len(items):
+        raise UsageError("two items have one key")
+    return items
+
+
+def _item(row: object) -> QueueItem:
+    if not isinstance(row, dict):
+        raise UsageError("an item is not an object")
+    texts = [row.get(name, "") for name in ("key", "failure", "tip")]
+    flags = [row.get(name, False) for name in ("held", "running")]
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(flag, bool) for flag in flags):
+        raise UsageError("an item has a field of the wrong kind")
+    key, failure, tip = texts
+    held, running = flags
+    return QueueItem(Draft.from_json(row.get("draft")), key or secrets.token_hex(4), held, running, failure, tip)
+
+
+def _plain(item: QueueItem) -> dict[str, Any]:
+    values: dict[str, Any] = {"key": item.key, "draft": item.draft.to_json()}
+    for name in ("held", "running", "failure", "tip"):
+        if getattr(item, name):
+            values[name] = getattr(item, name)
+    return values
+
+
+def drafts_of(requests: Sequence[EditRequest]) -> tuple[Draft, ...]:
+    """Imported requests as drafts."""
+    return tuple(Draft.from_request(request) for request in requests)

@@ -1,0 +1,123 @@
+"""Takes the queue's edits to the engine, one at a time, and sees from the events what became of each. No widgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from workbench import events as ev
+from workbench.errors import RequestError, UsageError
+from workbench.tui.queue import Queue, QueueItem
+from workbench.tui.state import State
+
+Apply = Callable[[dict[str, Any]], str]
+"""Sends the arguments of an apply; returns the job's id, or "" if the engine does not take it."""
+
+
+class Runner:
+    """At most one edit is in flight. `armed`: the next one follows when it has ended."""
+
+    def __init__(self, queue: Queue, apply: Apply) -> None:
+        self.queue = queue
+        self.armed = False
+        self.made = 0
+        """Edits made since the run began."""
+        self.failed = 0
+        self._apply = apply
+        self._key = ""
+        self._job = ""
+
+    @property
+    def in_flight(self) -> str:
+        """The job of the edit that is being made; empty: none."""
+        return self._job
+
+    def arm(self) -> None:
+        """The run begins, or goes on."""
+        if not self._job:
+            self.made = self.failed = 0
+        self.armed = True
+
+    def disarm(self) -> None:
+        """The run ends after the edit in flight."""
+        self.armed = False
+
+    def pump(self, state: State) -> str:
+        """Starts the next edit if one can be started now.
+
+        Returns:
+            What is to be said, once, when the run has come to its end; else "".
+        """
+        if not self.armed or self._job or state.engine != "idle":
+            return ""
+        ready = self.queue.ready()
+        if not ready:
+            self.armed = False
+            return self._summary()
+        self._start(ready[0], len(ready), state)
+        return ""
+
+    def _start(self, item: QueueItem, ready: int, state: State) -> None:
+        try:
+            request, recipe = item.draft.request().to_json(), item.draft.overrides()
+        except (RequestError, UsageError) as error:
+            self.queue.fail(item.key, error.message)
+            return
+        index = self.made + self.failed + 1
+        job = self._apply({"request": request, "recipe": recipe, "index": index, "of": index + ready - 1})
+        if not job:
+            self.armed = False
+            return
+        self._key, self._job = item.key, job
+        tip = newest_applied(state)
+        self.queue.start(item.key, tip.id if tip else "")
+
+    def heed(self, event: ev.Event) -> None:
+        """Follows the edit in flight; an event of another job changes nothing."""
+        if not self._job or event.job != self._job:
+            return
+        match event:
+            case ev.EditCommitted():
+                self.queue.done(self._key)
+                self._key, self.made = "", self.made + 1
+            case ev.EditFailed():
+                self._fail(event.message, event.hint)
+            case ev.EditCancelled():
+                self._put_back()
+            case ev.JobDone():
+                self._finish(event)
+
+    def _finish(self, event: ev.JobDone) -> None:
+        if self._key and event.exit_code == 130:
+            self._put_back()
+        elif self._key:
+            self._fail(event.message or "The engine ended the job without an edit.", event.hint)
+        self._job = ""
+
+    def _fail(self, message: str, hint: str) -> None:
+        self.queue.fail(self._key, f"{message} {hint}".strip())
+        self._key, self.failed = "", self.failed + 1
+
+    def _put_back(self) -> None:
+        self.queue.put_back(self._key)
+        self._key, self.armed = "", False
+
+    def lost(self) -> None:
+        """The engine is gone. The item stays marked until the stack is open again and tells whether it was made."""
+        self._key = self._job = ""
+        self.armed = False
+
+    def _summary(self) -> str:
+        if not (self.made or self.failed):
+            waiting = len(self.queue)
+            return "Nothing to run: the queue is empty." if not waiting else "Nothing to run: no edit is ready."
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"Queue done: {self.made} made{failed}."
+
+
+def newest_applied(state: State) -> ev.EditRow | None:
+    """The edit at the stack's position; None at the base."""
+    stack = state.stack
+    if stack is None or not 0 < stack.position <= len(stack.edits):
+        return None
+    return stack.edits[stack.position - 1]

@@ -1,0 +1,56 @@
+"""Questions that want one key: y or n, or one of a few choices. Escape never changes anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+Choice = tuple[str, str, str]
+"""Key, label, and the result."""
+
+
+class ChoiceScreen(ModalScreen[str]):
+    """A sentence and a few buttons, each with its key; escape gives ""."""
+
+    CSS_PATH = "confirm.tcss"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss('')", "Back", id="choice.back"),
+        Binding("left,up", "app.focus_previous", show=False),
+        Binding("right,down", "app.focus_next", show=False),
+    ]
+
+    def __init__(self, question: str, choices: tuple[Choice, ...]) -> None:
+        super().__init__()
+        self._question, self._choices = question, choices
+
+    def compose(self) -> ComposeResult:
+        """The question over its answers."""
+        with Vertical(id="question"):
+            yield Static(self._question, markup=False)
+            with Horizontal():
+                for key, label, result in self._choices:
+                    yield Button(f"{key}  {label}", id=f"choice-{result}", compact=True)
+
+    def on_mount(self) -> None:
+        """Every choice has its key."""
+        for key, label, result in self._choices:
+            self._bindings.bind(key, f"dismiss('{result}')", label)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """As the choice's key."""
+        self.dismiss((event.button.id or "").removeprefix("choice-"))
+
+
+class ConfirmScreen(ChoiceScreen):
+    """Yes or no; "yes" is the result of y."""
+
+    def __init__(self, question: str) -> None:
+        super().__init__(question, (("y", "Yes", "yes"), ("n", "No", "")))

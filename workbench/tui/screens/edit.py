@@ -1,0 +1,191 @@
+"""Edit: write edits, line them up, see them made. The form, the queue, the run, and, where there is room, the stack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on, work
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
+from textual.widgets import Input
+
+from workbench.errors import WorkbenchError
+from workbench.tui.draft import Draft
+from workbench.tui.queue import QueueItem
+from workbench.tui.screens.base import WorkbenchScreen
+from workbench.tui.screens.form import FormResult, FormScreen
+from workbench.tui.screens.import_file import ImportScreen
+from workbench.tui.state import State
+from workbench.tui.widgets.live_strip import LiveStrip
+from workbench.tui.widgets.norms import NormsPanel
+from workbench.tui.widgets.now import NowPanel
+from workbench.tui.widgets.plot import Plot, loss
+from workbench.tui.widgets.probes import ProbesPanel
+from workbench.tui.widgets.queue_table import QueueTable
+from workbench.tui.widgets.request_form import More, RequestForm
+from workbench.tui.widgets.stack_pane import StackPane
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+
+class EditScreen(WorkbenchScreen):
+    """Narrow: form, queue, live strip. From 120 columns the stack, the loss, norms and probes stand beside them."""
+
+    CSS_PATH = "edit.tcss"
+    HELP = (
+        "Write an edit, press enter, and it waits in the queue. ctrl+r makes the queue's edits one after the other; "
+        "you can go on writing meanwhile. Every edit is a file, and every edit can be undone to the last byte."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "add_edit", "Add", id="edit.add", show=False),
+        Binding("i", "import_file", "Import", id="edit.import", show=False),
+        Binding("escape", "leave_input", "Leave form", id="edit.leave", show=False),
+    ]
+    place = "edit"
+
+    def compose_body(self) -> ComposeResult:
+        """Left: what is wanted; right, if it is wide: what happens."""
+        with Horizontal(id="edit"):
+            with Vertical(id="wanted"):
+                yield RequestForm(id="request")
+                yield QueueTable(id="queue")
+                yield LiveStrip(id="strip")
+                yield StackPane(id="stack")
+            with Vertical(id="happens"):
+                yield LiveStrip(id="strip-wide")
+                yield Plot("loss", loss, id="loss")
+                yield NowPanel(id="now")
+                yield NormsPanel(id="norms")
+                yield ProbesPanel(id="probes")
+
+    def on_mount(self) -> None:
+        """The form has the focus while nothing waits."""
+        super().on_mount()
+        self.query_one("#request").query_one("#subject", Input).focus()
+
+    def show(self, state: State) -> None:
+        """Hands `state` to every part."""
+        parts = (RequestForm, QueueTable, LiveStrip, StackPane, Plot, NowPanel, NormsPanel, ProbesPanel)
+        for kind in parts:
+            for part in self.query(kind):
+                part.show(state)
+
+    @property
+    def _table(self) -> QueueTable:
+        return self.query_one(QueueTable)
+
+    @on(RequestForm.Submitted)
+    def _queue_draft(self, event: RequestForm.Submitted) -> None:
+        self._enqueue(event.draft)
+
+    def _enqueue(self, draft: Draft, *, first: bool = False) -> None:
+        (item,) = self.bench.queue.add(draft, first=first)
+        self.bench.queue_changed()
+        self._table.select(item.key)
+
+    @on(More.Opened)
+    @work
+    async def _open_form(self) -> None:
+        form = self.query_one(RequestForm)
+        result = await self.app.push_screen_wait(FormScreen("New edit", form.draft))
+        if result is not None:
+            form.fill(Draft())
+            self._enqueue(result.draft, first=result.then == "apply")
+            self._then(result)
+
+    def action_add_edit(self) -> None:
+        """Goes to the form."""
+        self.query_one("#subject", Input).focus()
+
+    def action_leave_input(self) -> None:
+        """Goes from the form to the queue."""
+        self._table.focus()
+
+    @work
+    async def action_edit_item(self) -> None:
+        """Opens the item under the cursor in the whole form."""
+        item = self._table.selected
+        if item is None:
+            return
+        number = self.bench.queue.items.index(item) + 1
+        result = await self.app.push_screen_wait(FormScreen(f"Edit queue item {number}", item.draft))
+        if result is None:
+            return
+        try:
+            self.bench.queue.edit(item.key, result.draft)
+            if result.then == "apply":
+                self.bench.queue.move(item.key, -len(self.bench.queue))
+        except WorkbenchError as error:
+            self.bench.tell(error)
+        self.bench.queue_changed()
+        self._then(result)
+
+    def _then(self, result: FormResult) -> None:
+        if result.then == "apply":
+            self.bench.run_queue()
+
+    def action_remove_item(self) -> None:
+        """Takes the item under the cursor out."""
+        item = self._table.selected
+        if item is not None:
+            self._try(lambda: self.bench.queue.remove(item.key))
+
+    def action_move_item(self, by: int) -> None:
+        """Moves the item under the cursor."""
+        item = self._table.selected
+        if item is not None:
+            self._try(lambda: self.bench.queue.move(item.key, by))
+
+    def action_hold_item(self) -> None:
+        """Holds or releases the item under the cursor; a failed one is to be tried again."""
+        item = self._table.selected
+        if item is not None:
+            self._try(lambda: self.bench.queue.hold(item.key, item.held if item.failure else not item.held))
+
+    @work
+    async def action_import_file(self) -> None:
+        """Adds the edits of a file."""
+        drafts = await self.app.push_screen_wait(ImportScreen())
+        if drafts:
+            first, *_ = self.bench.queue.add(*drafts)
+            self.bench.queue_changed()
+            self._table.select(first.key)
+            self.notify(f"{len(drafts)} edit{'' if len(drafts) == 1 else 's'} added.", markup=False)
+
+    def action_copy_item(self) -> None:
+        """Puts the item under the cursor on the clipboard, as `workbench apply` reads it."""
+        item = self._table.selected
+        if item is not None:
+            self.app.copy_to_clipboard(as_json(item))
+            self.notify("Copied as JSON.", markup=False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys of the queue work only where there is something to act on."""
+        del parameters
+        if action in ("remove_item", "edit_item", "hold_item", "copy_item"):
+            return self.is_mounted and self._table.selected is not None
+        if action == "move_item":
+            return len(self.bench.queue) > 1
+        return action != "leave_input" or self._in_form(self.focused)
+
+    def _in_form(self, widget: Widget | None) -> bool:
+        return widget is not None and any(isinstance(node, RequestForm) for node in widget.ancestors)
+
+    def _try(self, change: Callable[[], None]) -> None:
+        try:
+            change()
+        except WorkbenchError as error:
+            self.bench.tell(error)
+        self.bench.queue_changed()
+
+
+def as_json(item: QueueItem) -> str:
+    """The request as one line of JSON; as typed where it is no request yet."""
+    try:
+        return json.dumps(item.draft.request().to_json(), ensure_ascii=False)
+    except WorkbenchError:
+        return json.dumps(item.draft.to_json(), ensure_ascii=False)

@@ -1,0 +1,141 @@
+"""The whole form for one edit, over the Edit screen: true target, probes and settings as well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from textual import on, work
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Label, Static, TextArea
+
+from workbench.tui.bench import bench
+from workbench.tui.draft import Draft
+from workbench.tui.screens.confirm import ConfirmScreen
+from workbench.tui.state import State
+from workbench.tui.widgets.answer_line import AnswerLine
+from workbench.tui.widgets.keys import KeyLine
+from workbench.tui.widgets.request_form import verdicts
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+LINES = (
+    ("subject", "Subject", ""),
+    ("prompt", "Prompt", "{} where the subject stands"),
+    ("target_new", "Target new", ""),
+    ("target_true", "Target true", "optional"),
+    ("settings", "Settings", "method=r-rome layer=1 steps=20 lr=0.5"),
+)
+AREAS = (
+    ("paraphrases", "Paraphrases (one per line)"),
+    ("neighbours", "Neighbours, prompt => answer"),
+)
+
+
+@dataclass(frozen=True)
+class FormResult:
+    """What to do with the draft."""
+
+    draft: Draft
+    then: Literal["save", "apply"]
+
+
+class FormScreen(ModalScreen[FormResult | None]):
+    """Gives the draft back, or None if it was discarded."""
+
+    CSS_PATH = "form.tcss"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "app.focus_next", "Next field", show=True),
+        Binding("ctrl+s", "leave('save')", "Save", id="form.save"),
+        Binding("ctrl+r", "leave('apply')", "Apply now", id="form.apply", priority=True),
+        Binding("escape", "discard", "Discard", id="form.discard"),
+    ]
+
+    def __init__(self, title: str, draft: Draft) -> None:
+        super().__init__()
+        self._title, self._first = title, draft
+
+    def compose(self) -> ComposeResult:
+        """Lines, then two fields of several lines, then what the model says, then the ways out."""
+        with Vertical(id="form"):
+            for name, label, example in LINES:
+                with Horizontal(classes="field"):
+                    yield Label(label, classes="name")
+                    text = getattr(self._first, name)
+                    yield Input(text, placeholder=example, id=name, compact=True, max_length=4000)
+                    yield Static("", id=f"{name}-verdict", classes="verdict", markup=False)
+            with Horizontal(id="areas"):
+                for name, label in AREAS:
+                    with Vertical():
+                        yield Label(label)
+                        yield TextArea(getattr(self._first, name), id=name, compact=True, tab_behavior="focus")
+            yield AnswerLine("Model says", quote=False)
+            with Horizontal(id="ways"):
+                yield Button("Save to queue", id="save", compact=True)
+                yield Button("Apply now", id="apply", compact=True)
+                yield Button("Discard", id="discard", compact=True)
+        yield KeyLine()
+
+    def on_mount(self) -> None:
+        """Writes the border and checks what is there."""
+        box = self.query_one("#form")
+        box.border_title, box.border_subtitle = self._title, "ctrl+s saves, escape discards"
+        self.refresh_state(bench(self).state)
+        self._check()
+
+    @property
+    def draft(self) -> Draft:
+        """What is typed."""
+        lines = {name: self.query_one(f"#{name}", Input).value for name, _, _ in LINES}
+        areas = {name: self.query_one(f"#{name}", TextArea).text for name, _ in AREAS}
+        return Draft(**lines, **areas)
+
+    def refresh_state(self, state: State) -> None:
+        """The app calls this when the state changed."""
+        self.query_one(AnswerLine).show(state)
+
+    @on(Input.Changed)
+    @on(TextArea.Changed)
+    @on(AnswerLine.Changed)
+    def _check(self) -> None:
+        draft, line = self.draft, self.query_one(AnswerLine)
+        if draft != line.draft:
+            line.ask(draft)
+        said = verdicts(draft, line.answer, line.target_tokens)
+        for name, _, _ in LINES:
+            verdict = self.query_one(f"#{name}-verdict", Static)
+            words = said.get(name, "optional" if name in ("target_true", "settings") else "")
+            verdict.update(words)
+            verdict.set_class(words.startswith("✗"), "-wrong")
+
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        self.focus_next()
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        if event.button.id == "discard":
+            self.action_discard()
+        else:
+            self.action_leave("apply" if event.button.id == "apply" else "save")
+
+    def action_leave(self, then: Literal["save", "apply"]) -> None:
+        """Gives the draft back; one that cannot be made stays here when it shall be applied now."""
+        draft = self.draft
+        if then == "apply" and draft.problem:
+            self.notify(draft.problem, severity="warning", markup=False)
+        else:
+            self.dismiss(FormResult(draft, then))
+
+    @work
+    async def action_discard(self) -> None:
+        """Leaves everything as it was; asks first if something was typed."""
+        if self.draft != self._first:
+            answer = await self.app.push_screen_wait(ConfirmScreen("Discard what you changed?"))
+            if answer != "yes":
+                return
+        self.dismiss(None)

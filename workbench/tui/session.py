@@ -1,0 +1,197 @@
+"""What goes on behind the screen: one engine, one queue, and the state that their events make. Knows no widgets."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from workbench import events as ev
+from workbench.engine.protocol import Command, Verb
+from workbench.errors import WorkbenchError
+from workbench.tui.client import EngineClient
+from workbench.tui.queue import FILE, Queue, read_queue
+from workbench.tui.runner import Runner, newest_applied
+from workbench.tui.saver import Saver
+from workbench.tui.state import State, fold, started, stopped
+
+Severity = Literal["information", "warning", "error"]
+Say = Callable[[str, Severity], None]
+
+QUIET: tuple[Verb, ...] = ("answer", "note", "refresh")
+"""Verbs that end at once: the engine does not count as busy meanwhile."""
+
+
+class Session:
+    """Everything that happens comes through `heed`, on the event loop, in the order in which the engine said it.
+
+    Args:
+        folder: the stack's.
+        make_client: gives an engine, not yet started, on a stack's folder.
+        say: shows a sentence to the person.
+    """
+
+    def __init__(self, folder: Path, make_client: Callable[[Path], EngineClient], say: Say) -> None:
+        self.state = State()
+        self.changed = True
+        """Something is to be drawn; the screen puts it to False."""
+        self.folder = folder
+        self._make_client, self._say = make_client, say
+        self._client: EngineClient | None = None
+        self._load_failure = ""
+        self._quiet: set[str] = set()
+        self._unsettled = True
+        self._saver = Saver(folder / FILE, self.tell)
+        self.queue = Queue(self._saver)
+        self.runner = Runner(self.queue, self._send_apply)
+
+    def open_queue(self) -> None:
+        """Reads the queue of the stack's folder."""
+        items: tuple[Any, ...] = ()
+        try:
+            items, found = read_queue(self.folder)
+        except WorkbenchError as error:
+            self.tell(error)
+            found = ""
+        if found:
+            self._say(found, "warning")
+        self._saver = Saver(self.folder / FILE, self.tell)
+        self.queue = Queue(self._saver, items)
+        self.runner = Runner(self.queue, self._send_apply)
+        self.changed = True
+
+    async def start(self) -> None:
+        """Starts an engine."""
+        client = self._client = self._make_client(self.folder)
+        self._load_failure, self._unsettled = "", True
+        await client.start(
+            lambda event: self.heed(event) if client is self._client else None,
+            lambda reason: self._lost(reason) if client is self._client else None,
+        )
+
+    async def restart(self) -> None:
+        """Ends the engine, if it runs, and starts another one on the same stack."""
+        old, self._client = self._client, None
+        self.runner.lost()
+        self.state = replace(State(), log=self.state.log, stack=self.state.stack, run=stopped(self.state, "").run)
+        self.changed = True
+        if old is not None:
+            await old.stop()
+        await self.start()
+
+    async def stop(self) -> None:
+        """Ends the engine and waits until the queue is on disk."""
+        old, self._client = self._client, None
+        if old is not None:
+            await old.stop()
+        await self._saver.close()
+
+    def send(self, verb: Verb, **args: Any) -> str:
+        """Asks the engine; the job's id, or "" with the reason said if the engine cannot take it now."""
+        if verb not in get_args(Verb):
+            raise ValueError(f"no such verb: {verb}")
+        if self._client is None or self.state.engine != "idle":
+            if verb not in QUIET:
+                self._say(unavailable(self.state), "warning")
+            return ""
+        job = secrets.token_hex(3)
+        if verb in QUIET:
+            self._quiet.add(job)
+        else:
+            self.state = started(self.state, job, verb)
+            self.changed = True
+        self._client.send(Command(verb, job, args))
+        return job
+
+    def cancel(self) -> None:
+        """Stops the job in progress at its next step; a run of the queue ends with it."""
+        self.runner.disarm()
+        self.changed = True
+        if self._client is not None and self.state.job:
+            self._client.send(Command("cancel", secrets.token_hex(3), {"of": self.state.job}))
+
+    def run(self) -> None:
+        """The queue's edits are made, from now on or as soon as the engine is free."""
+        if self.state.engine == "stopped":
+            self._say(unavailable(self.state), "warning")
+            return
+        self.runner.arm()
+        self.pump()
+
+    def pause(self) -> None:
+        """The run ends after the edit in flight."""
+        self.runner.disarm()
+        self.changed = True
+
+    def pump(self) -> None:
+        """Starts the next edit if it can be started now."""
+        said = self.runner.pump(self.state)
+        self.changed = True
+        if said:
+            self._say(said, "warning" if self.runner.failed else "information")
+
+    def tell(self, error: WorkbenchError) -> None:
+        """Shows what went wrong and what to do."""
+        self._say(f"{error.message} {error.hint}".strip(), "error")
+
+    def heed(self, event: ev.Event) -> None:
+        """Takes in what the engine says."""
+        self.state = fold(self.state, event)
+        self.changed = True
+        self.runner.heed(event)
+        match event:
+            case ev.StackChanged():
+                self._settle(event)
+            case ev.JobDone() if not event.ok:
+                self._explain(event)
+            case ev.GuardTripped():
+                self.runner.disarm()
+                self._say(
+                    f"Guard: {event.measure} is {event.value:.3g}, the limit is {event.limit:.3g}. The queue pauses.",
+                    "warning",
+                )
+        self.pump()
+
+    def _settle(self, event: ev.StackChanged) -> None:
+        folder = Path(event.folder)
+        if event.folder and folder.resolve() != self.folder.resolve() and not self.runner.in_flight:
+            self.folder = folder
+            self.open_queue()
+            self._unsettled = True
+        if self._unsettled:
+            self._unsettled = False
+            found = self.queue.settle(newest_applied(self.state))
+            if found:
+                self._say(found, "information")
+
+    def _explain(self, event: ev.JobDone) -> None:
+        message = f"{event.message} {event.hint}".strip()
+        if self.state.engine == "starting":
+            self._load_failure = message
+        elif event.job in self._quiet:
+            self._quiet.discard(event.job)
+        elif event.exit_code == 130:
+            self._say("Stopped. Every weight is as before.", "information")
+        elif message:
+            self._say(message, "error")
+
+    def _lost(self, reason: str) -> None:
+        self.state = stopped(self.state, self._load_failure or reason)
+        self.runner.lost()
+        self.changed = True
+
+    def _send_apply(self, args: dict[str, Any]) -> str:
+        return self.send("apply", **args)
+
+
+def unavailable(state: State) -> str:
+    """Why the engine takes nothing now, in a sentence."""
+    if state.engine == "starting":
+        return "The model is still loading."
+    if state.engine == "stopped":
+        return "The engine has stopped; r restarts it."
+    if state.run and state.run.running:
+        return f"The engine is busy: edit {state.run.started.index} of {state.run.started.of}."
+    return "The engine is busy."

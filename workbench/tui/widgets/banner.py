@@ -1,0 +1,39 @@
+"""The two lines that show when the engine has stopped: why, that nothing is lost, and the keys that help."""
+
+from __future__ import annotations
+
+from textual.widgets import Static
+
+from workbench.text import shortened, visible
+from workbench.tui.state import State
+
+
+class Banner(Static):
+    """Hidden while the engine runs."""
+
+    DEFAULT_CSS = """
+    Banner { display: none; height: auto; max-height: 4; padding: 0 1; background: $error-muted; color: $foreground; }
+    Banner.-shown { display: block; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__("", markup=False)
+        self._text = ""
+
+    def show(self, state: State) -> None:
+        """Draws `state`."""
+        text = banner(state)
+        if text != self._text:
+            self._text = text
+            self.update(text)
+            self.set_class(bool(text), "-shown")
+
+
+def banner(state: State) -> str:
+    """What to say while the engine is stopped; else ""."""
+    if state.engine != "stopped":
+        return ""
+    count = state.stack.position if state.stack else 0
+    replay = f" and replay {count} edit{'' if count == 1 else 's'}" if count else ""
+    reason = shortened(visible(state.stopped_because).rstrip("."), 200)
+    return f"✗ Engine stopped ({reason}). Your stack is safe on disk. r restart{replay}, l open log."

@@ -1,0 +1,195 @@
+"""The form for one edit. Checks as one types, says why, and shows what the model answers now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalGroup
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widget import Widget
+from textual.widgets import Input, Label, Static
+
+from workbench.events import Answered
+from workbench.text import shortened, visible
+from workbench.tui.bench import bench
+from workbench.tui.draft import Draft, Field
+from workbench.tui.state import State
+from workbench.tui.widgets.answer_line import AnswerLine
+
+if TYPE_CHECKING:
+    from textual import events
+    from textual.app import ComposeResult
+
+FIELDS: tuple[tuple[Field, str, str], ...] = (
+    ("subject", "Subject", "for instance: Eiffel Tower"),
+    ("prompt", "Prompt", "for instance: The {} is located in the city of"),
+    ("target_new", "Target", "for instance: Rome"),
+)
+"""Name, label, and an example that shows while the field is empty."""
+
+
+def verdicts(draft: Draft, answer: Answered | None, tokens: int | None) -> dict[str, str]:
+    """What to say beside each field; `tokens`: how many the target has. Nothing while nothing is typed."""
+    if draft.empty:
+        return {}
+    said: dict[str, str] = {"subject": "ok", "prompt": "ok", "target_new": "ok"}
+    if not {"subject", "prompt"} & draft.checks.keys():
+        said["subject"] = "found in prompt"
+    if tokens is not None:
+        said["target_new"] = f"{tokens} token{'' if tokens == 1 else 's'}, ok"
+    if answer is not None and answer.top and answer.top[0][0].strip() == draft.target_new.strip():
+        said["target_new"] = "already so"
+    return said | {name: f"✗ {reason}" for name, reason in draft.checks.items()}
+
+
+class More(Widget, can_focus=True):
+    """One line about what the small form does not hold; enter opens the whole form."""
+
+    DEFAULT_CSS = """
+    More { height: 1; }
+    More:focus { text-style: reverse; }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,space", "open", "Probes and settings", id="form.more"),
+    ]
+
+    draft: reactive[Draft] = reactive(Draft())
+    profile: reactive[str] = reactive("")
+    """The model's own settings, in words."""
+
+    class Opened(Message):
+        """The whole form is wanted."""
+
+    def render(self) -> Text:
+        """Counts of probes, and the settings."""
+        counts = []
+        for name, text in (("paraphrase", self.draft.paraphrases), ("neighbour", self.draft.neighbours)):
+            count = sum(1 for line in text.split("\n") if line.strip())
+            counts.append(f"{count} {name}{'' if count == 1 else 's'}")
+        settings = visible(self.draft.settings) or self.profile
+        line = Text(f"Probes   [{', '.join(counts)}]   ▸ Advanced  {shortened(settings, 36)}", no_wrap=True)
+        line.truncate(self.size.width, overflow="ellipsis")
+        return line
+
+    def action_open(self) -> None:
+        """Opens the whole form."""
+        self.post_message(self.Opened())
+
+    def on_click(self, event: events.Click) -> None:
+        """As enter."""
+        event.stop()
+        self.action_open()
+
+
+class RequestForm(VerticalGroup):
+    """Subject, prompt, target; in wide windows the true target as well. The rest of the draft is kept unseen."""
+
+    HELP = (
+        "Write {} in the prompt where the subject stands, or write the subject itself.\n\n"
+        "enter adds the edit to the queue, ctrl+s keeps it there even if it is not ready, escape leaves the form."
+    )
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "save", "Save draft", id="form.save", tooltip="Queue it, ready or not"),
+    ]
+
+    class Submitted(Message):
+        """A draft for the queue."""
+
+        def __init__(self, draft: Draft) -> None:
+            super().__init__()
+            self.draft = draft
+
+    _rest = Draft()
+
+    def compose(self) -> ComposeResult:
+        """One line a field."""
+        for name, label, example in FIELDS:
+            with Horizontal(classes="field"):
+                yield Label(label, classes="name")
+                yield Input(placeholder=example, id=name, compact=True, max_length=4000)
+                yield Static("", id=f"{name}-verdict", classes="verdict", markup=False)
+        with Horizontal(classes="field wide-only"):
+            yield Label("True now", classes="name")
+            yield Input(placeholder="optional: the answer that shall lose", id="target_true", compact=True)
+            yield Static("optional", classes="verdict")
+        yield More()
+        yield AnswerLine()
+
+    def on_mount(self) -> None:
+        """Writes the border."""
+        self.border_title = "New edit"
+        self.border_subtitle = "enter adds to queue"
+
+    @property
+    def draft(self) -> Draft:
+        """What is typed."""
+        values = {name: self.query_one(f"#{name}", Input).value for name in ("subject", "prompt", "target_new")}
+        return Draft(
+            **values,
+            target_true=self.query_one("#target_true", Input).value,
+            paraphrases=self._rest.paraphrases,
+            neighbours=self._rest.neighbours,
+            settings=self._rest.settings,
+        )
+
+    def fill(self, draft: Draft) -> None:
+        """Puts `draft` into the form."""
+        self._rest = draft
+        for name in ("subject", "prompt", "target_new", "target_true"):
+            self.query_one(f"#{name}", Input).value = getattr(draft, name)
+        self._check()
+
+    def show(self, state: State) -> None:
+        """Takes in the answer, and the model's own settings."""
+        recipe = state.model.recipe if state.model else {}
+        words = [str(recipe.get("method", "")), *(f"{k} {recipe[k]}" for k in ("layer", "seed") if k in recipe)]
+        self.query_one(More).profile = "  ".join(word for word in words if word)
+        self.query_one(AnswerLine).show(state)
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._check()
+
+    @on(AnswerLine.Changed)
+    def _check(self) -> None:
+        draft = self.draft
+        line = self.query_one(AnswerLine)
+        if draft != line.draft:
+            line.ask(draft)
+        said = verdicts(draft, line.answer, line.target_tokens)
+        for name, _, _ in FIELDS:
+            verdict = self.query_one(f"#{name}-verdict", Static)
+            verdict.update(said.get(name, ""))
+            verdict.set_class(said.get(name, "").startswith("✗"), "-wrong")
+        self.query_one(More).draft = draft
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        draft = self.draft
+        if draft.empty:
+            return
+        for name in draft.checks:
+            field = name if name != "settings" else "target_new"
+            self.query_one(f"#{field}", Input).focus()
+            self.notify(draft.problem, severity="warning", markup=False)
+            return
+        self._hand_over(draft)
+
+    def action_save(self) -> None:
+        """Queues the draft as it is."""
+        if not self.draft.empty:
+            self._hand_over(self.draft)
+
+    def _hand_over(self, draft: Draft) -> None:
+        self.post_message(self.Submitted(draft))
+        self.fill(Draft())
+        self.query_one("#subject", Input).focus()
+        self.show(bench(self).state)

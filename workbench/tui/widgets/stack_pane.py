@@ -1,0 +1,52 @@
+"""The stack list where it is a side pane: the same list as in History, with the keys that move along the stack."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from workbench.tui.bench import bench
+from workbench.tui.widgets.stack_table import StackTable
+
+
+class StackPane(StackTable):
+    """Undo, redo and travel rebuild the weights from the pristine ones, so they need no question."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("u", "undo", "Undo", id="stack.undo", tooltip="Takes the newest applied edit back"),
+        Binding("r", "redo", "Redo", id="stack.redo", tooltip="Applies the next undone edit again"),
+        Binding(
+            "T", "travel", "Travel here", id="stack.travel", tooltip="Undo or redo up to the edit under the cursor"
+        ),
+    ]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what the engine and the position allow."""
+        del parameters
+        state = bench(self).state
+        stack = state.stack
+        if action not in ("undo", "redo", "travel"):
+            return True
+        if stack is None or state.engine != "idle":
+            return False
+        if action == "undo":
+            return stack.position > 0
+        return stack.position < len(stack.edits) if action == "redo" else self.position != stack.position
+
+    def watch_cursor(self) -> None:
+        """Travel depends on the row."""
+        super().watch_cursor()
+        self.refresh_bindings()
+
+    def action_undo(self) -> None:
+        """Takes the newest applied edit back."""
+        bench(self).send("undo", count=1)
+
+    def action_redo(self) -> None:
+        """Applies the next undone edit again."""
+        bench(self).send("redo", count=1)
+
+    def action_travel(self) -> None:
+        """Goes to the edit under the cursor, or to the base."""
+        bench(self).send("travel", to=self.position)
