@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from workbench.editing.flags import gradients
 from workbench.editing.hooks import added, only_at
 from workbench.editing.lookup import Row
 from workbench.editing.rows import Batch, check_length, collate, with_target
@@ -34,7 +33,10 @@ class Terms:
 
 
 class Objective:
-    """loss(δ) for one request; the first evaluation, at δ = 0, fixes t0 and the distribution to stay close to."""
+    """loss(δ) for one request; the first evaluation, at δ = 0, fixes t0 and the distribution to stay close to.
+
+    Make it and use it inside `gradients`.
+    """
 
     def __init__(
         self,
@@ -67,8 +69,7 @@ class Objective:
 
     def zero(self) -> Tensor:
         """δ = 0, (d_out,), a leaf that asks for a gradient; float32 or wider on the site's device."""
-        with gradients():
-            return torch.zeros(self._d_out, dtype=self._dtype, device=self._device, requires_grad=True)
+        return torch.zeros(self._d_out, dtype=self._dtype, device=self._device, requires_grad=True)
 
     def at(self, offset: Tensor) -> Terms:
         """The loss at δ = `offset`, (d_out,). Call it inside `frozen` and `gradients`."""

@@ -61,8 +61,9 @@ def optimise(
         EditError: the loss or its gradient is not a number.
         ModelError: the model has no language-model head.
     """
-    objective = Objective(model, site, rows, kl, target, recipe)
-    offset = objective.zero()
+    with gradients():
+        objective = Objective(model, site, rows, kl, target, recipe)
+        offset = objective.zero()
     adam = torch.optim.Adam([offset], lr=recipe.lr)
     for step in range(1, recipe.steps + 1):
         check(cancelled)

@@ -1,0 +1,80 @@
+"""Context templates: sampled from the model, the same for the same seed, and harmless as text."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from tests.editing.tokenizers_for_tests import byte_level
+from tests.parity.load import Parity
+from workbench.editing import sample_templates
+from workbench.editing.lookup import fill
+from workbench.editing.templates import TOP_K, plain
+from workbench.edits import EditRequest
+
+LENGTHS = ((3, 4), (6, 2))
+
+
+def test_the_bare_slot_comes_first_and_the_count_is_right(parity_gpt2: Parity) -> None:
+    templates = sample_templates(parity_gpt2.model, parity_gpt2.tokenizer, LENGTHS, 0)
+    assert len(templates) == 7
+    assert templates[0] == "{}"
+    assert all(template.endswith(". {}") and template.count("{}") == 1 for template in templates[1:])
+    assert sample_templates(parity_gpt2.model, parity_gpt2.tokenizer, (), 0) == ("{}",)
+    assert sample_templates(parity_gpt2.model, parity_gpt2.tokenizer, ((5, 0),), 0) == ("{}",)
+
+
+def test_a_seed_gives_the_same_templates_whatever_else_was_drawn(parity_llama: Parity) -> None:
+    first = sample_templates(parity_llama.model, parity_llama.tokenizer, LENGTHS, 7)
+    torch.rand(5)
+    state = torch.get_rng_state()
+    assert sample_templates(parity_llama.model, parity_llama.tokenizer, LENGTHS, 7) == first
+    assert torch.equal(torch.get_rng_state(), state)
+    assert sample_templates(parity_llama.model, parity_llama.tokenizer, LENGTHS, 8) != first
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_the_cache_changes_no_template(request: pytest.FixtureRequest, name: str) -> None:
+    parity: Parity = request.getfixturevalue(f"parity_{name}")
+    got = sample_templates(parity.model, parity.tokenizer, ((6, 3),), 3)
+    generator = torch.Generator().manual_seed(3)
+    ids = torch.full((3, 1), parity.tokenizer.bos_token_id)
+    with torch.no_grad():
+        for _ in range(6):
+            logits = parity.model(input_ids=ids, use_cache=False).logits[:, -1]
+            logits[:, parity.tokenizer.all_special_ids] = float("-inf")
+            top = logits.topk(TOP_K)
+            drawn = torch.multinomial(top.values.softmax(-1), 1, generator=generator)
+            ids = torch.cat([ids, top.indices.gather(1, drawn)], dim=1)
+    texts = parity.tokenizer.batch_decode(ids[:, 1:].tolist())
+    assert got == ("{}", *(f"{plain(text)}. {{}}" for text in texts))
+
+
+@pytest.mark.parametrize(
+    ("text", "harmless"),
+    [
+        ("a {} b", "a b"),
+        ("{a} {{}} b}", "a b"),
+        ("line\none\ttwo\r", "line one two"),
+        ("\x1b[31mred\u202e\ufffd", "[31mred"),
+        ("  ", ""),
+        ("北京 café", "北京 café"),
+    ],
+)
+def test_sampled_text_cannot_hold_a_slot_or_a_control_character(text: str, harmless: str) -> None:
+    assert plain(text) == harmless
+
+
+def test_special_tokens_and_ids_beyond_the_tokenizer_are_never_drawn() -> None:
+    tokenizer = byte_level()
+    config = GPT2Config(vocab_size=len(tokenizer) + 50, n_embd=8, n_layer=1, n_head=2, n_positions=32, bos_token_id=0)
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(config).eval()
+    with torch.no_grad():
+        model.lm_head.weight[len(tokenizer) :] *= 100
+        model.lm_head.weight[:3] *= 100
+    templates = sample_templates(model, tokenizer, ((8, 10),), 0)
+    assert all(special not in template for template in templates for special in tokenizer.all_special_tokens)
+    request = EditRequest("{} is", "Rome", "Oslo")
+    assert all(fill(template, request)[0].endswith("Rome is") for template in templates)
