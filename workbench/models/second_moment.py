@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -63,8 +64,8 @@ def write_second_moment(folder: Path, site: EditSite, moment: Tensor, samples: i
     return path
 
 
-def read_second_moment(folder: Path, site: EditSite, base: str) -> tuple[Tensor, int] | None:
-    """C (d_in, d_in) float32 and its number of samples; None if there is none for this site.
+def read_second_moment(folder: Path, site: EditSite, base: str) -> tuple[Tensor, int, str] | None:
+    """C (d_in, d_in) float32, its number of samples and its fingerprint; None if there is none for this site.
 
     Raises:
         ModelError: there is one, but it is damaged or was made for another base.
@@ -84,4 +85,10 @@ def read_second_moment(folder: Path, site: EditSite, base: str) -> tuple[Tensor,
         raise ModelError(f"{wrong}: it was made for another base.", "Make it again for this one.")
     if moment.shape != (site.d_in, site.d_in) or moment.dtype != torch.float32 or not moment.isfinite().all():
         raise ModelError(f"{wrong}: it has the wrong shape, dtype or values.", "Make it again.")
-    return moment, samples
+    return moment, samples, _fingerprint(moment)
+
+
+def _fingerprint(moment: Tensor) -> str:
+    digest = hashlib.sha256(b"workbench second moment v1\n")
+    digest.update(moment.contiguous().numpy().tobytes())
+    return digest.hexdigest()

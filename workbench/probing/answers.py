@@ -29,8 +29,17 @@ class Reading:
 
     probabilities: tuple[float, ...]
     """Of each answer: the geometric mean over its tokens of p(token | what came before)."""
+    greedy: tuple[bool, ...]
+    """Of each answer: whether every token of it is the model's likeliest."""
     top: tuple[tuple[str, float], ...]
     """The likeliest next tokens with their probabilities, likeliest first."""
+
+
+@dataclass(frozen=True)
+class _Score:
+    p: float
+    greedy: bool
+    top: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,8 @@ def read_answers(
     readings = []
     for question in questions:
         first = [next(read) for _ in (question.answers or ("",))]
-        scores = tuple(score for score, _ in first) if question.answers else ()
-        readings.append(Reading(scores, first[0][1]))
+        asked = first if question.answers else []
+        readings.append(Reading(tuple(s.p for s in asked), tuple(s.greedy for s in asked), first[0].top))
     return readings
 
 
@@ -66,8 +75,8 @@ def _rows(tokenizer: PreTrainedTokenizerBase, question: Question) -> list[_Row]:
 @torch.no_grad()
 def _read(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[_Row], top: int
-) -> list[tuple[float, tuple[tuple[str, float], ...]]]:
-    found: dict[int, tuple[float, tuple[tuple[str, float], ...]]] = {}
+) -> list[_Score]:
+    found: dict[int, _Score] = {}
     for batch in _batches(rows):
         for index, logits in zip(batch, _logits(model, [rows[i] for i in batch]), strict=True):
             found[index] = _score(tokenizer, rows[index], logits.float().log_softmax(-1), top)
@@ -101,11 +110,11 @@ def _logits(model: PreTrainedModel, rows: list[_Row]) -> list[Tensor]:
     return [logits[i, row.prompt - 1 - first : len(row.ids) - first] for i, row in enumerate(rows)]
 
 
-def _score(
-    tokenizer: PreTrainedTokenizerBase, row: _Row, logp: Tensor, top: int
-) -> tuple[float, tuple[tuple[str, float], ...]]:
+def _score(tokenizer: PreTrainedTokenizerBase, row: _Row, logp: Tensor, top: int) -> _Score:
     answer = torch.tensor(row.ids[row.prompt :], device=logp.device)
-    score = logp[: len(answer)].gather(1, answer[:, None]).mean().exp().item() if len(answer) else 0.0
+    said = logp[: len(answer)]
+    p = said.gather(1, answer[:, None]).mean().exp().item() if len(answer) else 0.0
     best = logp[0].exp().topk(min(top, logp.shape[1]))
     likely = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return score, tuple((tokenizer.decode([token]), p) for token, p in likely)
+    tokens = tuple((tokenizer.decode([token]), share) for token, share in likely)
+    return _Score(p, bool((said.argmax(-1) == answer).all()), tokens)

@@ -1,0 +1,191 @@
+"""One edit, from a request to a committed file: templates, keys, optimise, insert, probe, save.
+
+The update is inserted, probed and only then saved, so that the file holds what was measured. Until the save has
+succeeded any exit (failure, cancel, a closed generator) puts the former weights back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+from workbench.edits import EditRequest, Recipe
+from workbench.editing.cancel import Cancelled, check
+from workbench.editing.edit import make_update
+from workbench.editing.second_moment import SecondMoment
+from workbench.editing.update import Update
+from workbench.engine.core import Core
+from workbench.engine.norms import norm_report
+from workbench.events import (
+    EditCancelled,
+    EditCommitted,
+    EditStarted,
+    Event,
+    NormReport,
+    OptimStep,
+    ProbeResult,
+    StageStarted,
+)
+from workbench.models.families import EditSite
+from workbench.probing.generation import continuation
+from workbench.probing.probes import Probe, ask, probes_of, settle
+from workbench.stack.record import Edit, Factors
+
+SAMPLE_TOKENS = 24
+"""Length of the sample continuation shown after an edit."""
+
+
+def apply_edit(
+    core: Core, request: EditRequest, recipe: Recipe, *, index: int, of: int, cancelled: Callable[[], bool]
+) -> Generator[Event, None, bool]:
+    """Makes, measures and commits one edit; returns False if it was cancelled.
+
+    Raises:
+        EditError, RequestError: the edit cannot be made.
+        StackError, StorageError: the stack did not take it.
+    """
+    started = time.monotonic()
+    site = core.site(recipe.layer)
+    yield EditStarted(request=request.to_json(), recipe=recipe.to_json(), module=site.module, index=index, of=of)
+    core.live.adopt_site(site)
+    making = _Making(core, site, request, recipe, cancelled)
+    try:
+        edit = yield from _or_restore(core, making.run())
+    except Cancelled:
+        yield EditCancelled(position=core.stack.position, step=len(making.steps))
+        return False
+    path = core.stack.path_of(edit)
+    yield EditCommitted(
+        edit=edit.id,
+        file=str(path),
+        position=core.stack.position,
+        weight_sha256=edit.weights[site.module]["after"],
+        bytes=path.stat().st_size,
+        seconds=time.monotonic() - started,
+    )
+    yield core.changed()
+    return True
+
+
+def _or_restore(core: Core, making: Generator[Event, None, Edit]) -> Generator[Event, None, Edit]:
+    """Runs `making`; if it does not return, the weights are as before."""
+    before = core.live.shown
+    done = False
+    try:
+        edit = yield from making
+        done = True
+        return edit
+    finally:
+        if not done and core.live.shown is not before:
+            core.live.show(before)
+
+
+class _Making:
+    """One edit being made, and what was measured on the way."""
+
+    def __init__(
+        self, core: Core, site: EditSite, request: EditRequest, recipe: Recipe, cancelled: Callable[[], bool]
+    ) -> None:
+        self.core, self.site, self.request, self.recipe, self.cancelled = core, site, request, recipe, cancelled
+        self.steps: list[OptimStep] = []
+
+    def run(self) -> Generator[Event, None, Edit]:
+        """All stages; returns the committed edit."""
+        core, loaded = self.core, self.core.loaded
+        probes = settle(loaded.model, loaded.tokenizer, probes_of(self.request))
+        perplexity_before = self._perplexity()
+        yield StageStarted(stage="templates")
+        templates = core.templates(self.recipe)
+        moment = core.second_moment(self.site) if self.recipe.second_moment else None
+        update = yield from self._update(templates, moment)
+        check(self.cancelled)
+        yield StageStarted(stage="insert")
+        factors = (Factors(self.site.module, update.u[None, :].numpy(), update.v[:, None].numpy()),)
+        hashes, norms = self._insert(factors, update)
+        yield norms
+        yield StageStarted(stage="probe")
+        results = yield from self._probe(probes)
+        perplexity = yield from self._read_perplexity(perplexity_before)
+        check(self.cancelled)
+        yield StageStarted(stage="save")
+        edit = Edit(
+            request=self.request,
+            recipe=self.recipe,
+            base=core.base(self.site),
+            templates=templates,
+            second_moment=moment.fingerprint if moment else "identity",
+            ridge=moment.ridge if moment else 0.0,
+            tokenizer=loaded.tokenizer_fingerprint,
+            weights={self.site.module: hashes},
+            metrics=self._metrics(norms, results, perplexity),
+            made_by=core.made_by(),
+        )
+        edit = core.stack.append(edit, factors)
+        if perplexity["after"] is not None:
+            core.perplexities[core.state()] = perplexity["after"]
+        return edit
+
+    def _update(
+        self, templates: tuple[str, ...], moment: SecondMoment | None
+    ) -> Generator[Event, None, Update]:
+        loaded = self.core.loaded
+        making = make_update(
+            loaded.model, loaded.tokenizer, self.site, self.request, self.recipe, templates, moment, self.cancelled
+        )
+        while True:
+            try:
+                event = next(making)
+            except StopIteration as stop:
+                update: Update = stop.value
+                return update
+            if isinstance(event, OptimStep):
+                self.steps.append(event)
+            yield event
+
+    def _insert(self, factors: tuple[Factors, ...], update: Update) -> tuple[Any, NormReport]:
+        live, module = self.core.live, self.site.module
+        before = live.parameter(module).detach().clone()
+        sha_before = live.hashes([module])[module]
+        live.show((*live.shown, factors))
+        after = live.parameter(module).detach()
+        norms = norm_report(self.site, update, factors[0], before, after, live.pristine(module))
+        return {"before": sha_before, "after": live.hashes([module])[module]}, norms
+
+    def _probe(self, probes: list[Probe]) -> Generator[Event, None, list[ProbeResult]]:
+        loaded = self.core.loaded
+        results = ask(loaded.model, loaded.tokenizer, probes, side="stack")
+        yield from results
+        pieces = continuation(loaded.model, loaded.tokenizer, self.request.text, max_new=SAMPLE_TOKENS)
+        sample = ProbeResult(kind="generation", prompt=self.request.text, answer="".join(pieces), side="stack")
+        yield sample
+        return [*results, sample]
+
+    def _read_perplexity(self, before: float | None) -> Generator[Event, None, dict[str, float | None]]:
+        after = self.core.perplexity()
+        if after is not None:
+            yield ProbeResult(kind="perplexity", prompt="held-out text", value=after, before=before, side="stack")
+        return {"before": before, "after": after, "base": self.core.perplexity_base()}
+
+    def _perplexity(self) -> float | None:
+        core = self.core
+        if core.state() not in core.perplexities and (value := core.perplexity()) is not None:
+            core.perplexities[core.state()] = value
+        return core.perplexities.get(core.state())
+
+    def _metrics(
+        self, norms: NormReport, results: list[ProbeResult], perplexity: dict[str, float | None]
+    ) -> dict[str, Any]:
+        return {
+            "trace": [_fields(step, "p_contexts", "seconds", "of") for step in self.steps],
+            "norms": _fields(norms, "module"),
+            "probes": [_fields(result, "edit", "side", "value") for result in results],
+            "perplexity": perplexity,
+        }
+
+
+def _fields(event: Event, *without: str) -> dict[str, Any]:
+    """An event as a plain table, without its stamp and the fields named."""
+    left_out = {"job", "seq", "t", *without}
+    return {key: value for key, value in dataclasses.asdict(event).items() if key not in left_out}

@@ -1,0 +1,162 @@
+"""What every job of the engine works with: the model, the stack, the live weights, and what was read once and kept."""
+
+from __future__ import annotations
+
+import math
+import platform
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from workbench import __version__
+from workbench.edits import Recipe
+from workbench.editing.second_moment import SecondMoment
+from workbench.editing.templates import sample_templates
+from workbench.engine.views import stack_changed
+from workbench.engine.weights import LiveWeights
+from workbench.errors import EditError
+from workbench.events import ModelReady, StackChanged
+from workbench.models.device import dtype_name
+from workbench.models.families import EditSite, edit_site, layer_count
+from workbench.models.held_out import held_out_lines
+from workbench.models.load import LoadedModel
+from workbench.models.second_moment import read_second_moment
+from workbench.probing.perplexity import perplexity
+from workbench.stack.record import Base
+from workbench.stack.store import Stack
+
+HELD_OUT_LINES = 64
+"""Held-out texts that are read after every edit."""
+
+
+class Core:
+    """One model, one stack, and the weights that both give."""
+
+    def __init__(self, loaded: LoadedModel, stack: Stack, profile: Recipe, *, writable: bool) -> None:
+        self.loaded, self.stack, self.profile, self.writable = loaded, stack, profile, writable
+        self.live = LiveWeights(loaded.model)
+        self._templates: dict[tuple[Any, int], tuple[str, ...]] = {}
+        self._moments: dict[str, SecondMoment] = {}
+        self.perplexities: dict[tuple[str, ...], float] = {}
+        """Perplexity by the ids of the applied edits."""
+
+    def base(self, site: EditSite | None = None) -> Base:
+        """The model as a base; with the module at `site`, if one is given."""
+        base = base_of(self.loaded)
+        if site:
+            shape = list(site.weight(self.loaded.model).shape)
+            base.modules[site.module] = {"shape": shape, "layout": site.layout}
+        return base
+
+    def recipe(self, changes: dict[str, Any]) -> Recipe:
+        """The profile with `changes`. Raises UsageError."""
+        return Recipe.from_json({**self.profile.to_json(), **changes})
+
+    def site(self, layer: int) -> EditSite:
+        """The module that an edit at `layer` changes. Raises ModelError."""
+        return edit_site(self.loaded.model, layer)
+
+    def rebuild(self) -> None:
+        """Makes the model hold what the stack says. Raises StackError or VerificationError for a damaged edit."""
+        edits = self.stack.active
+        for edit in edits:
+            self.live.adopt(edit.base)
+        self.live.show([self.stack.factors(edit) for edit in edits])
+
+    def templates(self, recipe: Recipe) -> tuple[str, ...]:
+        """Context templates for `recipe`, sampled from the base and kept."""
+        key = (recipe.template_lengths, recipe.seed)
+        if key not in self._templates:
+            with self.live.at_base():
+                self._templates[key] = sample_templates(
+                    self.loaded.model, self.loaded.tokenizer, recipe.template_lengths, recipe.seed
+                )
+        return self._templates[key]
+
+    def second_moment(self, site: EditSite) -> SecondMoment:
+        """C for `site`, factorised and kept.
+
+        Raises:
+            EditError: there is none; C = I must be chosen explicitly.
+        """
+        if site.module not in self._moments:
+            read = read_second_moment(self.loaded.folder, site, self.loaded.fingerprint)
+            if read is None:
+                raise EditError(
+                    f"There is no second moment C for {site.module} of {self.loaded.name}.",
+                    "Choose C = I explicitly with second_moment=false: edits then disturb more of what is near.",
+                )
+            self._moments[site.module] = SecondMoment(*read)
+        return self._moments[site.module]
+
+    @cached_property
+    def held_out(self) -> tuple[str, ...]:
+        """The texts that perplexity is measured on; empty if the model has none."""
+        return held_out_lines(self.loaded.folder)[:HELD_OUT_LINES]
+
+    def perplexity(self) -> float | None:
+        """Perplexity of the model as it is now on its held-out text; None without text."""
+        if not self.held_out:
+            return None
+        value = perplexity(self.loaded.model, self.loaded.tokenizer, self.held_out)
+        return value if math.isfinite(value) else None
+
+    def state(self) -> tuple[str, ...]:
+        """Ids of the applied edits: which state the model is in."""
+        return tuple(edit.id for edit in self.stack.active)
+
+    def perplexity_base(self) -> float | None:
+        """The same of the base, measured once."""
+        if () not in self.perplexities:
+            with self.live.at_base():
+                value = self.perplexity()
+            if value is None:
+                return None
+            self.perplexities[()] = value
+        return self.perplexities[()]
+
+    def ready(self) -> ModelReady:
+        """What was loaded."""
+        loaded, site = self.loaded, self.site(self.profile.layer)
+        moment = read_second_moment(loaded.folder, site, loaded.fingerprint)
+        return ModelReady(
+            model=loaded.name,
+            family=loaded.family,
+            device=str(loaded.device),
+            dtype=dtype_name(loaded.dtype),
+            parameters=loaded.model.num_parameters(),
+            layers=layer_count(loaded.model),
+            module=site.module,
+            fingerprint=loaded.fingerprint,
+            second_moment="identity" if moment is None else self.second_moment(site).fingerprint,
+            recipe=self.profile.to_json(),
+            memory=loaded.memory,
+        )
+
+    def changed(self) -> StackChanged:
+        """What the stack is now."""
+        return stack_changed(self.stack, self.live.drift(), self.perplexity_base())
+
+    def made_by(self) -> dict[str, Any]:
+        """Versions and device, as they go into an edit file."""
+        return {
+            "workbench": __version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+            "device": str(self.loaded.device),
+        }
+
+
+def base_of(loaded: LoadedModel) -> Base:
+    """The loaded model as a base, no module named yet."""
+    return Base(loaded.name, loaded.revision, loaded.fingerprint, dtype_name(loaded.dtype), {})
+
+
+def default_stack(loaded: LoadedModel) -> Path:
+    """edits/<base>, with the base's name made a folder's name."""
+    name = loaded.folder.resolve().name if Path(loaded.name).is_dir() else loaded.name
+    return Path("edits") / name.replace("/", "--")

@@ -1,0 +1,214 @@
+"""The engine: owns one model and one stack, does what it is asked, and says so in events.
+
+Every state of the weights is materialised from pristine bytes and the stack; nothing is ever subtracted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench.edits import EditRequest
+from workbench.engine import asking, checking
+from workbench.engine.applying import apply_edit
+from workbench.engine.core import Core, base_of, default_stack
+from workbench.errors import EditError, UsageError, WorkbenchError
+from workbench.events import EditFailed, Event, ModelLoading, Warning
+from workbench.models.families import layer_count
+from workbench.models.load import load_model
+from workbench.models.profiles import read_profile
+from workbench.stack.store import Stack
+
+Cancelled = Callable[[], bool]
+"""Asked at every step; True stops the work."""
+
+
+def _never() -> bool:
+    return False
+
+
+class Engine:
+    """One model and one stack. Every job is a generator of events; exhaust it before starting the next."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+
+    @property
+    def stack(self) -> Stack:
+        """The stack that is open."""
+        return self.core.stack
+
+    def close(self) -> None:
+        """Lets go of the stack."""
+        self.core.stack.close()
+
+    def apply(
+        self,
+        request: EditRequest,
+        changes: dict[str, Any] | None = None,
+        *,
+        index: int = 1,
+        of: int = 1,
+        cancelled: Cancelled = _never,
+    ) -> Generator[Event, None, bool]:
+        """Makes one edit with the profile's recipe and `changes` to it.
+
+        Ends with EditCommitted, EditCancelled or EditFailed; after the latter two every weight is as it was. Returns
+        whether the edit was committed.
+
+        Raises:
+            UsageError: a change is no setting, or out of range.
+            StackError, StorageError: the stack could not take the edit; every weight is as it was.
+        """
+        recipe = self.core.recipe(changes or {})
+        try:
+            return (yield from apply_edit(self.core, request, recipe, index=index, of=of, cancelled=cancelled))
+        except EditError as error:
+            yield EditFailed(message=error.message, hint=error.hint, exit_code=error.exit_code)
+            return False
+
+    def undo(self, count: int = 1) -> Generator[Event, None, None]:
+        """Steps back over the newest `count` applied edits. Raises UsageError at the base."""
+        self.stack.undo(count)
+        yield from self._moved()
+
+    def redo(self, count: int = 1) -> Generator[Event, None, None]:
+        """Takes `count` undone edits back in. Raises UsageError at the end of the line."""
+        self.stack.redo(count)
+        yield from self._moved()
+
+    def travel(self, to: int | str) -> Generator[Event, None, None]:
+        """Goes to a position, or to the edit whose id starts with `to`, on whatever branch it lies."""
+        self.stack.travel(to)
+        yield from self._moved()
+
+    def note(self, edit: str, text: str) -> Generator[Event, None, None]:
+        """Writes a note on an edit."""
+        self.stack.note(edit, text)
+        yield self.core.changed()
+
+    def refresh(self) -> Generator[Event, None, None]:
+        """Says again what the stack is."""
+        yield self.core.changed()
+
+    def verify(self.core, *, cancelled: Cancelled = _never) -> Generator[Event, None, bool]:
+        """Compares every position of the line with the sha256 its edit recorded; returns whether all agree."""
+        return (yield from checking.compare(self.core, len(self.stack.line), cancelled=cancelled))
+
+    def replay(
+        self, to: int | None = None, *, verify: bool = True, cancelled: Cancelled = _never
+    ) -> Generator[Event, None, bool]:
+        """Puts the line up to `to` into the model (default: the stack's position), without touching the stack.
+
+        Returns whether every replayed position is bit-identical to what was recorded; True if not asked to verify.
+        """
+        return (yield from checking.replay(self.core, to, verify=verify, cancelled=cancelled))
+
+    def probe(self, *, cancelled: Cancelled = _never) -> Generator[Event, None, bool]:
+        """Asks all probes of the applied edits, on the base and now; returns whether all hold."""
+        return (yield from asking.probe(self.core, cancelled))
+
+    def answer(
+        self, prompt: str, target: str = "", *, sides: Sequence[str] = ("stack",), top: int = 5
+    ) -> Generator[Event, None, None]:
+        """Says the likeliest next tokens after `prompt`, on each of `sides` ("base", "stack")."""
+        yield from asking.answer(self.core, prompt, target, sides, top)
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        sides: Sequence[str] = ("base", "stack"),
+        max_new: int = 40,
+        temperature: float = 0.0,
+        seed: int = 0,
+        cancelled: Cancelled = _never,
+    ) -> Generator[Event, None, None]:
+        """Continues `prompt` on each of `sides`; greedy at temperature 0."""
+        yield from asking.generate(self.core, prompt, sides, max_new, temperature, seed, cancelled)
+
+    def open_stack(self, folder: Path) -> Generator[Event, None, None]:
+        """Goes over to another stack of the same base; on any error the present one stays open."""
+        if folder.resolve() == self.stack.folder.resolve():
+            yield self.core.changed()
+            return
+        core = self.core
+        other = Stack.open(folder, write=core.writable, base=core.base())
+        previous, core.stack = core.stack, other
+        try:
+            core.rebuild()
+        except WorkbenchError:
+            core.stack = previous
+            other.close()
+            core.rebuild()
+            raise
+        previous.close()
+        yield from _findings(other)
+        yield core.changed()
+
+    def save_merged(self, out: Path) -> None:
+        """Writes model and tokenizer with the weights as they are now, loadable by transformers.
+
+        Raises:
+            UsageError: `out` exists and is not an empty folder.
+        """
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UsageError(f"'{out}' is there already.", "Name a new or empty folder.")
+        self.core.loaded.model.save_pretrained(out)
+        self.core.loaded.tokenizer.save_pretrained(out)
+
+    def _moved(self) -> Generator[Event, None, None]:
+        self.core.rebuild()
+        yield self.core.changed()
+
+
+def open_engine(
+    model: str = "atlas",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    stack: Path | None = None,
+    write: bool = True,
+) -> Generator[Event, None, Engine]:
+    """Loads a model and opens a stack on it; yields ModelLoading, ModelReady and StackChanged; returns the engine.
+
+    Args:
+        model: "atlas", a folder or a Hub name.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        dtype: "auto", "float32", "bfloat16" or "float16".
+        stack: the stack's folder; default edits/<base>.
+        write: False opens the stack for reading only.
+
+    Raises:
+        ModelError, DeviceError, UsageError: as `load_model`.
+        StackBusy, StackError, BaseMismatch: the stack cannot be opened on this model.
+    """
+    loaded = yield from load_model(model, device, dtype)
+    profile, known = read_profile(loaded.folder, layer_count(loaded.model))
+    folder = stack or default_stack(loaded)
+    opened = Stack.open(folder, write=write, base=base_of(loaded))
+    try:
+        core = Core(loaded, opened, profile, writable=write)
+        if opened.position:
+            yield ModelLoading(stage=f"rebuilding {opened.position} edits", fraction=0.9)
+        core.rebuild()
+        yield core.ready()
+        if not known:
+            yield Warning(
+                message=f"There is no editing profile for {loaded.name}; layer {profile.layer} is a guess.",
+                hint="Choose another with --layer, or write editing_profile.json into the model's folder.",
+            )
+        yield from _findings(opened)
+        yield core.changed()
+    except BaseException:
+        opened.close()
+        raise
+    return Engine(core)
+
+
+def _findings(stack: Stack) -> Generator[Event, None, None]:
+    for finding in stack.findings:
+        yield Warning(message=finding)
+    for file, reason in stack.broken.items():
+        yield Warning(message=f"{file}: {reason}")

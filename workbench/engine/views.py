@@ -1,0 +1,74 @@
+"""The stack as events show it: rows and the whole. Reads headers only."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from workbench.events import EditRow, StackChanged
+from workbench.stack.editfile import Edit
+from workbench.stack.store import Stack
+
+State = Literal["applied", "undone", "broken", "off"]
+
+
+def stack_changed(stack: Stack, drift: float = 0.0, perplexity_base: float | None = None) -> StackChanged:
+    """What the stack is now."""
+    return StackChanged(
+        folder=str(stack.folder),
+        base=stack.base.name if stack.base else "",
+        position=stack.position,
+        edits=tuple(edit_row(stack, edit, index) for index, edit in enumerate(stack.line, start=1)),
+        drift=drift,
+        branches=len(stack.others),
+        perplexity_base=perplexity_base,
+        bytes=stack.size_bytes,
+    )
+
+
+def edit_row(stack: Stack, edit: Edit, index: int) -> EditRow:
+    """The row of `edit`, the `index`-th of its line."""
+    norms = _table(edit.metrics.get("norms"))
+    probes = edit.metrics.get("probes")
+    rows = [p for p in probes if isinstance(p, dict)] if isinstance(probes, list) else []
+    efficacy = _tally(rows, "efficacy")
+    return EditRow(
+        id=edit.id,
+        number=index,
+        file=stack.path_of(edit).name,
+        state=_state(stack, edit, index),
+        created=edit.created,
+        prompt=edit.request.prompt,
+        subject=edit.request.subject,
+        target_new=edit.request.target_new,
+        target_true=edit.request.target_true,
+        method=edit.recipe.method,
+        layer=edit.recipe.layer,
+        ratio=_number(norms.get("ratio")),
+        drift=_number(norms.get("drift")),
+        efficacy=None if efficacy is None else efficacy[0] == efficacy[1],
+        paraphrases=_tally(rows, "paraphrase"),
+        neighbours=_tally(rows, "neighbourhood"),
+        perplexity=_number(_table(edit.metrics.get("perplexity")).get("after")),
+        note=stack.note_of(edit),
+    )
+
+
+def _state(stack: Stack, edit: Edit, index: int) -> State:
+    if stack.path_of(edit).name in stack.broken:
+        return "broken"
+    if index > stack.position:
+        return "undone"
+    return "off" if edit.id in stack.off else "applied"
+
+
+def _tally(probes: list[dict[str, Any]], kind: str) -> tuple[int, int] | None:
+    held = [p.get("passed") is True for p in probes if p.get("kind") == kind]
+    return (sum(held), len(held)) if held else None
+
+
+def _table(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

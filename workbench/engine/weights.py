@@ -1,0 +1,108 @@
+"""The live weights of one model: pristine bytes plus the edits that apply, by the exactness rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from workbench.errors import BaseMismatch
+from workbench.models.device import dtype_name
+from workbench.models.families import EditSite, Layout
+from workbench.stack.materialise import Materialiser, weight_sha256
+from workbench.stack.record import Base, Factors
+
+
+class LiveWeights:
+    """Owns every edited module of a model. What the model holds is always `materialise(pristine, edits)`."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self._materialiser = Materialiser(model.device)
+        self._shown: tuple[tuple[Factors, ...], ...] = ()
+
+    def parameter(self, module: str) -> torch.nn.Parameter:
+        """The live weight of `module`. Raises BaseMismatch if the model has none."""
+        try:
+            weight = self._model.get_submodule(module).weight
+        except AttributeError:
+            weight = None
+        if not isinstance(weight, torch.nn.Parameter):
+            raise BaseMismatch(f"This model has no module '{module}'.", "The stack was made for another base.")
+        return weight
+
+    def adopt(self, base: Base) -> None:
+        """Takes pristine copies of the modules that `base` names. Raises BaseMismatch if one has another shape."""
+        for module, info in base.modules.items():
+            weight = self.parameter(module)
+            if list(weight.shape) != info["shape"]:
+                raise BaseMismatch(f"The module '{module}' has another shape here.", "The stack was made for another base.")
+            self._own(module, info["layout"])
+
+    def adopt_site(self, site: EditSite) -> None:
+        """Takes a pristine copy of the module at `site`."""
+        site.weight(self._model)
+        self._own(site.module, site.layout)
+
+    def _own(self, module: str, layout: Layout) -> None:
+        if module not in self._materialiser.modules:
+            self._materialiser.add_module(module, self.parameter(module).detach(), layout)
+
+    def pristine(self, module: str) -> Tensor:
+        """The untouched weight of an adopted module, on the CPU."""
+        return self._materialiser.pristine(module)
+
+    def show(self, edits: Sequence[tuple[Factors, ...]]) -> None:
+        """Makes the model hold pristine plus `edits`, in order."""
+        touched = {f.module for edit in (*self._shown, *edits) for f in edit}
+        for module in sorted(touched):
+            self._copy(module, self._materialise(module, edits))
+        self._shown = tuple(edits)
+
+    def _materialise(self, module: str, edits: Sequence[tuple[Factors, ...]]) -> Tensor:
+        return self._materialiser.weight(module, [f for edit in edits for f in edit if f.module == module])
+
+    @torch.no_grad()
+    def _copy(self, module: str, weight: Tensor) -> None:
+        self.parameter(module).copy_(weight)
+
+    @property
+    def shown(self) -> tuple[tuple[Factors, ...], ...]:
+        """The edits the model holds now."""
+        return self._shown
+
+    def hashes(self, modules: Sequence[str]) -> dict[str, str]:
+        """sha256 of the live weight of each module."""
+        return {module: weight_sha256(self.parameter(module)) for module in modules}
+
+    def would_be(self, module: str, edits: Sequence[tuple[Factors, ...]]) -> str:
+        """sha256 that the weight of `module` has after `edits`; the model is left alone."""
+        return weight_sha256(self._materialise(module, edits))
+
+    def drift(self) -> float:
+        """|W − W0| / |W0| over all adopted modules."""
+        moved = total = 0.0
+        for module in self._materialiser.modules:
+            pristine = self._materialiser.pristine(module).double()
+            moved += (self.parameter(module).detach().cpu().double() - pristine).square().sum().item()
+            total += pristine.square().sum().item()
+        return (moved / total) ** 0.5 if total else 0.0
+
+    @contextmanager
+    def at_base(self) -> Iterator[None]:
+        """The model as it was before every edit, for as long as the block lasts."""
+        kept = {f.module: self.parameter(f.module).detach().clone() for edit in self._shown for f in edit}
+        for module in kept:
+            self._copy(module, self.pristine(module))
+        try:
+            yield
+        finally:
+            for module, weight in kept.items():
+                self._copy(module, weight)
+
+    def dtype(self, module: str) -> str:
+        """The weight's dtype: "float32"."""
+        return dtype_name(self.parameter(module).dtype)
