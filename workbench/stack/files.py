@@ -65,14 +65,19 @@ def write_atomic(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
-def append(path: Path, data: bytes) -> None:
-    """Adds `data` at the end of `path`, made if not there, and waits for the disk. Raises StorageError."""
+def append_line(path: Path, line: bytes) -> None:
+    """Adds `line` at the end of `path`, made if not there, and waits for the disk.
+
+    A last line without a newline, left by a crash, is ended first.
+
+    Raises:
+        StorageError: the disk would not take it; the file is as long as before, if the disk allows that much.
+    """
     with storage("write", path):
         fresh = not path.exists()
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_FOLLOW, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_FOLLOW | _NO_WAIT | _BINARY, 0o666)
         try:
-            _write_all(descriptor, data)
-            os.fsync(descriptor)
+            _append(descriptor, line)
         finally:
             os.close(descriptor)
         if fresh:
@@ -155,6 +160,20 @@ def _write_new(path: Path, data: bytes) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _append(descriptor: int, line: bytes) -> None:
+    size = os.fstat(descriptor).st_size
+    if size:
+        os.lseek(descriptor, size - 1, os.SEEK_SET)
+        line = line if os.read(descriptor, 1) == b"\n" else b"\n" + line
+    try:
+        _write_all(descriptor, line)
+        os.fsync(descriptor)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, size)
+        raise
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -1,0 +1,111 @@
+"""The index of a stack, `stack.json`: which edits form the current line, how far it is applied, and on which base.
+
+The edit files alone are enough to rebuild it; it is the commit point of every change.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from workbench.edits import MAX_TEXT
+from workbench.errors import StackError
+from workbench.stack import files
+from workbench.stack.record import MAX_NUMBER, Base, check_id, check_version
+from workbench.stack.strictjson import MalformedError, NewerError, parse
+
+NAME = "stack.json"
+FORMAT = 1
+"""Version of the index."""
+MAX_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Index:
+    """The state of a stack."""
+
+    order: tuple[str, ...] = ()
+    """Ids of the current line, oldest first."""
+    position: int = 0
+    """How many of them are applied."""
+    off: tuple[str, ...] = ()
+    """Ids that are toggled off, on this line or another."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Notes written after the edit was made, by id."""
+    base: Base | None = None
+    """None: not known yet, the stack is empty."""
+
+    @property
+    def tip(self) -> str | None:
+        """Id of the last edit of the line."""
+        return self.order[-1] if self.order else None
+
+    @property
+    def applied_tip(self) -> str | None:
+        """Id of the last applied edit; None: the base."""
+        return self.order[self.position - 1] if self.position else None
+
+    def encode(self) -> bytes:
+        """The file's bytes."""
+        document: dict[str, Any] = {"version": FORMAT, **dataclasses.asdict(self)}
+        return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=True) + "\n").encode("ascii")
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Reads what `encode` wrote. Raises MalformedError."""
+        document = parse(data)
+        check_version(document, FORMAT)
+        if document.keys() != {"version", *(f.name for f in dataclasses.fields(cls))}:
+            raise MalformedError("has fields that are not those of an index")
+        order, off, position = _ids(document["order"]), _ids(document["off"]), document["position"]
+        if type(position) is not int or not 0 <= position <= len(order):
+            raise MalformedError("has a position that is not on its line")
+        base = None if document["base"] is None else Base.from_json(document["base"])
+        return cls(order, position, off, _notes(document["notes"]), base)
+
+
+def read_index(folder: Path) -> tuple[Index | None, str]:
+    """The index and nothing to say, or None and in words why: missing (said as "") or damaged.
+
+    Raises:
+        StackError: a newer workbench wrote it.
+        StorageError: it may not be read.
+    """
+    path = folder / NAME
+    if not path.exists() and not path.is_symlink():
+        return None, ""
+    try:
+        return Index.decode(files.read_bytes(path, MAX_BYTES)), ""
+    except NewerError as error:
+        raise StackError(f"{NAME} {error}.", "Update workbench.") from error
+    except MalformedError as error:
+        return None, f"{NAME} {error}"
+    except StackError as error:
+        return None, error.message.rstrip(".")
+
+
+def write_index(folder: Path, index: Index) -> None:
+    """Puts `index` in place, whole or not at all. Raises StorageError."""
+    files.write_atomic(folder / NAME, index.encode())
+
+
+def _ids(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > MAX_NUMBER:
+        raise MalformedError("has no proper list of edits")
+    ids = tuple(check_id(item) for item in value)
+    if len(set(ids)) != len(ids):
+        raise MalformedError("lists an edit twice")
+    return ids
+
+
+def _notes(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise MalformedError("has no proper notes")
+    for key, text in value.items():
+        if not isinstance(text, str) or len(text) > MAX_TEXT:
+            raise MalformedError("has a note that is not text")
+        check_id(key)
+    return value

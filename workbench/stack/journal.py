@@ -1,0 +1,125 @@
+"""The journal of a stack: who did what when, one JSON object a line, only ever added to.
+
+It is written after the edit file and before the index, so on opening it tells what was in flight. A line cut short by
+a crash is passed over and said.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from workbench.edits import MAX_TEXT
+from workbench.errors import StackError
+from workbench.stack import files
+from workbench.stack.record import check_id
+from workbench.stack.strictjson import MalformedError, parse
+
+NAME = "journal.jsonl"
+MAX_BYTES = 64 * 1024 * 1024
+"""Most that is read."""
+
+What = Literal[
+    "create", "apply", "undo", "redo", "travel", "toggle", "import", "note", "adopt", "rebuild", "failed"
+]  # fmt: skip
+WHATS: tuple[str, ...] = get_args(What)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One thing that was done."""
+
+    what: What
+    when: str = ""
+    """UTC, ISO 8601."""
+    who: str = ""
+    edit: str | None = None
+    """Id of the edit it was done to."""
+    file: str = ""
+    """The edit's file, where one was written."""
+    tip: str | None = None
+    """Id of the last edit of the line afterwards; None: an empty line."""
+    position: int = 0
+    """Position afterwards."""
+    text: str = ""
+    """The note, "on" or "off", or what went wrong."""
+
+
+class Journal:
+    """The journal of one folder as it was when opened, and what this process adds."""
+
+    def __init__(self, folder: Path, who: str = "") -> None:
+        self._path = folder / NAME
+        self._who = who or _user()
+        self.found = False
+        """Whether there was a journal that could be read."""
+        self.findings: list[str] = []
+        """What was wrong with it, in words."""
+        self.entries: list[Entry] = self._read()
+
+    @property
+    def mentioned(self) -> set[str]:
+        """Ids of all edits that it names."""
+        return {found for entry in self.entries for found in (entry.edit, entry.tip) if found}
+
+    def add(self, entry: Entry) -> None:
+        """Writes `entry` with the time and the user. Raises StorageError."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        entry = dataclasses.replace(entry, when=now, who=self._who, text=entry.text[:MAX_TEXT])
+        line = json.dumps(dataclasses.asdict(entry), ensure_ascii=True) + "\n"
+        files.append_line(self._path, line.encode("ascii"))
+        self.entries.append(entry)
+
+    def _read(self) -> list[Entry]:
+        try:
+            data = files.read_bytes(self._path, MAX_BYTES)
+        except StackError as error:
+            if self._path.exists() or self._path.is_symlink():
+                self.findings.append(f"The journal cannot be read: {error.message}")
+            return []
+        self.found = True
+        *lines, last = data.split(b"\n")
+        entries = [_entry(line) for line in lines if line.strip()]
+        damaged = entries.count(None)
+        if damaged:
+            self.findings.append(f"The journal has {damaged} damaged line{'s' * (damaged > 1)}, passed over.")
+        if last:
+            entries.append(_entry(last))
+            if entries[-1] is None:
+                self.findings.append("The journal's last line was cut short by a crash; it is passed over.")
+        return [entry for entry in entries if entry is not None]
+
+
+def _entry(line: bytes) -> Entry | None:
+    """The entry on `line`; None if it is damaged. Fields it does not know are dropped."""
+    try:
+        document = parse(line)
+        return _checked(document)
+    except MalformedError:
+        return None
+
+
+def _checked(document: object) -> Entry:
+    if not isinstance(document, dict) or document.get("what") not in WHATS:
+        raise MalformedError("is not an entry")
+    values: dict[str, Any] = {f.name: document[f.name] for f in dataclasses.fields(Entry) if f.name in document}
+    for name, value in values.items():
+        if name in ("edit", "tip"):
+            good = value is None or bool(check_id(value))
+        else:
+            good = type(value) is int and value >= 0 if name == "position" else isinstance(value, str)
+        if not good:
+            raise MalformedError("is not an entry")
+    return Entry(**values)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"

@@ -1,0 +1,69 @@
+"""The edits that lie in a stack's folder, and the lines that their parents form. Headers only; nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workbench.errors import StackError, StorageError
+from workbench.stack.editfile import SUFFIX, file_name, read_header
+from workbench.stack.files import storage
+from workbench.stack.record import Edit
+
+
+@dataclass
+class Found:
+    """What lies in a folder."""
+
+    edits: dict[str, Edit] = field(default_factory=dict)
+    """By id, as their headers say."""
+    paths: dict[str, Path] = field(default_factory=dict)
+    """By id."""
+    broken: dict[str, str] = field(default_factory=dict)
+    """File name to what is wrong with it."""
+
+    def drop(self, edit: str, reason: str) -> None:
+        """Counts an edit among the broken."""
+        del self.edits[edit]
+        self.broken[self.paths.pop(edit).name] = reason
+
+
+def scan(folder: Path) -> Found:
+    """Reads the headers of all edit files in `folder`. Raises StorageError if the folder cannot be listed."""
+    found = Found()
+    with storage("read", folder):
+        paths = sorted(p for p in folder.iterdir() if p.name.endswith(SUFFIX) and not p.name.startswith("."))
+    for path in paths:
+        try:
+            edit = read_header(path)
+        except (StackError, StorageError) as error:
+            found.broken[path.name] = error.message
+            continue
+        if edit.id in found.edits:
+            other = found.paths[edit.id]
+            path, copy = (path, other) if path.name == file_name(edit) else (other, path)
+            found.broken[copy.name] = f"{copy.name} is a copy of {path.name}."
+        found.edits[edit.id], found.paths[edit.id] = edit, path
+    return found
+
+
+def line_of(edits: Mapping[str, Edit], tip: str | None) -> tuple[str, ...] | None:
+    """Ids from the first edit to `tip`; None if one on the way is not there, or parents go round in a circle."""
+    line: list[str] = []
+    seen: set[str] = set()
+    while tip is not None:
+        if tip in seen or tip not in edits:
+            return None
+        seen.add(tip)
+        line.append(tip)
+        tip = edits[tip].parent
+    return tuple(reversed(line))
+
+
+def longest_line(edits: Mapping[str, Edit]) -> tuple[str, ...]:
+    """The longest whole line, among equals the one whose last edit is newest; empty if there is none."""
+    parents = {edit.parent for edit in edits.values()}
+    tips = sorted(edits.keys() - parents, key=lambda tip: (edits[tip].created, tip))
+    lines = [line for tip in tips if (line := line_of(edits, tip))]
+    return max(reversed(lines), key=len, default=())

@@ -1,0 +1,176 @@
+"""On opening, the index, the journal and the edit files are made to agree; what was found and done is said.
+
+The index is believed where it fits the files. Without it the journal's last state is taken, or else the longest line.
+An edit that was saved but not yet indexed when a process died is adopted: nothing that reached the disk is lost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from workbench.errors import StackError, StorageError, VerificationError
+from workbench.stack.editfile import SUFFIX, read_edit
+from workbench.stack.index import Index, read_index
+from workbench.stack.journal import Entry, Journal
+from workbench.stack.lineage import Found, line_of, longest_line, scan
+from workbench.stack.record import Base, Edit
+
+
+@dataclasses.dataclass
+class Opened:
+    """A folder as it was found, put in agreement."""
+
+    index: Index
+    found: Found
+    journal: Journal
+    findings: list[str]
+    adopted: list[Edit]
+    """Edits that were on the disk but not on the line."""
+    rebuilt: bool
+    """The index is not the one on the disk, because that one is missing or damaged."""
+
+
+def reconcile(folder: Path, who: str = "") -> Opened:
+    """Reads `folder` and makes sense of it; writes nothing.
+
+    Raises:
+        StackError: a newer workbench wrote the index.
+        StorageError: the folder may not be read.
+    """
+    index, damage = read_index(folder)
+    journal = Journal(folder, who)
+    found = scan(folder)
+    opened = Opened(Index(), found, journal, [*journal.findings], [], False)
+    if index is not None and not _fits(index, found):
+        index, damage = None, "stack.json does not agree with the edits' own order"
+    if index is None:
+        _rebuild(opened, damage)
+    else:
+        opened.index = index
+    _drop_foreign(opened)
+    _report_missing(opened)
+    while (edit := _in_flight(opened)) is not None:
+        _adopt(opened, edit)
+    _report_unfinished(opened)
+    return opened
+
+
+def _fits(index: Index, found: Found) -> bool:
+    """Whether every edit of the line that is there has the one before it as its parent."""
+    before: Sequence[str | None] = (None, *index.order)
+    return all(found.edits[i].parent == p for i, p in zip(index.order, before, strict=False) if i in found.edits)
+
+
+def _rebuild(opened: Opened, damage: str) -> None:
+    edits, entries = opened.found.edits, opened.journal.entries
+    line, position = _told(edits, entries) or (longest_line(edits), len(edits))
+    base = None
+    for edit in [edits[i] for i in line] or list(edits.values())[:1]:
+        base = extended(base, edit)
+    opened.index = Index(line, min(position, len(line)), _off(entries), _notes(entries), base)
+    opened.rebuilt = bool(edits) or bool(damage)
+    if opened.rebuilt:
+        count = f"{len(edits)} edit file{'s' * (len(edits) != 1)}"
+        opened.findings.append(f"{damage or 'stack.json is missing'}; it was rebuilt from {count}.")
+
+
+def extended(base: Base | None, edit: Edit) -> Base:
+    """`base` with the modules of `edit` added; the base of `edit` if there is none yet."""
+    if base is None:
+        return edit.base
+    return dataclasses.replace(base, modules={**edit.base.modules, **base.modules})
+
+
+def belongs(base: Base, edit: Edit) -> bool:
+    """Whether `edit` was made on `base`, on modules of the same shapes."""
+    known = base.modules
+    same = all(known[name] == info for name, info in edit.base.modules.items() if name in known)
+    return same and edit.base.fingerprint == base.fingerprint
+
+
+def _told(edits: Mapping[str, Edit], entries: Sequence[Entry]) -> tuple[tuple[str, ...], int] | None:
+    """The newest state in the journal whose edits are all there: line and position."""
+    for entry in reversed(entries):
+        line = line_of(edits, entry.tip)
+        if line:
+            return line, entry.position
+    return None
+
+
+def _off(entries: Sequence[Entry]) -> tuple[str, ...]:
+    last = {entry.edit: entry.text for entry in entries if entry.what == "toggle" and entry.edit}
+    return tuple(edit for edit, text in last.items() if text == "off")
+
+
+def _notes(entries: Sequence[Entry]) -> dict[str, str]:
+    return {entry.edit: entry.text for entry in entries if entry.what == "note" and entry.edit}
+
+
+def _drop_foreign(opened: Opened) -> None:
+    base, found = opened.index.base, opened.found
+    if base is None:
+        return
+    for edit in [edit for edit in found.edits.values() if not belongs(base, edit)]:
+        found.drop(edit.id, f"{found.paths[edit.id].name} belongs to another base, {edit.base.name}.")
+
+
+def _report_missing(opened: Opened) -> None:
+    """Says which edits of the line are missing, and keeps the position before the first of them."""
+    index, found = opened.index, opened.found
+    for number, edit in reversed(list(enumerate(index.order, 1))):
+        if edit in found.edits:
+            continue
+        name = _missing_name(opened, edit)
+        found.broken.setdefault(name, f"{name} is missing.")
+        reason = found.broken[name].rstrip(".")
+        if index.position >= number:
+            index = dataclasses.replace(index, position=number - 1)
+        opened.findings.append(f"{reason}; the stack can be applied up to position {number - 1}.")
+    opened.index = index
+
+
+def _missing_name(opened: Opened, edit: str) -> str:
+    """The file that the edit is, or was, in."""
+    ending = f"-{edit[:8]}{SUFFIX}"
+    names = [name for name in opened.found.broken if name.endswith(ending)]
+    names += [entry.file for entry in opened.journal.entries if entry.edit == edit and entry.file]
+    return names[0] if names else f"edit {edit[:8]}"
+
+
+def _in_flight(opened: Opened) -> Edit | None:
+    """The edit that a process had saved, but not yet indexed, when it died; None if there is none for certain."""
+    index, journal, edits = opened.index, opened.journal, opened.found.edits
+    if not journal.found or any(edit not in edits for edit in index.order):
+        return None
+    last = journal.entries[-1] if journal.entries else None
+    known = journal.mentioned | set(index.order)
+    if last and last.what in ("apply", "import", "adopt") and last.edit not in index.order:
+        known.discard(str(last.edit))
+    waiting = [edit for edit in edits.values() if edit.id not in known and edit.parent == index.applied_tip]
+    return waiting[0] if len(waiting) == 1 else None
+
+
+def _adopt(opened: Opened, edit: Edit) -> None:
+    index, path = opened.index, opened.found.paths[edit.id]
+    try:
+        read_edit(path)
+    except (StackError, StorageError, VerificationError) as error:
+        opened.found.drop(edit.id, error.message)
+        return
+    order = (*index.order[: index.position], edit.id)
+    opened.index = dataclasses.replace(index, order=order, position=len(order), base=extended(index.base, edit))
+    opened.adopted.append(edit)
+    opened.findings.append(f"{path.name} was saved but not yet listed; it is applied at position {len(order)}.")
+
+
+def _report_unfinished(opened: Opened) -> None:
+    index, entries = opened.index, opened.journal.entries
+    if not opened.journal.found and index.order:
+        opened.findings.append("The journal is missing; a new one begins with the next change.")
+    if opened.rebuilt or opened.adopted or not entries or any(i not in opened.found.edits for i in index.order):
+        return
+    if (entries[-1].tip, entries[-1].position) != (index.tip, index.position):
+        what = entries[-1].what
+        opened.findings.append(f"The last change ({what}) was not finished; the stack stands at {index.position}.")
