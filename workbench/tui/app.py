@@ -61,11 +61,11 @@ class WorkbenchApp(App[None]):
         Binding("ctrl+o", "jump", "Jump", id="jump", tooltip="Go to a part by its letter"),
         Binding("ctrl+n", "new_edit", "New edit", id="new", tooltip="Write a new edit"),
         Binding("f1,question_mark", "help", "Help", id="help", key_display="f1"),
-        Binding("f2,1", "place('edit')", "Edit", id="place.edit", show=False),
-        Binding("f3,2", "place('live')", "Live", id="place.live", show=False),
-        Binding("f4,3", "place('history')", "History", id="place.history", show=False),
-        Binding("f5,4", "place('compare')", "Compare", id="place.compare", show=False),
-        Binding("f8", "place('log')", "Log", id="place.log", show=False),
+        Binding("f2,1", "place('edit')", "Go to Edit", id="place.edit", show=False),
+        Binding("f3,2", "place('live')", "Go to Live", id="place.live", show=False),
+        Binding("f4,3", "place('history')", "Go to History", id="place.history", show=False),
+        Binding("f5,4", "place('compare')", "Go to Compare", id="place.compare", show=False),
+        Binding("f8", "place('log')", "Go to Log", id="place.log", show=False),
         Binding("ctrl+q", "quit", "Quit", id="quit", show=False, priority=True),
     ]
 
@@ -150,7 +150,7 @@ class WorkbenchApp(App[None]):
         del parameters
         armed = self.session.runner.armed
         if action in ("run_queue", "pause"):
-            return armed == (action == "pause")
+            return armed == (action == "pause") and self.state.engine != "stopped"
         if action == "stop_edit":
             return bool(self.state.job)
         return action not in ("restart", "open_log") or self.state.engine == "stopped"

@@ -36,8 +36,11 @@ class QueueItem:
     running: bool = False
     failure: str = ""
     """Why it could not be made when it was tried."""
-    tip: str = ""
-    """Id of the newest applied edit when it was started; tells after a crash whether it was made."""
+    tip: str | None = None
+    """Set from its start until its end is known: id of the newest applied edit when it was started, "" for the base.
+
+    After a crash of engine or screen it tells whether the edit was made.
+    """
 
     @property
     def problem(self) -> str:
@@ -108,7 +111,7 @@ class Queue:
 
     def edit(self, key: str, draft: Draft) -> None:
         """Gives an item another draft; an earlier failure is forgotten. Raises UsageError if it is being made."""
-        self._change(key, draft=draft, failure="")
+        self._change(key, draft=draft, failure="", tip=None)
 
     def hold(self, key: str, held: bool) -> None:
         """Lets runs pass over an item, or releases it; a failed item is released for another try."""
@@ -137,11 +140,15 @@ class Queue:
 
     def fail(self, key: str, reason: str) -> None:
         """The item's edit could not be made."""
-        self._put(key, running=False, failure=reason, tip="")
+        self._put(key, running=False, failure=reason, tip=None)
 
     def put_back(self, key: str) -> None:
         """The item's edit was stopped; it waits again."""
-        self._put(key, running=False, tip="")
+        self._put(key, running=False, tip=None)
+
+    def interrupt(self) -> None:
+        """The engine is gone: nothing is being made any more. What became of the last edit is seen by `settle`."""
+        self._set(tuple(replace(item, running=False) for item in self._items))
 
     def settle(self, applied: EditRow | None) -> str:
         """After a crash: an item that was being made is done if `applied`, the newest applied edit, is it.
@@ -149,11 +156,10 @@ class Queue:
         Returns:
             What was found, in words, or "".
         """
-        item = self.running
+        item = next((item for item in self._items if item.tip is not None and not item.running), None)
         if item is None:
             return ""
-        made = applied is not None and applied.id != item.tip and item.draft.makes(applied)
-        if made:
+        if applied is not None and applied.id != item.tip and item.draft.makes(applied):
             self.done(item.key)
             return f"The edit of {item.draft.subject} had been made; it left the queue."
         self.put_back(item.key)
@@ -233,21 +239,18 @@ def _parse(data: bytes) -> tuple[QueueItem, ...]:
 def _item(row: object) -> QueueItem:
     if not isinstance(row, dict):
         raise UsageError("an item is not an object")
-    texts = [row.get(name, "") for name in ("key", "failure", "tip")]
-    flags = [row.get(name, False) for name in ("held", "running")]
-    if not all(isinstance(text, str) for text in texts) or not all(isinstance(flag, bool) for flag in flags):
+    key, failure, held, tip = row.get("key", ""), row.get("failure", ""), row.get("held", False), row.get("tip")
+    if not (isinstance(key, str) and isinstance(failure, str) and isinstance(held, bool)):
         raise UsageError("an item has a field of the wrong kind")
-    key, failure, tip = texts
-    held, running = flags
-    return QueueItem(Draft.from_json(row.get("draft")), key or secrets.token_hex(4), held, running, failure, tip)
+    if not (tip is None or isinstance(tip, str)):
+        raise UsageError("an item has a field of the wrong kind")
+    return QueueItem(Draft.from_json(row.get("draft")), key or secrets.token_hex(4), held, False, failure, tip)
 
 
 def _plain(item: QueueItem) -> dict[str, Any]:
     values: dict[str, Any] = {"key": item.key, "draft": item.draft.to_json()}
-    for name in ("held", "running", "failure", "tip"):
-        if getattr(item, name):
-            values[name] = getattr(item, name)
-    return values
+    more = {"held": item.held or None, "failure": item.failure or None, "tip": item.tip}
+    return values | {name: value for name, value in more.items() if value is not None}
 
 
 def drafts_of(requests: Sequence[EditRequest]) -> tuple[Draft, ...]:

@@ -103,7 +103,8 @@ class Runner:
         self._key, self.armed = "", False
 
     def lost(self) -> None:
-        """The engine is gone. The item stays marked until the stack is open again and tells whether it was made."""
+        """The engine is gone. When the stack is open again, `Queue.settle` sees whether the edit was made."""
+        self.queue.interrupt()
         self._key = self._job = ""
         self.armed = False
 

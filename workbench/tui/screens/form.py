@@ -27,7 +27,7 @@ LINES = (
     ("prompt", "Prompt", "{} where the subject stands"),
     ("target_new", "Target new", ""),
     ("target_true", "Target true", "optional"),
-    ("settings", "Settings", "method=r-rome layer=1 steps=20 lr=0.5"),
+    ("settings", "Settings", "optional, for instance method=rome steps=30"),
 )
 AREAS = (
     ("paraphrases", "Paraphrases (one per line)"),
@@ -108,7 +108,7 @@ class FormScreen(ModalScreen[FormResult | None]):
         said = verdicts(draft, line.answer, line.target_tokens)
         for name, _, _ in LINES:
             verdict = self.query_one(f"#{name}-verdict", Static)
-            words = said.get(name, "optional" if name in ("target_true", "settings") else "")
+            words = said.get(name, "")
             verdict.update(words)
             verdict.set_class(words.startswith("✗"), "-wrong")
 

@@ -6,7 +6,7 @@ from rich.text import Text
 from textual.geometry import Size
 from textual.widget import Widget
 
-from workbench.text import visible
+from workbench.text import shortened, visible
 from workbench.tui.state import State
 from workbench.tui.widgets.text import size
 
@@ -57,18 +57,18 @@ class Head(Widget):
         line = Text(" workbench      ")
         for name, label in PLACES:
             line.append(f"[{label}]" if name == self._place else f" {label} ", "bold" if name == self._place else "")
-        model = _model(self._state, long=True)
         room = width - line.cell_len - 1
-        if self._state.model and width >= 100 and len(model) <= room:
-            line.append(model.rjust(room))
+        if self._state.model and width >= 100:
+            line.append(_model(self._state, room=room).rjust(room))
         return line
 
     def _facts(self, width: int) -> list[str]:
         state = self._state
-        facts = [] if width >= 100 and state.model else [_model(state, long=False)]
-        facts += [_stack(state, wide=width >= 100), f"queue {self._waiting}", engine_words(state)]
+        rest = [_stack(state, wide=width >= 100), f"queue {self._waiting}", engine_words(state)]
+        facts = [] if width >= 100 and state.model else [_model(state, room=width - len(GAP.join(rest)) - 4)]
+        facts += rest
         if width >= 100 and state.stack:
-            facts.append(f"drift {state.stack.drift:.3f}")
+            facts += [f"drift {state.stack.drift:.3f}", _perplexity(state)]
         return [fact for fact in facts if fact]
 
 
@@ -85,7 +85,8 @@ def engine_words(state: State) -> str:
     return "● BUSY" if state.engine == "busy" else "○ idle"
 
 
-def _model(state: State, *, long: bool) -> str:
+def _model(state: State, *, room: int) -> str:
+    """The model in at most about `room` cells: its memory, then the Hub's owner, then the name's end are left out."""
     if state.model is None:
         loading = state.loading
         if loading is None:
@@ -94,17 +95,28 @@ def _model(state: State, *, long: bool) -> str:
         return visible(loading.stage) + done
     ready = state.model
     dtype = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}.get(ready.dtype, ready.dtype)
-    memory = "" if ready.memory is None else size(ready.memory)
-    name = visible(ready.model)
-    if long:
-        return "  ".join(part for part in (name, dtype, ready.device, memory) if part)
-    return f"{name.rsplit('/', 1)[-1][:16]} {dtype} {ready.device} {memory}".rstrip()
+    memory = "" if ready.memory is None else f" {size(ready.memory)}"
+    name, tail = visible(ready.model), f" {dtype} {ready.device}"
+    short = name.rsplit("/", 1)[-1]
+    for words in (name + tail + memory, short + tail + memory, short + tail):
+        if len(words) <= room:
+            return words
+    return shortened(short, max(8, room - len(tail))) + tail
+
+
+def _perplexity(state: State) -> str:
+    """Held-out perplexity, base and now, if the newest applied edit has recorded it."""
+    stack = state.stack
+    if stack is None or stack.perplexity_base is None or not 0 < stack.position <= len(stack.edits):
+        return ""
+    now = stack.edits[stack.position - 1].perplexity
+    return "" if now is None else f"ppl {stack.perplexity_base:.2f} -> {now:.2f}"
 
 
 def _stack(state: State, *, wide: bool) -> str:
     if state.stack is None:
         return ""
     undone = len(state.stack.edits) - state.stack.position
-    tail = f" + {undone} undone" if undone > 0 else ""
+    tail = f" + {undone} undone" if undone > 0 else " applied"
     name = visible(state.stack.folder.rstrip("/").rsplit("/", 1)[-1]) + " " if wide else ""
-    return f"stack {name}{state.stack.position} applied{tail}"
+    return f"stack {name}{state.stack.position}{tail}"

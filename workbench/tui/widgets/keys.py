@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LAST = ("f1", "ctrl+p")
 """Keys at the end of the line."""
-KEPT = ("ctrl+r", "ctrl+g", "ctrl+s", *LAST)
+KEPT = ("r", "ctrl+r", "ctrl+g", "ctrl+s", *LAST)
 """Keys that keep their place, however narrow the line is."""
 
 Key = tuple[str, str, str]
@@ -60,7 +60,8 @@ class KeyLine(Widget):
         for binding in shown.values():
             members = groups[binding.group] if binding.group else [binding]
             label = "/".join(dict.fromkeys(self.app.get_key_display(member) for member in members))
-            yield binding.key, label, binding.group.description if binding.group else binding.description
+            text = binding.group.description if binding.group else binding.description
+            yield binding.key, label, text[:1].upper() + text[1:]
 
     def on_click(self, event: events.Click) -> None:
         """A click on a key presses it."""

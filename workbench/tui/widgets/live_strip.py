@@ -19,6 +19,8 @@ STAGES = {
     "probe": "asking the probes",
     "save": "saving the edit",
 }
+SPACIOUS = 70
+"""Width from which losses and |δ| are in the strip; narrower ones stand beside the panel that has them."""
 RECENT = 5
 """Steps that the estimate of the time left rests on."""
 
@@ -56,7 +58,7 @@ def title(run: Run | None) -> str:
 
 def strip_lines(state: State, width: int) -> list[Text]:
     """Three lines at most, each no wider than `width` needs to be."""
-    last = Text(last_edit(state))
+    last = Text(last_edit(state, width))
     if state.engine == "starting":
         return [loading_line(state, width), Text("You can write edits and queue them meanwhile.", "dim"), last]
     if state.run is None:
@@ -84,14 +86,17 @@ def progress_line(run: Run, width: int) -> Text:
         detail = f" {visible(run.stage.detail)}" if run.stage and run.stage.detail else ""
         return Text(f"▶ {STAGES[run.stage.stage] if run.stage else 'starting'}{detail}")
     step = run.steps[-1]
-    losses = (
-        f"  loss {number(step.loss, 2)} (nll {number(step.nll, 2)} kl {number(step.kl, 2)} wd {number(step.wd, 2)})"
-    )
+    losses = _losses(step) if width >= SPACIOUS else ""
     left = f"  ETA {seconds(time_left(run))}"
     head = f"step {step.step}/{step.of} "
     line = Text(head)
     line.append(bar(step.step / max(step.of, 1), max(5, min(20, width - len(head + losses + left)))), "bold")
     return line.append(losses + left)
+
+
+def _losses(step: ev.OptimStep) -> str:
+    parts = ((step.nll, "nll"), (step.kl, "kl"), (step.wd, "wd"))
+    return f"  loss {number(step.loss, 2)} ({' '.join(f'{name} {number(value, 2)}' for value, name in parts)})"
 
 
 def value_line(run: Run, width: int) -> Text:
@@ -100,7 +105,7 @@ def value_line(run: Run, width: int) -> Text:
         return Text()
     first, last = run.steps[0], run.steps[-1]
     end = f" {probability(last.p_target)}"
-    delta = f"   |delta| {number(last.delta_norm, 2)} of clamp {number(last.clamp, 1)}"
+    delta = f"   |delta| {number(last.delta_norm, 2)} of clamp {number(last.clamp, 1)}" if width >= SPACIOUS else ""
     head = f"p(target) {probability(first.p_target)} "
     room = max(0, min(30, width - len(head + end + delta)))
     line = Text(head)
@@ -128,17 +133,20 @@ def time_left(run: Run) -> float:
     return (last.of - last.step) * sum(step.seconds for step in recent) / len(recent)
 
 
-def last_edit(state: State) -> str:
-    """The newest applied edit: how large it is and what its probes said."""
+def last_edit(state: State, width: int) -> str:
+    """The newest applied edit: how large it is and, where there is room, what its probes said."""
     run, row = state.run, newest_applied(state)
     if run and not run.running and run.committed and run.probes:
         ratio = run.norms.ratio if run.norms else (row.ratio if row else None)
-        return f"last edit #{run.committed.position}  {_ratio(ratio)}{_asked(run.probes)}"
+        probes = _asked(run.probes) if width >= SPACIOUS else ""
+        return f"last edit #{run.committed.position}  {_ratio(ratio)}{probes}"
     if row is None:
         return ""
     parts = f"last edit #{row.number}  {_ratio(row.ratio)}"
     if row.efficacy is not None:
         parts += f"efficacy {'ok' if row.efficacy else 'MISSED'}  "
+    if width < SPACIOUS:
+        return parts.rstrip()
     for name, counts in (("paraphrase", row.paraphrases), ("neighbour", row.neighbours)):
         if counts is not None and counts[1]:
             parts += f"{name} {counts[0]}/{counts[1]}  "

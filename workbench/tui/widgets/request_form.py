@@ -115,9 +115,9 @@ class RequestForm(VerticalGroup):
                 yield Input(placeholder=example, id=name, compact=True, max_length=4000)
                 yield Static("", id=f"{name}-verdict", classes="verdict", markup=False)
         with Horizontal(classes="field wide-only"):
-            yield Label("True now", classes="name")
-            yield Input(placeholder="optional: the answer that shall lose", id="target_true", compact=True)
-            yield Static("optional", classes="verdict")
+            yield Label("Target true", classes="name")
+            yield Input(placeholder="optional: the answer until now", id="target_true", compact=True)
+            yield Static(classes="verdict")
         yield More()
         yield AnswerLine()
 
