@@ -45,21 +45,28 @@ def norm_lines(key: KeyReady | None, norms: NormReport | None, stack: StackChang
         room = max(width - len(numbers), 6)
         values = f"{compact(norms.weight_norm):>9}{compact(norms.delta_norm):>9}{compact(norms.ratio):>9}"
         lines += [fit("module", room) + numbers, fit(short_module(norms.module, room), room) + values]
-    drift = stack.drift if stack else norms.drift if norms else None
-    if drift is not None:
-        history = [row.drift for row in stack.edits[: stack.position] if row.drift is not None] if stack else []
-        lines.append(f"drift {sparkline(history, min(16, width - 16))} {compact(drift)}".replace("  ", " "))
+    drift = _drift(norms, stack, width)
+    factors = _factors(key, norms)
+    if drift and len(drift) + 2 + len(factors[0] if factors else "") <= width:
+        return [*lines, "  ".join([drift, *factors[:1]]), *factors[1:]]
+    return [*lines, *([drift] if drift else []), *factors]
+
+
+def _drift(norms: NormReport | None, stack: StackChanged | None, width: int) -> str:
+    value = stack.drift if stack else norms.drift if norms else None
+    if value is None:
+        return ""
+    history = [row.drift for row in stack.edits[: stack.position] if row.drift is not None] if stack else []
+    return " ".join(part for part in ("drift", sparkline(history, min(12, width - 16)), compact(value)) if part)
+
+
+def _factors(key: KeyReady | None, norms: NormReport | None) -> list[str]:
     if norms:
-        lines += _factors(norms, width)
-    elif key:
-        lines.append(f"|k̄| {compact(key.key_norm)}  cos(k₀, k̄) {number(key.cos_keys)}")
-    return lines
-
-
-def _factors(norms: NormReport, width: int) -> list[str]:
-    left = f"k·u {compact(norms.division_factor)}  |v| {compact(norms.v_norm)}"
-    right = f"cos(k₀, k̄) {number(norms.cos_keys)}  realised {norms.realised:.1%}"
-    return [f"{left}  {right}"] if width >= len(left) + len(right) + 2 else [left, right]
+        return [
+            f"k·u {compact(norms.division_factor)}  |v| {compact(norms.v_norm)}  cos(k₀,k̄) {number(norms.cos_keys)}",
+            f"|C⁻¹k| {compact(norms.u_norm)}  realised {norms.realised:.1%}",
+        ]
+    return [f"|k̄| {compact(key.key_norm)}  cos(k₀,k̄) {number(key.cos_keys)}"] if key else []
 
 
 def short_module(path: str, width: int) -> str:

@@ -47,22 +47,25 @@ def now_lines(run: Run, width: int) -> list[str]:
         _moved("  kl", step, before, lambda s: s.kl),
         _moved("  wd", step, before, lambda s: s.wd),
         _moved("p(target)", step, before, lambda s: s.p_target),
-        f"{'|δ|':<10}{number(step.delta_norm, 2):>6} of {number(step.clamp, 2)}" + _clamp_bar(step, width),
-        f"{'step time':<10}{step.seconds * 1000:6.0f} ms{_p95(run) if width >= 30 else ''}",
-        f"{'elapsed':<10}{sum(s.seconds for s in run.steps):6.1f} s{_eta(run)}",
+        f"{'|δ|':<9}{number(step.delta_norm, 2):>6} / {number(step.clamp, 2)}" + _clamp_bar(step, width),
+        f"{'step time':<9}{step.seconds * 1000:6.0f} ms{_p95(run) if width >= 30 else ''}",
+        f"{'elapsed':<9}{sum(s.seconds for s in run.steps):6.1f} s",
     ]
+    left = _left(run)
+    if left is not None:
+        lines.append(f"{'left':<9}{left:6.1f} s")
     if step.stopped:
         lines.append(f"stopped: {STOPPED.get(step.stopped, step.stopped)}")
     return lines
 
 
 def _moved(name: str, step: OptimStep, before: OptimStep | None, of: Callable[[OptimStep], float]) -> str:
-    line = f"{name:<10}{number(of(step)):>6}"
+    line = f"{name:<9}{number(of(step)):>6}"
     if before is None:
         return line
     change = of(step) - of(before)
     sign = "▲" if change > 0 else "▼" if change < 0 else " "
-    return f"{line}  {sign} {abs(change):.3f}"
+    return f"{line} {sign} {abs(change):.3f}"
 
 
 def _clamp_bar(step: OptimStep, width: int) -> str:
@@ -75,9 +78,9 @@ def _p95(run: Run) -> str:
     return f"  (p95 {times[min(int(len(times) * 0.95), len(times) - 1)] * 1000:.0f})"
 
 
-def _eta(run: Run) -> str:
+def _left(run: Run) -> float | None:
+    """Seconds until the last step, if no limit stops it sooner."""
     step = run.steps[-1]
     if step.stopped or not run.running or step.step >= step.of:
-        return ""
-    mean = sum(s.seconds for s in run.steps) / len(run.steps)
-    return f"  ETA {(step.of - step.step) * mean:.1f} s"
+        return None
+    return (step.of - step.step) * sum(s.seconds for s in run.steps) / len(run.steps)

@@ -26,6 +26,8 @@ class Figure:
     x_name: str = ""
     x_max: int | None = None
     y_max: float | None = None
+    legend: str = ""
+    """Which curve is which; empty: the curves' own names."""
     empty: str = "Nothing to draw yet."
     """What to say when there is no value."""
 
@@ -96,7 +98,8 @@ class Plot(Panel, can_focus=True):
 
     def _write_border(self) -> None:
         how = "  ".join(word for word, on in (("log scale", self.log_scale), ("FROZEN", self.frozen)) if on)
-        names = legend(self._figure.series[:4], 32) if len(self._figure.series) > 1 else ""
+        series = self._figure.series
+        names = self._figure.legend or (legend(series[:4], 32) if len(series) > 1 else "")
         self.name_it("  ".join(part for part in (self._title, names) if part), how or self._hint)
 
 
@@ -123,7 +126,7 @@ def target(state: State) -> Figure:
         Series(f"context {c}", tuple(_at(s.p_contexts, c) for s in steps), steps[0].step, "dots")
         for c in range(max(len(s.p_contexts) for s in steps))
     ]
-    return Figure((mean, *contexts), "step", steps[-1].of, 1.0)
+    return Figure((mean, *contexts), "step", steps[-1].of, 1.0, "── mean  ·· each context")
 
 
 def drift(state: State) -> Figure:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from workbench.events import EditRow, ProbeResult, StackChanged
+from workbench.text import visible
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.panel import Panel
 from workbench.tui.widgets.text import number, pair, safe, tick, wrapped
@@ -58,12 +60,10 @@ class ProbesPanel(Panel):
 
 def probe_lines(probes: tuple[ProbeResult, ...], width: int, height: int) -> list[str]:
     """The probes of one edit on at most `height` lines of at most `width` cells."""
-    lines = [line for line in (_efficacy(probes), _counted(probes, width), _perplexity(probes)) if line]
-    if width >= 70 and len(lines) > 1 and sum(map(len, lines)) + 3 * len(lines) <= width:
-        lines = ["   ".join(lines)]
+    lines = _packed([_efficacy(probes), *_counted(probes), _perplexity(probes)], width)
     texts = [p for p in probes if p.kind == "generation" and p.answer]
     if texts and height > len(lines):
-        lines += wrapped("sample      " + " ".join(texts[-1].answer.split()), width)
+        lines += wrapped("sample  " + " ".join(texts[-1].answer.split()), width)
     if len(lines) > height > 0:
         lines = [*lines[: height - 1], lines[height - 1][: max(width - 1, 0)] + "…"]
     return lines
@@ -71,13 +71,23 @@ def probe_lines(probes: tuple[ProbeResult, ...], width: int, height: int) -> lis
 
 def recorded_lines(row: EditRow, perplexity_base: float | None, width: int) -> list[str]:
     """What an edit's own file says of its probes."""
-    lines = [
-        f"efficacy    {row.target_new.strip()} {tick(row.efficacy)}",
-        f"paraphrase  {pair(row.paraphrases)}   neighbour {pair(row.neighbours)}",
-    ]
+    parts = [f"efficacy {row.target_new.strip()} {tick(row.efficacy)}"]
+    parts += [f"paraphrase {pair(row.paraphrases)}", f"neighbour {pair(row.neighbours)}"]
     if row.perplexity is not None:
-        lines.append(f"held-out    ppl {number(perplexity_base, 2)} -> {number(row.perplexity, 2)}")
-    return [piece for line in lines for piece in wrapped(line, width)[:1]]
+        parts.append(f"ppl {number(perplexity_base, 2)} -> {number(row.perplexity, 2)}")
+    return _packed(parts, width)
+
+
+def _packed(parts: list[str], width: int) -> list[str]:
+    """The parts that are not empty, as many on a line as fit."""
+    lines: list[str] = []
+    for part in filter(None, map(visible, parts)):
+        joined = f"{lines[-1]}   {part}" if lines else part
+        if lines and cell_len(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines += wrapped(part, width)[:1]
+    return lines
 
 
 def failing(probes: tuple[ProbeResult, ...]) -> list[int]:
@@ -90,16 +100,16 @@ def _efficacy(probes: tuple[ProbeResult, ...]) -> str:
     if not found:
         return ""
     last = found[-1]
-    return f"efficacy    {last.expected.strip()} {number(last.p_expected, 2)} {tick(last.passed)}"
+    return f"efficacy {last.expected.strip()} {number(last.p_expected, 2)} {tick(last.passed)}"
 
 
-def _counted(probes: tuple[ProbeResult, ...], width: int) -> str:
-    parts: list[str] = []
+def _counted(probes: tuple[ProbeResult, ...]) -> list[str]:
+    parts = []
     for kind, word in (("paraphrase", "paraphrase"), ("neighbourhood", "neighbour")):
         asked = [p for p in probes if p.kind == kind and p.passed is not None]
         if asked:
-            parts.append(f"{word} {'' if parts else ' '}{sum(p.passed is True for p in asked)}/{len(asked)}")
-    return ("   " if width >= 34 else " ").join(parts)
+            parts.append(f"{word} {sum(p.passed is True for p in asked)}/{len(asked)}")
+    return parts
 
 
 def _perplexity(probes: tuple[ProbeResult, ...]) -> str:
@@ -107,4 +117,4 @@ def _perplexity(probes: tuple[ProbeResult, ...]) -> str:
     if not found:
         return ""
     last = found[-1]
-    return f"held-out    ppl {number(last.before, 2)} -> {number(last.value, 2)} {tick(last.passed)}"
+    return f"ppl {number(last.before, 2)} -> {number(last.value, 2)} {tick(last.passed)}"

@@ -27,7 +27,7 @@ class StackTable(Rows):
     )
 
     _stack: StackChanged | None = None
-    _model = ""
+    _base = ""
     _filter = ""
 
     def on_mount(self) -> None:
@@ -36,10 +36,10 @@ class StackTable(Rows):
 
     def show(self, state: State) -> None:
         """Draws the stack of `state`."""
-        model = state.model.model if state.model else ""
-        if state.stack is self._stack and model == self._model:
+        base = state.model.fingerprint if state.model else ""
+        if state.stack is self._stack and base == self._base:
             return
-        old, self._stack, self._model = self._stack, state.stack, model
+        old, self._stack, self._base = self._stack, state.stack, base
         self._follow(old, before=self.selected)
         self.name_it("Stack (newest first)", self._summary())
         self.refresh()
@@ -85,7 +85,7 @@ class StackTable(Rows):
             row = self._rows[index]
             return Text(_columns(width, *_cells(row)), STYLES[row.state])
         base = self._stack.base if self._stack else ""
-        text = " ".join(part for part in (self._model, base[:12] and f"@{base[:12]}", "pristine weights") if part)
+        text = " ".join(part for part in (base, self._base and f"@{self._base[:8]}", " pristine weights") if part)
         return Text(fit(f"◦ base       0  {text}", width), "dim")
 
     def _filtered(self) -> tuple[EditRow, ...]:
@@ -131,7 +131,7 @@ _HEAD: Cells = ("", "", "#", "When", "Subject", "Prompt", "Target", "ratio", "Ef
 
 def _cells(row: EditRow) -> Cells:
     counts = (tick(row.efficacy), pair(row.paraphrases), pair(row.neighbours), number(row.perplexity, 2))
-    when = row.created[11:19] if len(row.created) >= 19 else row.created
+    when = row.created[5:16].replace("T", " ")
     ratio = compact(row.ratio)
     texts = (row.subject, row.prompt, row.target_new.strip())
     return (SIGNS[row.state], row.state, str(row.number), when, *texts, ratio, *counts)
@@ -142,7 +142,7 @@ def _columns(width: int, *cells: str) -> str:
     sign, state, place, when, subject, prompt, target, ratio, efficacy, para, neigh, ppl = cells
     left = f"{sign:<1} {state:<7} {place:>4} "
     if width >= WHEN_FROM:
-        left += fit(when, 5 if width < PROMPT_FROM else 8) + " "
+        left += fit(when[-5:], 6) if width < PROMPT_FROM else fit(when, 12)
     right = f" {ratio:>7}"
     if width >= MARKS_FROM:
         right += f" {efficacy:^3} {para:>4} {neigh:>5}"

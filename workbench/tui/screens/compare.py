@@ -1,0 +1,234 @@
+"""Compare: the base and the stack side by side, on one prompt and on every probe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Input, Static
+
+from workbench.text import visible
+from workbench.tui.screens.base import WorkbenchScreen
+from workbench.tui.state import State
+from workbench.tui.widgets.probe_table import ProbeTable
+from workbench.tui.widgets.side import Side, Top, compared, diff_text, differing, marked, overlap
+from workbench.tui.widgets.text import safe
+
+SIDES = ("base", "stack")
+TOP = 10
+"""Next tokens asked for on each side."""
+LEAST_NEW, MOST_NEW = 10, 200
+HOT = 0.8
+"""Temperature when sampling."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How both sides generate: the same for both."""
+
+    max_new: int = 40
+    temperature: float = 0.0
+    seed: int = 0
+
+    def __str__(self) -> str:
+        how = "greedy" if self.temperature == 0 else f"sampling at {self.temperature:g}, seed {self.seed}"
+        return f"max {self.max_new} tokens   {how}"
+
+
+class CompareScreen(WorkbenchScreen):
+    """One prompt on both sides, and the probes."""
+
+    CSS_PATH = "compare.tcss"
+    AUTO_FOCUS = "#prompt"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012  Textual declares it so
+    HELP = (
+        "Both sides get the same prompt, seed and sampling. [Brackets] mark the words that differ. "
+        "Escape leaves the prompt so that the single keys work."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "generate", "Generate", id="compare.generate"),
+        Binding("n", "failing(1)", "Next failing", id="compare.next-failing"),
+        Binding("N", "failing(-1)", "Previous failing", id="compare.previous-failing", key_display="N"),
+        Binding("s", "swap", "Swap A/B", id="compare.swap"),
+        Binding("d", "diff", "Diff", id="compare.diff", tooltip="Both texts as one"),
+        Binding("R", "probe", "Re-run probes", id="compare.probe", key_display="R"),
+        Binding("y", "copy", "Copy", id="compare.copy", tooltip="Copies both texts"),
+        Binding("g", "sampling", "Greedy/sample", id="compare.sampling"),
+        Binding("plus", "longer(10)", "Longer", id="compare.longer", show=False, key_display="+"),
+        Binding("minus", "longer(-10)", "Shorter", id="compare.shorter", show=False, key_display="-"),
+        Binding("escape", "leave", "Leave the prompt", id="compare.leave"),
+    ]
+    place = "compare"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._settings = Settings()
+        self._prompt = ""
+        """The prompt of what is shown."""
+        self._job = ""
+        self._swapped = False
+
+    def compose_body(self) -> ComposeResult:
+        """Prompt, sides, probes."""
+        with Vertical(id="prompt-box"):
+            yield Input(placeholder="A prompt for both, for instance: The Eiffel Tower is in the city of", id="prompt")
+            yield Static(id="settings", markup=False)
+        with Horizontal(id="sides"):
+            yield Side(id="a")
+            yield Side(id="b")
+        yield ProbeTable(id="probes")
+
+    def on_mount(self) -> None:
+        """Writes the borders."""
+        box = self.query_one("#prompt-box")
+        box.border_title = "Prompt"
+        box.border_subtitle = "enter generates both sides"
+
+    def show(self, state: State) -> None:
+        """Draws both sides and the probes."""
+        self.query_one(ProbeTable).show(state)
+        at = state.stack.position if state.stack else 0
+        order = self._order
+        names = {"base": "base", "stack": f"stack @{at}"}
+        self.query_one("#settings", Static).update(
+            safe(f"A {names[order[0]]}   B {names[order[1]]}   {self._settings}")
+        )
+        self._show_sides(state, [f"{letter}  {names[side]}" for letter, side in zip("AB", order, strict=True)])
+
+    def _show_sides(self, state: State, titles: list[str]) -> None:
+        a, b = (self._said(state, side) for side in self._order)
+        tops = [self._top(state, side) for side in self._order]
+        finished = bool(a and b) and not self._generating(state)
+        if finished and self.has_class("-diff"):
+            title = f"{titles[0]} -> {titles[1]}   [-only A-] {{+only B+}}"
+            self.query_one("#b", Side).describe(title, self._with_prompt(diff_text(a, b)), tops[1], overlap(*tops))
+            return
+        spans = compared(a, b) if finished else None
+        texts = [marked(s) for s in spans] if spans else [safe(a, lines=True), safe(b, lines=True)]
+        count = differing(spans[1]) or differing(spans[0]) if spans else 0
+        notes = [overlap(*tops), "" if not spans else f"{count} span{'' if count == 1 else 's'} differ"]
+        for name, title, text, top, note in zip("ab", titles, texts, tops, notes, strict=True):
+            shown = self._with_prompt(text) if text.plain else self._waiting(state)
+            self.query_one(f"#{name}", Side).describe(title, shown, top, note)
+
+    @property
+    def _order(self) -> tuple[str, str]:
+        return (SIDES[1], SIDES[0]) if self._swapped else (SIDES[0], SIDES[1])
+
+    def _said(self, state: State, side: str) -> str:
+        """What `side` generated after the prompt."""
+        text = state.generations.get(side, "")
+        return text.removeprefix(self._prompt) if self._prompt else text
+
+    def _top(self, state: State, side: str) -> Top:
+        found = (a.top for a in reversed(state.answers) if a.prompt == self._prompt and a.side == side)
+        return next(found, ())
+
+    def _with_prompt(self, text: Text) -> Text:
+        return safe(self._prompt, "dim", lines=True).append_text(text)
+
+    def _generating(self, state: State) -> bool:
+        return bool(self._job) and state.job == self._job
+
+    def _waiting(self, state: State) -> Text:
+        if self._generating(state):
+            return safe("Generating ...", "dim")
+        if self._prompt and state.engine == "idle":
+            return safe("Nothing was generated.", "dim")
+        return safe("Write a prompt and press enter." if not self._prompt else "Waiting for the engine ...", "dim")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Greyed while the engine cannot take it, absent where there is nothing to act on."""
+        state = self.bench.state
+        typing = isinstance(self.focused, Input)
+        if action == "leave":
+            return typing
+        if typing and action != "generate":
+            return False
+        if action in ("probe", "generate") and state.engine in ("starting", "stopped"):
+            return None
+        if action == "probe":
+            return None if state.engine == "busy" else bool(state.stack and state.stack.position)
+        if action == "failing":
+            return self.query_one(ProbeTable).has_failing
+        if action in ("copy", "diff"):
+            return bool(state.generations)
+        return super().check_action(action, parameters)
+
+    @on(Input.Submitted, "#prompt")
+    def _submitted(self) -> None:
+        self.action_generate()
+
+    @on(ProbeTable.Chosen)
+    def _chosen(self) -> None:
+        self.action_generate()
+
+    def action_generate(self) -> None:
+        """Generates on both sides; with the cursor in the probes, from that probe's prompt."""
+        field, probe = self.query_one("#prompt", Input), self.query_one(ProbeTable)
+        if probe.has_focus and probe.selected and probe.selected.prompt:
+            field.value = probe.selected.prompt
+        prompt = field.value
+        if not prompt.strip():
+            self.notify("The prompt is empty.", severity="warning")
+            return
+        settings = self._settings
+        self.bench.send("answer", prompt=prompt, sides=list(SIDES), k=TOP)
+        job = self.bench.send(
+            "generate",
+            prompt=prompt,
+            sides=list(SIDES),
+            max_new=settings.max_new,
+            temperature=settings.temperature,
+            seed=settings.seed,
+        )
+        if job:
+            self._prompt, self._job = prompt, job
+            self.show(self.bench.state)
+
+    def action_failing(self, step: int) -> None:
+        """Goes to the next failing probe, or the one before."""
+        table = self.query_one(ProbeTable)
+        if table.to_failing(step):
+            table.focus()
+
+    def action_swap(self) -> None:
+        """A becomes B."""
+        self._swapped = not self._swapped
+        self.show(self.bench.state)
+
+    def action_diff(self) -> None:
+        """Both texts as one, and back."""
+        self.toggle_class("-diff")
+        self.show(self.bench.state)
+
+    def action_probe(self) -> None:
+        """Asks every probe again."""
+        self.bench.send("probe")
+
+    def action_sampling(self) -> None:
+        """Greedy, or sampling with a fixed seed."""
+        self._settings = replace(self._settings, temperature=0.0 if self._settings.temperature else HOT)
+        self.show(self.bench.state)
+
+    def action_longer(self, tokens: int) -> None:
+        """More tokens, or fewer."""
+        wanted = min(max(self._settings.max_new + tokens, LEAST_NEW), MOST_NEW)
+        self._settings = replace(self._settings, max_new=wanted)
+        self.show(self.bench.state)
+
+    def action_copy(self) -> None:
+        """Copies both texts."""
+        state = self.bench.state
+        texts = [f"{side}: {self._prompt}{self._said(state, side)}" for side in self._order]
+        self.app.copy_to_clipboard("\n\n".join(visible(text, keep="\n") for text in texts))
+        self.notify("Both texts copied.")
+
+    def action_leave(self) -> None:
+        """Leaves the prompt, so that single keys work."""
+        self.query_one(ProbeTable).focus()

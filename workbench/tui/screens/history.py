@@ -1,0 +1,222 @@
+"""History: the stack as it is on disk, what each edit is, and the ways back and forth."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.widgets import Input
+
+from workbench.errors import WorkbenchError
+from workbench.events import EditRow, Verified
+from workbench.stack.editfile import Edit, read_header
+from workbench.tui.screens.base import WorkbenchScreen
+from workbench.tui.state import State
+from workbench.tui.widgets.edit_detail import EditDetail, base_facts, edit_facts
+from workbench.tui.widgets.plot import Plot, drift
+from workbench.tui.widgets.shell import ShellPanel
+from workbench.tui.widgets.stack_table import StackTable
+
+NEEDS_IDLE = ("undo", "redo", "travel", "verify", "probe", "note")
+"""Actions that need the engine."""
+
+
+class HistoryScreen(WorkbenchScreen):
+    """Newest edit first, the base last."""
+
+    CSS_PATH = "history.tcss"
+    AUTO_FOCUS = "StackTable"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012  Textual declares it so
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("u", "undo", "Undo", id="history.undo", tooltip="Takes back the newest applied edit"),
+        Binding("r", "redo", "Redo", id="history.redo", tooltip="Applies the oldest undone edit again"),
+        Binding("T", "travel", "Travel here", id="history.travel", key_display="T"),
+        Binding("v", "verify", "Verify", id="history.verify", tooltip="Rebuilds every position and compares hashes"),
+        Binding("n", "note", "Note", id="history.note"),
+        Binding("enter", "details", "Details", id="history.details"),
+        Binding("slash", "filter", "Filter", id="history.filter", key_display="/"),
+        Binding("y", "copy_id", "Copy id", id="history.copy-id"),
+        Binding("R", "probe", "Re-run probes", id="history.probe", key_display="R"),
+        Binding("escape", "leave", "Leave", id="history.leave"),
+    ]
+    place = "history"
+
+    _read: tuple[str, Edit | None, str] = ("", None, "")
+    """Id of the edit whose file was read last, what it says, and why it was not read."""
+    _reading = ""
+
+    def compose_body(self) -> ComposeResult:
+        """The list, the selected edit, drift and commands, and one line to type in."""
+        with Container(id="history"):
+            yield StackTable(id="stack")
+            yield EditDetail(id="detail")
+            yield Plot("Drift along the stack", drift, id="drift")
+            yield ShellPanel(id="shell")
+        yield Input(id="line")
+
+    def show(self, state: State) -> None:
+        """Hands `state` to every panel."""
+        self.query_one(StackTable).show(state)
+        self.query_one(Plot).show(state)
+        self.query_one(ShellPanel).show(state)
+        self._describe()
+
+    @on(StackTable.Moved)
+    def _moved(self) -> None:
+        self._describe()
+        self.refresh_bindings()
+
+    @on(StackTable.Chosen)
+    def _chosen(self) -> None:
+        self.action_details()
+
+    def _describe(self) -> None:
+        """The selected edit, from the list at once and from its file as soon as that is read."""
+        row, state, detail = self.query_one(StackTable).selected, self.bench.state, self.query_one(EditDetail)
+        if row is None:
+            detail.describe("Base", base_facts(state.stack, state.model.fingerprint if state.model else ""))
+            return
+        known, edit, unread = self._read
+        if known != row.id:
+            edit, unread = None, ""
+            self._start_reading(row)
+        facts = edit_facts(row, edit, unread, _verified(state, row), state.stack)
+        detail.describe(f"Edit {row.number}", facts)
+
+    def _start_reading(self, row: EditRow) -> None:
+        stack = self.bench.state.stack
+        if stack is not None and self._reading != row.id:
+            self._reading = row.id
+            self._read_file(row.id, Path(stack.folder) / row.file)
+
+    @work(exclusive=True, group="header")
+    async def _read_file(self, edit_id: str, path: Path) -> None:
+        """Reads an edit's file away from the screen's thread; what cannot be read is said in the detail."""
+        try:
+            self._read = (edit_id, await asyncio.to_thread(read_header, path), "")
+        except WorkbenchError as error:
+            self._read = (edit_id, None, f"✗ {error.message} {error.hint}".rstrip())
+        self._reading = ""
+        self._describe()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Greyed while the engine is busy, absent where there is nothing to act on."""
+        typing = isinstance(self.focused, Input)
+        if action == "leave":
+            return typing or self.maximized is not None or self.query_one("#line").has_class("-open")
+        if typing:
+            return False
+        if action in NEEDS_IDLE and not self._can(action):
+            return False
+        if action in NEEDS_IDLE:
+            return True if self.bench.state.engine == "idle" else None
+        if action == "copy_id":
+            return self.query_one(StackTable).selected is not None
+        return super().check_action(action, parameters)
+
+    def _can(self, action: str) -> bool:
+        stack, table = self.bench.state.stack, self.query_one(StackTable)
+        if stack is None or not stack.edits or self.bench.state.engine == "stopped":
+            return False
+        possible = {
+            "undo": stack.position > 0,
+            "redo": stack.position < len(stack.edits),
+            "travel": table.position != stack.position,
+            "note": table.selected is not None,
+        }
+        return possible.get(action, True)
+
+    def action_undo(self) -> None:
+        """Takes back the newest applied edit."""
+        self.bench.send("undo", count=1)
+
+    def action_redo(self) -> None:
+        """Applies the oldest undone edit again."""
+        self.bench.send("redo", count=1)
+
+    def action_travel(self) -> None:
+        """Goes to the position under the cursor."""
+        self.bench.send("travel", to=self.query_one(StackTable).position)
+
+    def action_verify(self) -> None:
+        """Rebuilds every position and compares hashes."""
+        self.bench.send("verify")
+
+    def action_probe(self) -> None:
+        """Asks all probes again; Compare shows them."""
+        if self.bench.send("probe"):
+            self.notify("The probes are asked again; F5 shows them.")
+
+    def action_copy_id(self) -> None:
+        """Copies the selected edit's id."""
+        row = self.query_one(StackTable).selected
+        if row is not None:
+            self.app.copy_to_clipboard(row.id)
+            self.notify(f"Id of edit {row.number} copied.")
+
+    def action_details(self) -> None:
+        """Gives the selected edit the whole screen, and back."""
+        if self.maximized:
+            self.minimize()
+            return
+        detail = self.query_one(EditDetail)
+        detail.focus()
+        self.maximize(detail)
+
+    def action_filter(self) -> None:
+        """Opens the line, to narrow the list."""
+        self._open("filter: part of a subject, prompt, target, note or id", "")
+
+    def action_note(self) -> None:
+        """Opens the line, to write a note to the selected edit."""
+        row = self.query_one(StackTable).selected
+        if row is not None:
+            self._open(f"note to edit {row.number}: enter saves, escape leaves", row.note, note=row)
+
+    _noting: EditRow | None = None
+
+    def _open(self, placeholder: str, value: str, note: EditRow | None = None) -> None:
+        self._noting = note
+        line = self.query_one("#line", Input)
+        line.placeholder = placeholder
+        line.value = value
+        line.add_class("-open")
+        line.focus()
+
+    @on(Input.Changed, "#line")
+    def _typed(self, event: Input.Changed) -> None:
+        if self._noting is None:
+            self.query_one(StackTable).narrow(event.value)
+
+    @on(Input.Submitted, "#line")
+    def _submitted(self, event: Input.Submitted) -> None:
+        if self._noting is not None:
+            if not self.bench.send("note", edit=self._noting.id, text=event.value.strip()):
+                self.notify("The engine is busy. Your note is still here: press enter again.", severity="warning")
+                return
+            self._close()
+        self.query_one(StackTable).focus()
+
+    def action_leave(self) -> None:
+        """Closes what is open: the whole-screen detail, else the line and its filter."""
+        if self.maximized:
+            self.minimize()
+        else:
+            self._close()
+        self.query_one(StackTable).focus()
+
+    def _close(self) -> None:
+        self._noting = None
+        line = self.query_one("#line", Input)
+        line.value = ""
+        line.remove_class("-open")
+        self.query_one(StackTable).narrow("")
+
+
+def _verified(state: State, row: EditRow) -> Verified | None:
+    return next((v for v in reversed(state.verified) if v.edit == row.id), None)

@@ -1,0 +1,143 @@
+"""Events as lines for people: when, a sign, a word, and what happened. Warnings and failures are told by their sign."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from rich.text import Text
+
+from workbench import events as ev
+from workbench.text import visible
+from workbench.tui.state import State
+from workbench.tui.widgets.panel import Panel
+from workbench.tui.widgets.text import compact, fit, number, tick
+
+Weight = Literal["plain", "warning", "failure"]
+
+SIGNS: dict[Weight, str] = {"plain": " ", "warning": "!", "failure": "✗"}
+STYLES: dict[Weight, str] = {"plain": "", "warning": "bold yellow", "failure": "bold red"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One event, in words."""
+
+    kind: str
+    text: str
+    weight: Weight = "plain"
+
+
+def described(event: ev.Event) -> Line:
+    """What `event` says. Text in it may be hostile: draw it through `event_line`."""
+    return _of_the_edit(event) or _of_the_engine(event) or _of_a_question(event) or Line(type(event).__name__, "")
+
+
+def event_line(event: ev.Event, width: int) -> str:
+    """`event` on one line of at most `width` cells; times are local."""
+    line = described(event)
+    when = datetime.fromtimestamp(event.t, UTC).astimezone().strftime("%H:%M:%S.%f")[:12] if event.t else " " * 12
+    job = f"{fit(event.job, 8)}  " if width >= 100 else ""
+    return fit(f"{when}  {job}{SIGNS[line.weight]} {line.kind:<8} {visible(line.text)}", width).rstrip()
+
+
+class EventsPanel(Panel):
+    """The newest events; of steps in a row only the last."""
+
+    _log: tuple[ev.Event, ...] = ()
+
+    def on_mount(self) -> None:
+        """Writes the border."""
+        self.name_it("Events", "F8 full log")
+
+    def show(self, state: State) -> None:
+        """Draws the end of the log."""
+        if state.log is not self._log:
+            self._log = state.log
+            self.refresh()
+
+    def lines(self, width: int, height: int) -> list[Text]:
+        """Newest last."""
+        found: list[Text] = []
+        after: ev.Event | None = None
+        for event in reversed(self._log):
+            if isinstance(event, ev.OptimStep) and isinstance(after, ev.OptimStep):
+                continue
+            after = event
+            found.append(Text(event_line(event, width), STYLES[described(event).weight]))
+            if len(found) >= height:
+                break
+        return found[::-1] or [Text("What the engine says shows here.", "dim")]
+
+
+def _of_the_edit(event: ev.Event) -> Line | None:
+    match event:
+        case ev.EditStarted():
+            request = event.request
+            what = f"{request.get('subject', '')} -> {str(request.get('target_new', '')).strip()}"
+            return Line("started", f"edit {event.index} of {event.of}   {what}")
+        case ev.StageStarted():
+            return Line("stage", f"{event.stage}   {event.detail}".rstrip())
+        case ev.KeyReady():
+            cos = number(event.cos_keys)
+            return Line("key", f"over {event.templates} templates at token {event.token!r}   cos(k0, mean k) {cos}")
+        case ev.OptimStep():
+            stopped = f"   stopped: {event.stopped}" if event.stopped else ""
+            return Line("step", f"{event.step}/{event.of}   loss {event.loss:.3f}   p {event.p_target:.3f}{stopped}")
+        case ev.NormReport():
+            return Line("norms", f"|dW|/|W| {compact(event.ratio)}   drift {compact(event.drift)}   {event.module}")
+        case ev.EditCommitted():
+            return Line("saved", f"edit {event.position}   {event.file}   {event.seconds:.1f} s")
+        case ev.EditCancelled():
+            return Line("stopped", f"at step {event.step}; every weight is as before", "warning")
+        case ev.EditFailed():
+            return Line("failed", f"{event.message} {event.hint}".rstrip(), "failure")
+        case ev.GuardTripped():
+            return Line("guard", f"{event.measure} is {compact(event.value)}, limit {compact(event.limit)}", "warning")
+        case _:
+            return None
+
+
+def _of_the_engine(event: ev.Event) -> Line | None:
+    match event:
+        case ev.ModelLoading():
+            done = "" if event.fraction is None else f" {event.fraction:.0%}"
+            return Line("loading", event.stage + done)
+        case ev.ModelReady():
+            return Line("ready", f"{event.model} on {event.device}, {event.dtype}")
+        case ev.StackChanged():
+            undone = len(event.edits) - event.position
+            return Line("stack", f"{event.folder}   {event.position} applied   {undone} undone")
+        case ev.Warning():
+            return Line("warning", f"{event.message} {event.hint}".rstrip(), "warning")
+        case ev.Log():
+            return Line("log", event.message)
+        case ev.JobDone():
+            words = f"{event.message} {event.hint}".strip()
+            return Line("done", words) if event.ok else Line("failed", words, "failure")
+        case _:
+            return None
+
+
+def _of_a_question(event: ev.Event) -> Line | None:
+    match event:
+        case ev.ProbeResult():
+            return Line("probe", f"{event.kind}   {_answer(event)} {tick(event.passed)}")
+        case ev.GenerationChunk():
+            return Line("text", f"{event.side}   {event.text}")
+        case ev.Answered():
+            top = "  ".join(f"{token} {p:.2f}" for token, p in event.top[:3])
+            return Line("answer", f"{event.side}   {event.prompt} -> {top}")
+        case ev.Verified():
+            weight: Weight = "failure" if event.outcome == "different" else "plain"
+            return Line("verify", f"position {event.position}   {event.outcome}   {event.detail}".rstrip(), weight)
+        case _:
+            return None
+
+
+def _answer(probe: ev.ProbeResult) -> str:
+    if probe.value is not None:
+        return compact(probe.value)
+    p = "" if probe.p_expected is None else f"   p({probe.expected.strip()}) {probe.p_expected:.3f}"
+    return f"{probe.prompt} -> {probe.answer.strip()}{p}"
