@@ -21,12 +21,16 @@ class Found:
     paths: dict[str, Path] = field(default_factory=dict)
     """By id."""
     broken: dict[str, str] = field(default_factory=dict)
-    """File name to what is wrong with it."""
+    """File name to what is wrong with it: "It is truncated."."""
 
     def drop(self, edit: str, reason: str) -> None:
-        """Counts an edit among the broken."""
+        """Counts an edit among the broken, for a reason that may name its file."""
         del self.edits[edit]
-        self.broken[self.paths.pop(edit).name] = reason
+        self.blame(self.paths.pop(edit).name, reason)
+
+    def blame(self, file: str, reason: str) -> None:
+        """Notes what is wrong with a file; the reason may begin with its name."""
+        self.broken[file] = "It" + reason.removeprefix(file) if reason.startswith(file) else reason
 
 
 def scan(folder: Path) -> Found:
@@ -38,12 +42,12 @@ def scan(folder: Path) -> Found:
         try:
             edit = read_header(path)
         except (StackError, StorageError) as error:
-            found.broken[path.name] = error.message
+            found.blame(path.name, error.message)
             continue
         if edit.id in found.edits:
             other = found.paths[edit.id]
             path, copy = (path, other) if path.name == file_name(edit) else (other, path)
-            found.broken[copy.name] = f"{copy.name} is a copy of {path.name}."
+            found.broken[copy.name] = f"It is a copy of {path.name}."
         found.edits[edit.id], found.paths[edit.id] = edit, path
     return found
 

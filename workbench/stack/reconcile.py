@@ -113,7 +113,7 @@ def _drop_foreign(opened: Opened) -> None:
     if base is None:
         return
     for edit in [edit for edit in found.edits.values() if not belongs(base, edit)]:
-        found.drop(edit.id, f"{found.paths[edit.id].name} belongs to another base, {edit.base.name}.")
+        found.drop(edit.id, f"It belongs to another base, {edit.base.name}.")
 
 
 def _report_missing(opened: Opened) -> None:
@@ -123,8 +123,8 @@ def _report_missing(opened: Opened) -> None:
         if edit in found.edits:
             continue
         name = _missing_name(opened, edit)
-        found.broken.setdefault(name, f"{name} is missing.")
-        reason = found.broken[name].rstrip(".")
+        reason = found.broken.setdefault(name, "It is missing.").rstrip(".")
+        reason = name + reason.removeprefix("It") if reason.startswith("It ") else reason
         if index.position >= number:
             index = dataclasses.replace(index, position=number - 1)
         opened.findings.append(f"{reason}; the stack can be applied up to position {number - 1}.")

@@ -68,9 +68,9 @@ class StackView:
         return tuple(edit for edit in self.applied if edit.id not in self._index.off)
 
     @property
-    def off(self) -> tuple[str, ...]:
+    def off(self) -> frozenset[str]:
         """Ids that are toggled off."""
-        return self._index.off
+        return frozenset(self._index.off)
 
     @property
     def others(self) -> tuple[Edit, ...]:
@@ -120,6 +120,10 @@ class StackView:
             )
         return self._noted(matches[0])
 
+    def note_of(self, edit: Edit) -> str:
+        """The note on an edit: the last one written, else the one in its file."""
+        return self._index.notes.get(edit.id, edit.note)
+
     def factors(self, edit: Edit) -> tuple[Factors, ...]:
         """The update of an edit, from its file, checked in full.
 
@@ -138,5 +142,4 @@ class StackView:
         return audit(self._found, self._index, self._journal.entries)
 
     def _noted(self, edit: Edit) -> Edit:
-        note = self._index.notes.get(edit.id)
-        return edit if note is None else dataclasses.replace(edit, note=note)
+        return dataclasses.replace(edit, note=self.note_of(edit))
