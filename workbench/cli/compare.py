@@ -14,15 +14,10 @@ from workbench.errors import VerificationError
 class Comparison:
     """What a run of comparisons found."""
 
-    def __init__(self, output: Output, *, strict: bool) -> None:
-        """`strict`: what cannot be compared counts as not verified."""
-        self._output, self._strict = output, strict
+    def __init__(self, output: Output, *, strict: bool, each: bool) -> None:
+        """`strict`: what cannot be compared counts as not verified. `each`: a line for every position."""
+        self._output, self._strict, self._each = output, strict, each
         self.found: list[ev.Verified] = []
-
-    @property
-    def differs(self) -> bool:
-        """One weight is not what its edit recorded."""
-        return any(v.outcome == "different" for v in self.found)
 
     def follow(self, begin: Callable[[Callable[[], bool]], Iterable[ev.Event]]) -> None:
         """Shows every comparison as it comes; `begin` gets what to ask whether to stop. Raises Interrupted."""
@@ -30,13 +25,14 @@ class Comparison:
             self._output.event(event, "verify")
             if isinstance(event, ev.Verified):
                 self.found.append(event)
-                self._output.line(verified_line(event))
+                if self._each or event.outcome == "different":
+                    self._output.line(verified_line(event))
 
-    def finish(self) -> int:
-        """The last line, and the exit code.
+    def judge(self) -> None:
+        """Writes the last line: bit-identical, and of how many edits, or that nothing can be said.
 
         Raises:
-            VerificationError: a weight differs; or, if strict, could not be compared.
+            VerificationError: a weight differs; or, if strict, cannot be compared.
         """
         wrong = [v for v in self.found if v.outcome == "different"]
         unknown = [v for v in self.found if v.outcome == "not comparable"]
@@ -44,21 +40,21 @@ class Comparison:
             raise VerificationError(
                 f"Not bit-identical: {len(wrong)} of {len(self.found)} weights differ, the first at position "
                 f"{wrong[0].position}.",
-                "The edit file, the base or this machine's arithmetic is not what it was.",
+                "An edit file or the base is not what it was when the edit was made.",
             )
         if unknown and self._strict:
             raise VerificationError(
                 f"{len(unknown)} of {len(self.found)} weights cannot be compared: {unknown[0].detail or 'no record'}.",
-                "Use the --dtype that the edits were made in.",
+                "Use the --dtype that the edits were made in, with no edit toggled off.",
             )
-        if unknown or not self.found:
-            self._output.line("rebuilt, not compared")
-        else:
-            self._output.line(_identical(self.found))
-        return self._output.done(0)
+        self._output.line(_summary(self.found, len(unknown)))
 
 
-def _identical(found: list[ev.Verified]) -> str:
+def _summary(found: list[ev.Verified], unknown: int) -> str:
+    if not found:
+        return "0 edits: the base as it is"
     last = max(found, key=lambda v: v.position)
-    edits = last.position
-    return f"bit-identical: {edits} {'edit' if edits == 1 else 'edits'}, weight sha256 {last.actual}"
+    edits = f"{last.position} {'edit' if last.position == 1 else 'edits'}"
+    if unknown:
+        return f"rebuilt, {unknown} not comparable: {edits}, weight sha256 {last.actual}"
+    return f"bit-identical: {edits}, weight sha256 {last.actual}"

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from workbench.stack.editfile import Edit
     from workbench.stack.store import Stack
 
+MOST_DIGITS = 6
+"""Longest word of digits that is a number and not the beginning of an id."""
+
 
 @contextmanager
 def opened(folder: Path, output: Output, *, write: bool = False) -> Iterator[Stack]:
@@ -52,24 +55,21 @@ def move(stack_name: str | None, common: Common, step: Callable[[Stack], object]
 
 
 def find_edit(stack: Stack, wanted: str) -> Edit:
-    """The edit with number or id (or how it begins) `wanted`; on the current line first, then on other branches.
+    """The edit with number `wanted` on the current line, or the one on any branch whose id begins so.
 
     Raises:
         UsageError: there is none, or several ids begin so.
         StackError: it is there, but cannot be read.
     """
-    if wanted.isdecimal() and 1 <= int(wanted) <= len(stack.line):
-        return stack.line[int(wanted) - 1]
-    key = wanted.lower()
-    found = {edit.id: edit for edit in (*stack.line, *stack.others) if key and edit.id.startswith(key)}
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if len(found) > 1:
-        raise UsageError(f"{len(found)} edits have an id that begins with '{wanted}'.", "Give more of it.")
-    broken = next((file for file in stack.broken if wanted in file), None)
+    if not wanted.isdecimal() or len(wanted) > MOST_DIGITS:
+        return stack.find(wanted)
+    number, line = int(wanted), stack.line
+    if 1 <= number <= len(line):
+        return line[number - 1]
+    broken = next((file for file in stack.broken if file.startswith(f"{number:04d}-")), None)
     if broken:
         raise StackError(f"{broken}: {stack.broken[broken]}", "Get the file again from where it came.")
-    raise UsageError(f"There is no edit '{wanted}' in this stack.", f"Numbers go from 1 to {len(stack.line)}.")
+    raise UsageError(f"There is no edit {number} in this stack.", f"Numbers go from 1 to {len(line)}.")
 
 
 def split_stack(words: tuple[str, ...], least: int, usage: str) -> tuple[str | None, list[str]]:

@@ -14,7 +14,7 @@ from workbench.errors import UsageError
 @click.command(hidden=True)
 @click.argument("name", metavar="[MODEL]", required=False)
 @engine_options
-def open_screen(name: str | None, common: Common) -> None:
+def open_screen(name: str | None, common: Common) -> int:
     """Open the screen on MODEL, a folder or a Hub name; without one, on the stack's model or on atlas."""
     if name and common.model and name != common.model:
         raise UsageError(f"Two models are named: '{name}' and '{common.model}'.", "Name one of them.")
@@ -28,4 +28,4 @@ def open_screen(name: str | None, common: Common) -> None:
 
     from workbench.tui.run import run
 
-    run(model, device=chosen.device, dtype=chosen.dtype, stack=folder)
+    return run(model, device=chosen.device, dtype=chosen.dtype, stack=folder)

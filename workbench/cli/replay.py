@@ -22,14 +22,17 @@ Examples:
 \b
 The last line says "bit-identical: N edits, weight sha256 ..." only where
 every weight has the sha256 that its edit recorded. Exit code 4: one differs;
-with --verify also: one cannot be compared, as in another dtype.
+with --verify also: one cannot be compared, as in another dtype. Then nothing
+is saved to --out.
 """
 
 
 @click.command(short_help="Rebuild the weights from the base and the edit files.", epilog=EPILOG)
 @click.argument("name", metavar="[STACK]", required=False)
 @click.option("--to", type=click.IntRange(min=0), metavar="N", help="Up to edit N. [default: the stack's position]")
-@click.option("--verify", is_flag=True, help="Compare the sha256 after every edit, not only the last.")
+@click.option(
+    "--verify", is_flag=True, help="Say of every edit whether its sha256 agrees; fail if one cannot be compared."
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Save the edited model and tokenizer here.")
 @engine_options
 def replay(name: str | None, to: int | None, verify: bool, out: Path | None, common: Common) -> int:
@@ -38,9 +41,10 @@ def replay(name: str | None, to: int | None, verify: bool, out: Path | None, com
     if out and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"'{out}' exists and is not an empty folder.", "Name a new folder for --out.")
     with Output(common.json) as output, engine_session(common, folder, output, write=False) as engine:
-        found = Comparison(output, strict=verify)
-        found.follow(lambda cancelled: engine.replay(to, verify=verify, cancelled=cancelled))
-        if out and not found.differs:
+        found = Comparison(output, strict=verify, each=verify)
+        found.follow(lambda cancelled: engine.replay(to, verify=True, cancelled=cancelled))
+        found.judge()
+        if out:
             engine.save_merged(out)
             output.tell(f"Saved to {out}.")
-        return found.finish()
+        return output.done(0)

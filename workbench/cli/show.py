@@ -64,7 +64,7 @@ def facts(stack: Stack, edit: Edit) -> list[tuple[str, str]]:
     ]
     for module, hashes in edit.weights.items():
         listed += [("module", module), ("before", hashes["before"]), ("after", hashes["after"])]
-    listed += [("created", edit.created), ("made by", _numbers(edit.made_by)), ("note", stack.note_of(edit))]
+    listed += [("created", edit.created), ("made by", _numbers(edit.made_by)), ("note", edit.note)]
     return [(name, value) for name, value in listed if value]
 
 

@@ -28,6 +28,7 @@ def verify(name: str | None, common: Common) -> int:
     """Rebuild the weights at every position of STACK and compare their sha256 with those recorded."""
     folder = existing_stack(common, name)
     with Output(common.json) as output, engine_session(common, folder, output, write=False) as engine:
-        found = Comparison(output, strict=True)
+        found = Comparison(output, strict=True, each=True)
         found.follow(lambda cancelled: engine.verify(cancelled=cancelled))
-        return found.finish()
+        found.judge()
+        return output.done(0)
