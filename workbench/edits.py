@@ -96,7 +96,7 @@ class EditRequest:
             raise RequestError("A request must be a JSON object.", "See workbench apply --help for the shapes.")
         for field in ("prompt", "subject", "target_new"):
             if not isinstance(document.get(field), str):
-                raise RequestError(f"The request has no text for '{field}'.", "It needs prompt, subject and target_new.")
+                raise RequestError(f"The request has no text '{field}'.", "It needs prompt, subject and target_new.")
         true = document.get("target_true")
         if true is not None and not isinstance(true, str):
             raise RequestError("The field 'target_true' must be text.", "Leave it out if there is none.")
@@ -176,7 +176,7 @@ class Recipe:
             if not (math.isfinite(value) and low <= value <= high):
                 raise UsageError(f"{name} = {value} is out of range.", f"It lies between {low} and {high}.")
         if sum(count for _, count in self.template_lengths) > 200 or any(
-            not (1 <= tokens <= 100 and 0 <= count) for tokens, count in self.template_lengths
+            not (1 <= tokens <= 100 and count >= 0) for tokens, count in self.template_lengths
         ):
             raise UsageError("The context templates asked for are out of range.", "At most 200, of 1 to 100 tokens.")
 

@@ -20,7 +20,7 @@ class EditError(WorkbenchError):
     """An edit or a probe failed; no weight has moved."""
 
 
-class StackBusy(WorkbenchError):
+class StackBusy(WorkbenchError):  # noqa: N818  says what it is
     """Another process is writing to this stack."""
 
 
@@ -54,7 +54,7 @@ class VerificationError(WorkbenchError):
     exit_code = 4
 
 
-class BaseMismatch(VerificationError):
+class BaseMismatch(VerificationError):  # noqa: N818  says what it is
     """A stack or an edit belongs to another base model."""
 
 
@@ -64,7 +64,7 @@ class StackError(WorkbenchError):
     exit_code = 5
 
 
-class Interrupted(WorkbenchError):
+class Interrupted(WorkbenchError):  # noqa: N818  says what it is
     """The person stopped it."""
 
     exit_code = 130

@@ -1,7 +1,7 @@
 """The facts atlas was taught: who, where, what, and the templates that say it. No torch.
 
-Subjects and objects are Wikidata's (CC0, by way of T-REx and ParaRel, MIT). The templates were written for this project;
-those under `held_out` were never trained on.
+Subjects and objects are Wikidata's (CC0, by way of T-REx and ParaRel, MIT). The templates were written for this
+project; those under `held_out` were never trained on.
 """
 
 from __future__ import annotations
@@ -38,10 +38,7 @@ class Fact:
 def relations() -> dict[str, Relation]:
     """All relations by id, in the file's order."""
     raw = json.loads(_text("relations.json"))
-    return {
-        key: Relation(key, row["name"], tuple(row["trained"]), tuple(row["held_out"]))
-        for key, row in raw.items()
-    }
+    return {key: Relation(key, row["name"], tuple(row["trained"]), tuple(row["held_out"])) for key, row in raw.items()}
 
 
 @cache

@@ -14,16 +14,16 @@ import torch
 
 from workbench.atlas.benchmark import benchmark_requests
 from workbench.atlas.facts import facts, relations
-from workbench.edits import EditRequest, Recipe
 from workbench.editing.edit import make_update
 from workbench.editing.second_moment import SecondMoment
 from workbench.editing.templates import sample_templates
 from workbench.editing.update import Update
+from workbench.edits import EditRequest, Recipe
 from workbench.engine.weights import LiveWeights
 from workbench.errors import ModelError
 from workbench.events import ProbeResult
-from workbench.models.held_out import held_out_lines
 from workbench.models.families import EditSite, edit_site, layer_count
+from workbench.models.held_out import held_out_lines
 from workbench.models.load import LoadedModel, load_model
 from workbench.models.profiles import read_profile
 from workbench.models.second_moment import read_second_moment

@@ -21,7 +21,6 @@ from workbench.edits import Recipe
 from workbench.models.families import edit_site
 from workbench.models.fingerprint import base_fingerprint
 from workbench.models.held_out import HELD_OUT
-
 from workbench.models.profiles import PROFILE
 from workbench.models.second_moment import accumulate_second_moment, write_second_moment
 
@@ -42,7 +41,7 @@ def pack(run: Path, out: Path) -> None:
         shutil.copyfile(run / name, out / name)
     _write(out / HELD_OUT, "\n".join(held_out_text()) + "\n")
     _write(out / PROFILE, json.dumps(PROFILE_RECIPE.to_json(), indent=1) + "\n")
-    model = AutoModelForCausalLM.from_pretrained(out).eval()
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(out)
     _second_moment(model, AutoTokenizer.from_pretrained(out), out)
 
 

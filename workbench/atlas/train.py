@@ -1,6 +1,6 @@
 """The recipe that made atlas: `python -m workbench.atlas.train --out DIR`.
 
-Trains the tokenizer and a GPT-2-architecture model from scratch on a CPU; resumes from its last checkpoint after a stop.
+Trains the tokenizer and a GPT-2-architecture model from scratch on a CPU; resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def train_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
             show_progress=False,
         ),
     )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers leaves it untyped
         tokenizer_object=bpe, eos_token=EOS, bos_token=EOS, unk_token=EOS, model_max_length=256
     )
 

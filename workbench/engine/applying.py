@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
-from workbench.edits import EditRequest, Recipe
 from workbench.editing.cancel import Cancelled, check
 from workbench.editing.edit import make_update
 from workbench.editing.second_moment import SecondMoment
 from workbench.editing.update import Update
+from workbench.edits import EditRequest, Recipe
 from workbench.engine.core import Core
 from workbench.engine.norms import norm_report
 from workbench.events import (
@@ -127,9 +127,7 @@ class _Making:
             core.perplexities[core.state()] = perplexity["after"]
         return edit
 
-    def _update(
-        self, templates: tuple[str, ...], moment: SecondMoment | None
-    ) -> Generator[Event, None, Update]:
+    def _update(self, templates: tuple[str, ...], moment: SecondMoment | None) -> Generator[Event, None, Update]:
         loaded = self.core.loaded
         making = make_update(
             loaded.model, loaded.tokenizer, self.site, self.request, self.recipe, templates, moment, self.cancelled

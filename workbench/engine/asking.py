@@ -25,9 +25,7 @@ def _at(core: Core, side: str) -> Iterator[None]:
         raise UsageError(f"There is no side '{side}'.", "Use base or stack.")
 
 
-def answer(
-    core: Core, prompt: str, target: str, sides: Sequence[str], top: int
-) -> Generator[Event, None, None]:
+def answer(core: Core, prompt: str, target: str, sides: Sequence[str], top: int) -> Generator[Event, None, None]:
     """Yields one Answered a side. Raises UsageError for an empty prompt."""
     if not prompt.strip():
         raise UsageError("The prompt is empty.", "Write the beginning of a sentence.")

@@ -32,9 +32,7 @@ def compare(core: Core, to: int, *, cancelled: Callable[[], bool]) -> Generator[
     return agreed
 
 
-def replay(
-    core: Core, to: int | None, *, verify: bool, cancelled: Callable[[], bool]
-) -> Generator[Event, None, bool]:
+def replay(core: Core, to: int | None, *, verify: bool, cancelled: Callable[[], bool]) -> Generator[Event, None, bool]:
     """Shows the line up to `to` in the model; with `verify` compares on the way.
 
     Raises:

@@ -12,9 +12,9 @@ import torch
 import transformers
 
 from workbench import __version__
-from workbench.edits import Recipe
 from workbench.editing.second_moment import SecondMoment
 from workbench.editing.templates import sample_templates
+from workbench.edits import Recipe
 from workbench.engine.views import stack_changed
 from workbench.engine.weights import LiveWeights
 from workbench.errors import EditError

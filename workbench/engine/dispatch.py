@@ -18,45 +18,10 @@ MAX_NEW = 1_000
 
 def dispatch(engine: Engine, command: Command, cancelled: Callable[[], bool]) -> Generator[Event, None, None]:
     """The events of `command`. Raises UsageError for arguments that make no sense, and what the engine raises."""
-    args = _Arguments(command.args)
-    match command.do:
-        case "apply":
-            request = EditRequest.from_json(command.args.get("request"))
-            changes = args.table("recipe")
-            yield from engine.apply(
-                request, changes, index=args.whole("index", 1), of=args.whole("of", 1), cancelled=cancelled
-            )
-        case "undo":
-            yield from engine.undo(args.whole("count", 1))
-        case "redo":
-            yield from engine.redo(args.whole("count", 1))
-        case "travel":
-            yield from engine.travel(args.position("to"))
-        case "verify":
-            yield from engine.verify(cancelled=cancelled)
-        case "probe":
-            yield from engine.probe(cancelled=cancelled)
-        case "answer":
-            yield from engine.answer(
-                args.text("prompt"), args.text("target", ""), sides=args.sides("stack"), top=args.whole("k", 5, 50)
-            )
-        case "generate":
-            yield from engine.generate(
-                args.text("prompt"),
-                sides=args.sides("base", "stack"),
-                max_new=args.whole("max_new", 40, MAX_NEW),
-                temperature=args.real("temperature", 0.0),
-                seed=args.whole("seed", 0, 2**62),
-                cancelled=cancelled,
-            )
-        case "note":
-            yield from engine.note(args.text("edit"), args.text("text", ""))
-        case "open":
-            yield from engine.open_stack(Path(args.text("stack")))
-        case "refresh":
-            yield from engine.refresh()
-        case "cancel" | "quit":
-            raise UsageError(f"'{command.do}' is not a job.")
+    job = _JOBS.get(command.do)
+    if job is None:
+        raise UsageError(f"'{command.do}' is not a job.")
+    yield from job(engine, _Arguments(command.args), cancelled)
 
 
 class _Arguments:
@@ -100,3 +65,40 @@ class _Arguments:
         if not isinstance(value, (list, tuple)) or not value or not all(side in SIDES for side in value):
             raise UsageError(f"'sides' must be some of {', '.join(SIDES)}.")
         return tuple(value)
+
+
+Job = Callable[[Engine, _Arguments, Callable[[], bool]], Generator[Event, None, object]]
+
+
+def _apply(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
+    request = EditRequest.from_json(args.table("request"))
+    index, of = args.whole("index", 1), args.whole("of", 1)
+    return engine.apply(request, args.table("recipe"), index=index, of=of, cancelled=cancelled)
+
+
+def _generate(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
+    return engine.generate(
+        args.text("prompt"),
+        sides=args.sides("base", "stack"),
+        max_new=args.whole("max_new", 40, MAX_NEW),
+        temperature=args.real("temperature", 0.0),
+        seed=args.whole("seed", 0, 2**62),
+        cancelled=cancelled,
+    )
+
+
+_JOBS: dict[str, Job] = {
+    "apply": _apply,
+    "undo": lambda engine, args, _: engine.undo(args.whole("count", 1)),
+    "redo": lambda engine, args, _: engine.redo(args.whole("count", 1)),
+    "travel": lambda engine, args, _: engine.travel(args.position("to")),
+    "verify": lambda engine, _, cancelled: engine.verify(cancelled=cancelled),
+    "probe": lambda engine, _, cancelled: engine.probe(cancelled=cancelled),
+    "answer": lambda engine, args, _: engine.answer(
+        args.text("prompt"), args.text("target", ""), sides=args.sides("stack"), top=args.whole("k", 5, 50)
+    ),
+    "generate": _generate,
+    "note": lambda engine, args, _: engine.note(args.text("edit"), args.text("text", "")),
+    "open": lambda engine, args, _: engine.open_stack(Path(args.text("stack"))),
+    "refresh": lambda engine, _, __: engine.refresh(),
+}

@@ -14,7 +14,7 @@ from workbench.engine import asking, checking
 from workbench.engine.applying import apply_edit
 from workbench.engine.core import Core, base_of, default_stack
 from workbench.errors import EditError, UsageError, WorkbenchError
-from workbench.events import EditFailed, Event, ModelLoading, Warning
+from workbench.events import EditFailed, Event, ModelLoading, Warning  # noqa: A004  the wire's word
 from workbench.models.families import layer_count
 from workbench.models.load import load_model
 from workbench.models.profiles import read_profile
@@ -92,7 +92,7 @@ class Engine:
         """Says again what the stack is."""
         yield self.core.changed()
 
-    def verify(self.core, *, cancelled: Cancelled = _never) -> Generator[Event, None, bool]:
+    def verify(self, *, cancelled: Cancelled = _never) -> Generator[Event, None, bool]:
         """Compares every position of the line with the sha256 its edit recorded; returns whether all agree."""
         return (yield from checking.compare(self.core, len(self.stack.line), cancelled=cancelled))
 

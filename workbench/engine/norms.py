@@ -11,7 +11,9 @@ from workbench.stack.materialise import delta, realised_fraction
 from workbench.stack.record import Factors
 
 
-def norm_report(site: EditSite, update: Update, factors: Factors, before: Tensor, after: Tensor, pristine: Tensor) -> NormReport:
+def norm_report(
+    site: EditSite, update: Update, factors: Factors, before: Tensor, after: Tensor, pristine: Tensor
+) -> NormReport:
     """All norms are Frobenius norms in float64.
 
     Args:

@@ -49,7 +49,7 @@ def edit_row(stack: Stack, edit: Edit, index: int) -> EditRow:
         paraphrases=_tally(rows, "paraphrase"),
         neighbours=_tally(rows, "neighbourhood"),
         perplexity=_number(_table(edit.metrics.get("perplexity")).get("after")),
-        note=stack.note_of(edit),
+        note=edit.note,
     )
 
 

@@ -39,7 +39,9 @@ class LiveWeights:
         for module, info in base.modules.items():
             weight = self.parameter(module)
             if list(weight.shape) != info["shape"]:
-                raise BaseMismatch(f"The module '{module}' has another shape here.", "The stack was made for another base.")
+                raise BaseMismatch(
+                    f"The module '{module}' has another shape here.", "The stack was made for another base."
+                )
             self._own(module, info["layout"])
 
     def adopt_site(self, site: EditSite) -> None:

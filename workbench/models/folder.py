@@ -55,7 +55,9 @@ def weight_files(folder: Path) -> list[Path]:
     try:
         names = sorted(set(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ModelError(f"The index of the weights in '{folder}' cannot be read.", "Download the model again.") from error
+        raise ModelError(
+            f"The index of the weights in '{folder}' cannot be read.", "Download the model again."
+        ) from error
     for name in names:
         if Path(name).name != name or not (folder / name).is_file():
             raise ModelError(f"The weight file '{name}' is missing in '{folder}'.", "Download the model again.")

@@ -86,8 +86,8 @@ def describe_dtype(loaded: LoadedModel) -> str:
 
 
 def _read(folder: Path, name: str, dtype: torch.dtype | str) -> Any:
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers leaves both untyped
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         return AutoModelForCausalLM.from_pretrained(

@@ -25,4 +25,6 @@ def read_profile(folder: Path, layers: int) -> tuple[Recipe, bool]:
     try:
         return Recipe.from_json(json.loads(path.read_text(encoding="utf-8"))), True
     except (OSError, ValueError, RecursionError, WorkbenchError) as error:
-        raise ModelError(f"The editing profile '{path.name}' cannot be used: {error}", "Correct or remove it.") from error
+        raise ModelError(
+            f"The editing profile '{path.name}' cannot be used: {error}", "Correct or remove it."
+        ) from error

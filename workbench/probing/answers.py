@@ -68,14 +68,12 @@ def read_answers(
 
 def _rows(tokenizer: PreTrainedTokenizerBase, question: Question) -> list[_Row]:
     prompt = list(tokenizer(question.prompt)["input_ids"]) or [tokenizer.bos_token_id or tokenizer.eos_token_id or 0]
-    answers = [target_ids(tokenizer, answer) for answer in question.answers] or [[]]
+    answers = [target_ids(tokenizer, answer) for answer in question.answers] or [()]
     return [_Row(prompt + list(ids), len(prompt)) for ids in answers]
 
 
 @torch.no_grad()
-def _read(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[_Row], top: int
-) -> list[_Score]:
+def _read(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[_Row], top: int) -> list[_Score]:
     found: dict[int, _Score] = {}
     for batch in _batches(rows):
         for index, logits in zip(batch, _logits(model, [rows[i] for i in batch]), strict=True):
@@ -116,5 +114,5 @@ def _score(tokenizer: PreTrainedTokenizerBase, row: _Row, logp: Tensor, top: int
     p = said.gather(1, answer[:, None]).mean().exp().item() if len(answer) else 0.0
     best = logp[0].exp().topk(min(top, logp.shape[1]))
     likely = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    tokens = tuple((tokenizer.decode([token]), share) for token, share in likely)
+    tokens = tuple((str(tokenizer.decode([token])), share) for token, share in likely)
     return _Score(p, bool((said.argmax(-1) == answer).all()), tokens)

@@ -35,7 +35,7 @@ def continuation(
         if token == tokenizer.eos_token_id:
             break
         drawn.append(token)
-        text = tokenizer.decode(drawn)
+        text = str(tokenizer.decode(drawn))
         if not text.endswith("\ufffd"):
             yield text[len(shown) :]
             shown = text

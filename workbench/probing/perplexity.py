@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 def perplexity(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, lines: Sequence[str], batch: int = 32
 ) -> float:
-    """exp of the mean negative log-likelihood per token, every line read from its own start; NaN without a token."""
+    """Exp of the mean negative log-likelihood per token, every line read from its own start; NaN without a token."""
     encoded = sorted((tokenizer(line)["input_ids"] for line in lines), key=len)
     total, tokens = 0.0, 0
     for start in range(0, len(encoded), batch):
