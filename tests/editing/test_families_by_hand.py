@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -75,10 +75,16 @@ def seeded(kind: Any, config: Any) -> PreTrainedModel:
         for parameter in model.parameters():
             if parameter.dim() == 1:  # norms and biases start at ones and zeros
                 parameter.data.add_(torch.randn_like(parameter) * 0.1)
-    return model.eval()
+    model.train(False)
+    return model
 
 
-MODELS = {"neox": partial(neox, True), "neox serial": partial(neox, False), "gpt-j": gptj, "opt": opt}
+MODELS: dict[str, Callable[[], PreTrainedModel]] = {
+    "neox": partial(neox, True),
+    "neox serial": partial(neox, False),
+    "gpt-j": gptj,
+    "opt": opt,
+}
 
 
 @dataclass
@@ -120,8 +126,9 @@ class Slow:
         ids, lookup = self.rows[-1]
         now = self.forward(ids, lookup, offset)[0][lookup]
         divergence = (now.exp() * (now - clean)).sum()
-        decay = offset.norm() / start.norm() ** 2
-        return total + self.recipe.kl_factor * divergence + self.recipe.weight_decay * decay
+        decay: Tensor = offset.norm() / start.norm() ** 2
+        loss: Tensor = total + self.recipe.kl_factor * divergence + self.recipe.weight_decay * decay
+        return loss
 
     def offset(self) -> tuple[Tensor, Tensor]:
         """δ and t0, with Adam written out."""
@@ -164,7 +171,8 @@ def slow(model: PreTrainedModel, tokenizer: Any, templates: Sequence[str], recip
 
 def matrix_of(size: int) -> Tensor:
     keys = torch.randn(40 * size, size, generator=torch.Generator().manual_seed(4)) + 0.3
-    return keys.T @ keys / len(keys)
+    matrix: Tensor = keys.T @ keys / len(keys)
+    return matrix
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import GPT2Model
+from torch import nn
+from transformers import GPT2Config, GPT2Model
 
 from tests.editing.helpers import SHORT, TEMPLATES, drain, error, own_model, same, start, steps, update_of
 from tests.parity.load import Parity, recipe
@@ -139,7 +140,9 @@ def test_half_precision_gives_a_finite_update_in_float32(
     case = parity.cases["edit-2"]
     settings, moment = recipe(case, "r-rome"), parity.second_moment(case)
     edit = parity.request(case["request"])
-    half = update_of(own_model(parity).to(dtype), parity.tokenizer, edit, settings, parity.templates, moment)
+    model = own_model(parity)
+    nn.Module.to(model, dtype)
+    half = update_of(model, parity.tokenizer, edit, settings, parity.templates, moment)
     for name in ("u", "v", "key_bare", "key_mean", "output_bare", "output_mean", "target_init", "offset"):
         value = getattr(half, name)
         assert value.dtype == torch.float32
@@ -212,7 +215,7 @@ def test_templates_must_be_templates_and_the_bare_one_first(parity_gpt2: Parity,
 
 
 def test_a_model_without_a_head_is_an_error_in_words(parity_gpt2: Parity) -> None:
-    model = GPT2Model(parity_gpt2.model.config).eval()
+    model = GPT2Model(GPT2Config(vocab_size=620, n_embd=32, n_layer=4, n_head=4))
     with pytest.raises(ModelError, match="no language-model head"):
         update_of(model, parity_gpt2.tokenizer, REQUEST)
 

@@ -17,7 +17,8 @@ def spectrum(values: Tensor) -> Tensor:
     noise = torch.randn(len(values), len(values), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     basis, _ = torch.linalg.qr(noise)
     matrix = basis @ torch.diag(values.double()) @ basis.T
-    return ((matrix + matrix.T) / 2).float()
+    symmetric: Tensor = (matrix + matrix.T) / 2
+    return symmetric.float()
 
 
 def key(size: int) -> Tensor:

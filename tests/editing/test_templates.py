@@ -70,7 +70,7 @@ def test_special_tokens_and_ids_beyond_the_tokenizer_are_never_drawn() -> None:
     tokenizer = byte_level()
     config = GPT2Config(vocab_size=len(tokenizer) + 50, n_embd=8, n_layer=1, n_head=2, n_positions=32, bos_token_id=0)
     torch.manual_seed(0)
-    model = GPT2LMHeadModel(config).eval()
+    model = GPT2LMHeadModel(config).train(False)
     with torch.no_grad():
         model.lm_head.weight[len(tokenizer) :] *= 100
         model.lm_head.weight[:3] *= 100

@@ -40,7 +40,7 @@ def model(parity_gpt2: Parity) -> PreTrainedModel:
     """A model in an odd state: training, half of the parameters frozen, one module in evaluation mode."""
     model = own_model(parity_gpt2)
     model.train()
-    model.transformer.h[2].eval()
+    model.get_submodule("transformer.h.2").train(False)
     for parameter in list(model.parameters())[::2]:
         parameter.requires_grad_(False)
     return model
@@ -85,7 +85,7 @@ def test_an_error_in_the_middle_of_a_forward_pass_leaves_every_byte(
     parity_gpt2: Parity, model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags, content = switches(model), weights(model)
-    last = model.transformer.h[3].mlp
+    last = model.get_submodule("transformer.h.3.mlp")
     monkeypatch.setattr(last, "forward", failing(after=1, real=last.forward))
     with pytest.raises(FloatingPointError):
         drain(start(model, parity_gpt2.tokenizer, REQUEST))
@@ -106,7 +106,7 @@ def failing(after: int, real: Callable[..., Any]) -> Callable[..., Any]:
 
 def test_a_loss_that_is_not_a_number_is_said_and_leaves_every_byte(parity_gpt2: Parity, model: PreTrainedModel) -> None:
     with torch.no_grad():
-        model.transformer.ln_f.weight.fill_(float("nan"))
+        model.get_parameter("transformer.ln_f.weight").fill_(float("nan"))
     flags, content = switches(model), weights(model)
     with pytest.raises(EditError, match="not a number at step 1"):
         drain(start(model, parity_gpt2.tokenizer, REQUEST))

@@ -22,7 +22,7 @@ def byte_level(eos: bool = False, merges: bool = True) -> PreTrainedTokenizerFas
     tokenizer.train_from_iterator(TEXT, trainer)
     if eos:
         tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=_pairs(tokenizer))
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **NAMES)
+    return _wrapped(tokenizer)
 
 
 def spacing() -> PreTrainedTokenizerFast:
@@ -35,8 +35,13 @@ def spacing() -> PreTrainedTokenizerFast:
     words = [word for line in TEXT[:2] for word in line.split()]
     tokenizer.train_from_iterator(words, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=_pairs(tokenizer))
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **NAMES)
+    return _wrapped(tokenizer)
 
 
 def _pairs(tokenizer: Tokenizer) -> list[tuple[str, int]]:
-    return [(token, tokenizer.token_to_id(token)) for token in SPECIAL]
+    ids = tokenizer.get_vocab()
+    return [(token, ids[token]) for token in SPECIAL]
+
+
+def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **NAMES)  # type: ignore[no-untyped-call]

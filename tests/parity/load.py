@@ -70,7 +70,7 @@ def recipe(case: dict[str, Any], method: Method) -> Recipe:
 def load(name: str) -> Parity:
     """The folder tests/parity/`name`."""
     folder = FOLDER / name
-    model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "model")
     document = json.loads((folder / "cases.json").read_text(encoding="utf-8"))
     return Parity(name, model, tokenizer, load_file(folder / "expected.safetensors"), document)
