@@ -1,11 +1,11 @@
-"""An engine without a model, for tests of the screen: what it says is written here, when it says it is up to the test."""
+"""An engine without a model, for tests of the screen. What it says is written here; when, is up to the test."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -82,13 +82,13 @@ class ScriptedEngine:
 
     folder: Path
     auto: bool = True
-    delay: float = 0.0
-    """Seconds between the events of an edit."""
+    pause_at: int = 0
+    """Step at which every edit waits until `go_on` or a cancel; 0: none does."""
     rows: tuple[ev.EditRow, ...] = ()
     position: int = 0
     answer: tuple[tuple[str, float], ...] = ((" Paris", 0.81), (" Lyon", 0.05), (" the", 0.03))
-    fail: Callable[[dict[str, Any]], str] = lambda request: ""
-    """Why an edit fails; "" lets it be made."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Why the edit of a subject fails."""
     sent: list[Command] = field(default_factory=list)
     stopped: bool = False
     _on_event: OnEvent | None = None
@@ -118,6 +118,9 @@ class ScriptedEngine:
 
     async def stop(self) -> None:
         self.stopped = True
+
+    def go_on(self) -> None:
+        self.pause_at = 0
 
     def die(self, reason: str) -> None:
         assert self._on_stopped is not None
@@ -173,13 +176,14 @@ class ScriptedEngine:
     async def _apply(self, command: Command) -> None:
         job, request = command.job, command.args["request"]
         self.say(self.started(command), job)
-        reason = self.fail(request)
+        reason = self.failures.get(request["subject"], "")
         if reason:
             self.say(ev.EditFailed(message=reason, hint="Try another."), job)
             self.say(ev.JobDone(ok=False, message=reason, exit_code=1), job)
             return
         for number in range(1, 21):
-            await asyncio.sleep(self.delay)
+            while number == self.pause_at and job not in self._cancelled:
+                await asyncio.sleep(0.01)
             if job in self._cancelled:
                 self.cancelled(job, number)
                 return

@@ -1,0 +1,153 @@
+"""The engine's process: events in, commands out, and a plain reason when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workbench import events as ev
+from workbench.engine.protocol import Command
+from workbench.tui.client import ProcessClient, engine_arguments
+
+ECHO = """
+import json, sys
+say = lambda **d: print(json.dumps(d), flush=True)
+say(type="ModelLoading", stage="reading", fraction=0.5)
+for line in sys.stdin:
+    command = json.loads(line)
+    if command["do"] == "quit":
+        break
+    say(type="Log", message=command["args"]["text"], job=command["job"])
+"""
+
+
+class Wire:
+    """Collects what a client says."""
+
+    def __init__(self, tmp_path: Path, program: str) -> None:
+        self.events: list[ev.Event] = []
+        self.reasons: list[str] = []
+        self.log = tmp_path / "logs" / "engine.log"
+        self.client = ProcessClient([sys.executable, "-c", program], self.log)
+
+    async def start(self) -> None:
+        await self.client.start(self.events.append, self.reasons.append)
+
+    async def until_events(self, count: int) -> None:
+        await self._until(lambda: len(self.events) >= count)
+
+    async def until_stopped(self) -> str:
+        await self._until(lambda: bool(self.reasons))
+        return self.reasons[0]
+
+    async def _until(self, met: object) -> None:
+        assert callable(met)
+        for _ in range(500):
+            if met():
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"{self.events} {self.reasons}")
+
+    def messages(self) -> list[str]:
+        return [event.message for event in self.events if isinstance(event, ev.Log)]
+
+
+async def test_events_come_in_and_commands_go_out(tmp_path: Path) -> None:
+    wire = Wire(tmp_path, ECHO)
+    await wire.start()
+    wire.client.send(Command("note", "j1", {"text": "Zürich ␛ 北京"}))
+    await wire.until_events(2)
+    await wire.client.stop()
+    assert wire.events == [ev.ModelLoading(stage="reading", fraction=0.5), ev.Log(message="Zürich ␛ 北京", job="j1")]
+    assert wire.reasons == []
+
+
+async def test_lines_that_are_no_events_are_logged_and_reading_goes_on(tmp_path: Path) -> None:
+    wire = Wire(
+        tmp_path, 'print("oops"); print("[1]"); print(\'{"type": "Later", "x": 1}\'); print("[" * 99999); ' + ECHO
+    )
+    await wire.start()
+    await wire.until_events(5)
+    await wire.client.stop()
+    kinds = [message.split(":")[0].split(" (")[0] for message in wire.messages()]
+    assert kinds == ["Not an event", "Not an event", "Unknown event", "Not an event"]
+    assert isinstance(wire.events[-1], ev.ModelLoading)
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL, perhaps for want of memory"),
+        ("import os; os.abort()", "killed by SIGABRT"),
+        ("import sys; sys.exit(3)", "it ended with exit code 3"),
+        ("pass", "it ended by itself"),
+        ("raise RuntimeError('device-side assert \\x1b[2J')", "exit code 1: RuntimeError: device-side assert ␛[2J"),
+    ],
+)
+async def test_why_it_ended_is_said_in_words(tmp_path: Path, program: str, reason: str) -> None:
+    wire = Wire(tmp_path, program)
+    await wire.start()
+    assert reason in await wire.until_stopped()
+    assert len(wire.reasons) == 1
+
+
+async def test_what_it_printed_last_is_in_the_log_of_events(tmp_path: Path) -> None:
+    wire = Wire(tmp_path, "import sys; print('CUDA error: no kernel', file=sys.stderr); sys.exit(1)")
+    await wire.start()
+    await wire.until_stopped()
+    assert wire.messages() == ["engine: CUDA error: no kernel"]
+
+
+async def test_an_engine_that_cannot_be_started_is_said(tmp_path: Path) -> None:
+    wire = Wire(tmp_path, "")
+    wire.client = ProcessClient([str(tmp_path / "nothing")], wire.log)
+    await wire.start()
+    assert "could not be started" in wire.reasons[0]
+    wire.client.send(Command("undo", "j"))
+    await wire.client.stop()
+
+
+async def test_stop_ends_a_child_that_does_not_listen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.tui.client.PATIENCE", 0.1)
+    deaf = 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(\'{"type":"Log","message":"up"}\', flush=True); time.sleep(60)'
+    wire = Wire(tmp_path, deaf)
+    await wire.start()
+    await wire.until_events(1)
+    process = wire.client._process
+    assert process is not None
+    await wire.client.stop()
+    assert process.returncode == -9
+    assert wire.reasons == []
+
+
+async def test_the_child_does_not_get_the_terminals_ctrl_c(tmp_path: Path) -> None:
+    wire = Wire(tmp_path, ECHO)
+    await wire.start()
+    await wire.until_events(1)
+    process = wire.client._process
+    assert process is not None
+    assert os.getsid(process.pid) == process.pid != os.getsid(0)
+    await wire.client.stop()
+
+
+def test_the_engines_command_line_names_what_was_asked_for() -> None:
+    arguments = engine_arguments("atlas", Path("edits/atlas"), Path("x.log"), "cuda", None)
+    assert arguments[1:] == [
+        *("-m", "workbench.engine.server", "--model", "atlas", "--stack", "edits/atlas"),
+        *("--device", "cuda", "--log", "x.log"),
+    ]
+
+
+def test_the_screen_knows_no_torch_and_no_engine() -> None:
+    program = (
+        "import sys, workbench.tui.run; "
+        "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'transformers')"
+        " or m.startswith('workbench.engine.') and m != 'workbench.engine.protocol'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
