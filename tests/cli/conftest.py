@@ -81,22 +81,21 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random GPT-2 of two blocks with a byte-level BPE tokenizer trained on a few sentences."""
     import torch
     from tokenizers import ByteLevelBPETokenizer
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+    from transformers import GPT2Config, GPT2LMHeadModel
 
-    folder = tmp_path_factory.mktemp("models") / "tiny"
+    folder = tmp_path_factory.mktemp("tiny")
     bpe = ByteLevelBPETokenizer()
     text = ["Lisbon lies in Portugal.", "Oslo lies in Norway.", "Rome lies in Italy, and Lima lies in Peru or Chile."]
     bpe.train_from_iterator(text * 20, vocab_size=400, special_tokens=["<|endoftext|>"], show_progress=False)
-    bpe.save(str(folder.parent / "tokenizer.json"))
-    special = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>"}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder.parent / "tokenizer.json"), **special)
-    tokenizer.save_pretrained(folder)
+    bpe.save(str(folder / "tokenizer.json"))
+    words = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "tokenizer_class": "PreTrainedTokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(words), encoding="utf-8")
     torch.manual_seed(0)
     config = GPT2Config(
-        vocab_size=len(tokenizer), n_positions=64, n_embd=32, n_layer=2, n_head=2, initializer_range=0.2,
+        vocab_size=bpe.get_vocab_size(), n_positions=64, n_embd=32, n_layer=2, n_head=2, initializer_range=0.2,
         bos_token_id=0, eos_token_id=0, tie_word_embeddings=False,
     )  # fmt: skip
-    GPT2LMHeadModel(config).eval().save_pretrained(folder)
+    GPT2LMHeadModel(config).save_pretrained(folder)
     profile = {"layer": 0, "second_moment": False, "steps": 8, "template_lengths": [[3, 2]]}
     (folder / "editing_profile.json").write_text(json.dumps(profile), encoding="utf-8")
     return folder

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import shutil
 import signal
@@ -14,6 +16,7 @@ import pytest
 
 from tests.cli.conftest import Ran, Workbench
 from workbench import events as ev
+from workbench.cli.main import run
 
 ONE = ("-s", "Lisbon", "-p", "{} lies in", "-t", "Peru")
 
@@ -41,9 +44,10 @@ def edited(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "Lisbon,{} lies in,Peru,Portugal,The town of Lisbon lies in,Oslo lies in => Norway\n"
         "Oslo,Oslo lies in,Chile,,,\n"
     )
-    ran = of_process("apply", facts, "--model", tiny_model, "--stack", folder)
-    assert ran.code in (0, 1), ran.err
-    assert len(ran.out.splitlines()) == 2
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = run(["apply", str(facts), "--model", str(tiny_model), "--stack", str(folder)])
+    assert code in (0, 1)
+    assert len(out.getvalue().splitlines()) == 2
     return folder
 
 
@@ -187,12 +191,13 @@ def test_cuda_where_there_is_none_is_code_3(workbench: Workbench, edited: Path) 
 
 def test_an_edit_that_fails_leaves_those_beside_it(workbench: Workbench, tiny_model: Path, tmp_path: Path) -> None:
     facts = [{"subject": "Lisbon", "prompt": "{} lies in", "target_new": "Peru"}]
-    facts.insert(0, {"subject": "Oslo", "prompt": "in " * 80 + "{} lies in", "target_new": "Chile"})
+    facts.insert(0, {"subject": "Oslo", "prompt": "in " * 55 + "{} lies in", "target_new": "Chile"})
     (tmp_path / "facts.json").write_text(json.dumps(facts))
-    ran = workbench("apply", "facts.json", "--model", tiny_model, "--stack", tmp_path / "mine")
-    assert ran.code in (1, 2)
+    long = ("--set", "template_lengths=[[20, 2]]")
+    ran = workbench("apply", "facts.json", "--model", tiny_model, "--stack", tmp_path / "mine", *long)
+    assert ran.code == 1
     assert len(ran.out.splitlines()) == 1
-    assert "Oslo → Chile: not made." in ran.err
+    assert "Oslo → Chile: not made. The prompt takes" in ran.err
     assert "1 of 2 edits made." in ran.err
 
 
@@ -206,7 +211,7 @@ def test_ctrl_c_drops_the_edit_in_flight_and_keeps_the_others(copied: Path) -> N
         kinds = []
         for line in process.stdout:
             kinds.append(json.loads(line)["type"])
-            if kinds.count("OptimStep") == 3:
+            if kinds[-1] == "OptimStep" and kinds.count("OptimStep") == 3:
                 process.send_signal(signal.SIGINT)
         said = process.stderr.read()
     assert process.returncode == 130
@@ -217,16 +222,23 @@ def test_ctrl_c_drops_the_edit_in_flight_and_keeps_the_others(copied: Path) -> N
     assert (log.code, len(log.out.splitlines())) == (0, 2)
 
 
+PRESS_WHILE_TORCH_IS_IMPORTED = """
+import signal, sys
+class Press:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch.nn":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Press())
+from workbench.cli.main import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
 def test_ctrl_c_while_the_model_loads_ends_at_once(copied: Path) -> None:
     before = digest(copied)
-    command = [sys.executable, "-m", "workbench", "apply", *ONE, "--stack", str(copied), "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        process.stdout.read()
-        said = process.stderr.read()
-    assert process.returncode == 130
-    assert said.splitlines()[-1].startswith("workbench: Stopped")
+    command = [sys.executable, "-c", PRESS_WHILE_TORCH_IS_IMPORTED, "apply", *ONE, "--stack", str(copied), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr == "workbench: Stopped.\n"
+    assert [json.loads(line)["exit_code"] for line in done.stdout.splitlines()] == [130]
     assert digest(copied) == before

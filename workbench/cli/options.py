@@ -54,10 +54,11 @@ _ENGINE: list[Callable[[Function], Function]] = [
 
 def _gathered(function: Function, options: list[Callable[[Function], Function]]) -> Function:
     @functools.wraps(function)
-    def command(**given: Any) -> Any:
+    def with_common(**given: Any) -> Any:
         common = {name: given.pop(name) for name in Common.__dataclass_fields__ if name in given}
         return function(common=Common(**common), **given)
 
+    command: Function = with_common
     for option in reversed(options):
         command = option(command)
     return command

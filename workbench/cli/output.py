@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 from workbench import events as ev
 from workbench.cli.progress import Progress, progress_for
 from workbench.engine.stamp import Stamp
-from workbench.errors import WorkbenchError
+from workbench.errors import Interrupted, WorkbenchError
 from workbench.text import visible
 
 T = TypeVar("T")
@@ -29,6 +29,8 @@ class Output:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._progress.close()
+        if isinstance(error, KeyboardInterrupt):
+            error = Interrupted("Stopped.")
         if isinstance(error, WorkbenchError):
             self.done(error.exit_code, error.message, error.hint)
 

@@ -30,7 +30,7 @@ def report(error: BaseException, *, interrupted: bool = False) -> int:
         return _quietly(error)
     if os.environ.get(DEBUG):
         traceback.print_exception(error)
-    told = Interrupted("Stopped.") if interrupted else told_as(error)
+    told = Interrupted("Stopped.") if interrupted and not isinstance(error, Interrupted) else told_as(error)
     sys.stderr.write(f"workbench: {visible(told.message)}\n")
     if told.hint:
         sys.stderr.write(f"hint: {visible(told.hint)}\n")
