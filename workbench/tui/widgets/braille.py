@@ -18,6 +18,8 @@ _ON: dict[Mark, tuple[int, int]] = {"solid": (1, 1), "dots": (1, 3), "dashes": (
 """Of every so many dots along a curve, how many are set: (set, of)."""
 _DOT = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bit of each dot in a braille cell, by row and column."""
+LARGEST, SMALLEST = 1e100, 1e-100
+"""What is larger is a gap, what is smaller is zero: no scale can be made for it."""
 TICK_ROWS = 2
 """A label on the vertical axis takes at least so many rows."""
 TICK_CELLS = 10
@@ -39,9 +41,11 @@ class Series:
 
 
 def _point(x: int, value: float | None, *, log: bool) -> tuple[int, float] | None:
-    if value is None or not math.isfinite(value) or (log and value <= 0):
+    if value is None or not abs(value) <= LARGEST or (log and value < SMALLEST):
         return None
-    return x, math.log10(value) if log else value
+    if log:
+        return x, math.log10(value)
+    return x, value if abs(value) >= SMALLEST else 0.0
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def shell_commands(stack: StackChanged | None) -> list[str]:
 
 
 def verdict(verified: tuple[Verified, ...]) -> str:
-    """How many positions were compared and what came of it."""
+    """How many positions were compared and what came of it; a line for each outcome."""
     if not verified:
         return "Not verified yet: v rebuilds every position and compares hashes."
     same = sum(v.outcome == "bit-identical" for v in verified)
@@ -58,4 +58,4 @@ def verdict(verified: tuple[Verified, ...]) -> str:
     parts = [f"{'✓' if same == len(verified) else '!'} {same} of {len(verified)} positions bit-identical"]
     parts += [f"✗ different at {', '.join(wrong)}"] if wrong else []
     parts += [f"{other} not comparable"] if other else []
-    return "   ".join(parts)
+    return "\n".join(parts)

@@ -1,0 +1,101 @@
+"""The Log screen, and help beside any screen."""
+
+from __future__ import annotations
+
+from tests.tui.small_bench import SmallBench, ready, run_events, told
+from workbench import events as ev
+from workbench.tui.screens.help import HelpPanel
+from workbench.tui.screens.history import HistoryScreen
+from workbench.tui.screens.log import EventRows, LogScreen
+from workbench.tui.state import LOG_LINES, State
+
+WARNING = ev.Warning(message="few samples \x1b[5m", hint="take more")
+
+
+def text(app: SmallBench) -> str:
+    return "\n".join(app.picture())
+
+
+def rows(app: SmallBench) -> EventRows:
+    return app.screen.query_one(EventRows)
+
+
+async def test_the_newest_event_is_last_and_in_sight() -> None:
+    app = SmallBench(LogScreen, told(run_events(40), ready()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        assert "40/20" in text(app)
+        app.tell(ev.Log(message="hello"))
+        await pilot.pause()
+        assert "hello" in app.picture()[-3]
+
+
+async def test_a_cursor_that_was_moved_up_stays_where_it_is() -> None:
+    app = SmallBench(LogScreen, told(run_events(40), ready()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("up", "up")
+        before = rows(app).cursor
+        app.tell(ev.Log(message="hello"))
+        assert rows(app).cursor == before
+        await pilot.press("G")
+        assert rows(app).cursor == rows(app).count() - 1
+
+
+async def test_a_filter_and_warnings_only_narrow_the_log_and_escape_clears_both() -> None:
+    app = SmallBench(LogScreen, told([WARNING, ev.Log(message="plain")], ready()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("w")
+        assert rows(app).count() == 1
+        assert "! warning  few samples ␛[5m take more" in text(app)
+        await pilot.press("w", "slash", *"plain", "enter")
+        assert rows(app).count() == 1
+        await pilot.press("escape")
+        assert rows(app).count() == 4
+        await pilot.press("slash", *"nowhere")
+        assert "No event passes the filter" in text(app)
+
+
+async def test_y_copies_the_lines_that_pass() -> None:
+    app = SmallBench(LogScreen, told([WARNING, ev.Log(message="plain")], ready()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("w", "y")
+        assert app.copied.endswith("few samples ␛[5m take more")
+        assert "\n" not in app.copied
+
+
+async def test_an_empty_log_says_so_and_a_long_one_is_bounded() -> None:
+    app = SmallBench(LogScreen, State())
+    async with app.run_test(size=(80, 24)) as pilot:
+        assert "nothing yet" in text(app)
+        app.show(told(ev.Log(message=str(i)) for i in range(LOG_LINES + 50)))
+        app.tell(ev.Log(message="last"))
+        await pilot.pause()
+        assert rows(app).count() == LOG_LINES
+        assert "last" in text(app)
+
+
+async def test_help_shows_the_keys_of_what_has_the_focus_and_the_screen_keeps_working() -> None:
+    app = SmallBench(HistoryScreen, ready())
+    async with app.run_test(size=(140, 40)) as pilot:
+        await pilot.press("f1")
+        await pilot.pause()
+        shown = text(app)
+        for words in ("f1 closes", "Each row is one", "This place", "Undo", "This panel", "Everywhere"):
+            assert words in shown
+        await pilot.press("u")
+        assert app.sent == [("undo", {"count": 1})]
+        await pilot.press("tab")
+        await pilot.pause()
+        assert "last verification" in text(app)
+        await pilot.press("f1")
+        await pilot.pause()
+        assert not app.screen.query(HelpPanel)
+
+
+async def test_help_fits_beside_the_list_at_80x24() -> None:
+    app = SmallBench(HistoryScreen, ready())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("f1")
+        await pilot.pause()
+        assert "Stack (newest first)" in text(app)
+        assert "f1 closes" in text(app)
+        assert all(len(line) <= 80 for line in app.picture())
