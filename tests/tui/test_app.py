@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from textual.widgets import Input
 
 from tests.tui.conftest import OpenDesk
-from tests.tui.scripted_engine import READY, row, step
+from tests.tui.scripted_engine import READY, ScriptedEngine, row, step
 from workbench import events as ev
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.client import EngineClient, OnEvent, OnStopped
@@ -24,18 +25,12 @@ PLACES = {"f2": "[F2 Edit]", "f3": "[F3 Live]", "f4": "[F4 History]", "f5": "[F5
 async def test_the_screen_is_painted_before_the_engine_starts(tmp_path: Path) -> None:
     painted: list[str] = []
 
-    class Watching:
+    class Watching(ScriptedEngine):
         async def start(self, on_event: OnEvent, on_stopped: OnStopped) -> None:
+            await super().start(on_event, on_stopped)
             painted.extend("".join(s.text for s in strip) for strip in app.screen._compositor.render_strips())
 
-        def send(self, command: object) -> None: ...
-
-        async def stop(self) -> None: ...
-
-    def make(folder: Path) -> EngineClient:
-        return Watching()
-
-    app = WorkbenchApp(tmp_path, make)
+    app = WorkbenchApp(tmp_path, lambda folder: Watching(folder, auto=False))
     async with app.run_test(size=(80, 24)) as pilot:
         for _ in range(100):
             if painted:
@@ -71,7 +66,7 @@ async def test_a_run_shows_the_numbers_of_its_events(open_desk: OpenDesk) -> Non
         desk.engine.say(desk.engine.started(command), command.job)
         desk.engine.say(step(1, p_target=0.004), command.job)
         more = {"loss": 1.83, "nll": 1.52, "kl": 0.19, "wd": 0.12, "p_target": 0.22, "delta_norm": 7.91, "seconds": 0.1}
-        desk.engine.say(step(12, **more), command.job)
+        desk.engine.say(replace(step(12), **more), command.job)
         await desk.until_said("step 12/20")
         text = desk.text()
         assert "loss 1.83 (nll 1.52 kl 0.19 wd 0.12)" in text
@@ -346,7 +341,9 @@ async def test_a_terminal_that_is_too_small_is_told_and_nothing_breaks(
         await desk.until_said("F8 Log")
 
 
-async def test_a_thousand_steps_at_once_are_drawn_a_few_times(open_desk: OpenDesk) -> None:
+async def test_a_thousand_steps_at_once_are_drawn_a_few_times(
+    open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with open_desk(auto=False) as desk:
         desk.engine.load()
         await desk.add("One", "{} is", "x")
@@ -354,9 +351,9 @@ async def test_a_thousand_steps_at_once_are_drawn_a_few_times(open_desk: OpenDes
         await desk.until(lambda: desk.engine.verbs() == ["apply"])
         command = desk.engine.sent[-1]
         desk.engine.say(desk.engine.started(command), command.job)
-        drawn = []
-        draw = desk.app._draw
-        desk.app._draw = lambda: (drawn.append(1), draw())[1]  # type: ignore[method-assign]
+        drawn: list[int] = []
+        show = EditScreen.show
+        monkeypatch.setattr(EditScreen, "show", lambda self, state: (drawn.append(1), show(self, state)))
         for number in range(1, 1001):
             desk.engine.say(step(number, 1000), command.job)
         await desk.until_said("step 1000/1000")

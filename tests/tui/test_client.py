@@ -114,7 +114,8 @@ async def test_an_engine_that_cannot_be_started_is_said(tmp_path: Path) -> None:
 
 async def test_stop_ends_a_child_that_does_not_listen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workbench.tui.client.PATIENCE", 0.1)
-    deaf = 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(\'{"type":"Log","message":"up"}\', flush=True); time.sleep(60)'
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60 if SAY else 0)"
+    deaf = deaf.replace("SAY", 'print(\'{"type": "Log", "message": "up"}\', flush=True) is None')
     wire = Wire(tmp_path, deaf)
     await wire.start()
     await wire.until_events(1)

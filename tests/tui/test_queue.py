@@ -75,11 +75,13 @@ def test_others_can_be_changed_while_one_is_being_made() -> None:
 
 
 def test_everything_comes_back_from_disk(tmp_path: Path) -> None:
-    queue = Queue(save=lambda data: (tmp_path / FILE).write_bytes(data) and None)
+    saved: list[bytes] = []
+    queue = Queue(save=saved.append)
     long = Draft("A", "{} x", "y", "z", "p one\np two", "n => m\no", "method=rome steps=30")
     eiffel, _, broken, _ = queue.add(EIFFEL, IPHONE, BROKEN, long)
     queue.hold(eiffel.key, True)
     queue.fail(broken.key, "why \x1b[31m")
+    (tmp_path / FILE).write_bytes(saved[-1])
     items, found = read_queue(tmp_path)
     assert items == queue.items
     assert found == ""

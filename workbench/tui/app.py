@@ -200,12 +200,15 @@ class WorkbenchApp(App[None]):
         if target is not None:
             screen.set_focus(target)
 
-    @work(exclusive=True, group="quit")
     async def action_quit(self) -> None:
         """Leaves; asks first while an edit is being made."""
         if not self.session.runner.in_flight:
             self.exit()
-            return
+        elif not isinstance(self.screen, ChoiceScreen):
+            self._ask_to_quit()
+
+    @work
+    async def _ask_to_quit(self) -> None:
         choices = (("a", "Stop after this edit", "after"), ("n", "Stop now", "now"), ("k", "Keep running", ""))
         answer = await self.push_screen_wait(ChoiceScreen("An edit is being made.", choices))
         if answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from textual import on, work
 from textual.binding import Binding, BindingType
@@ -30,6 +30,18 @@ from workbench.tui.widgets.stack_pane import StackPane
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
+
+PARTS = "RequestForm, QueueTable, LiveStrip, StackPane, Plot, NowPanel, NormsPanel, ProbesPanel"
+"""Selector of all that shows the state."""
+
+
+@runtime_checkable
+class Shows(Protocol):
+    """A part that draws the state."""
+
+    def show(self, state: State) -> None:
+        """Draws `state`."""
+        ...
 
 
 class EditScreen(WorkbenchScreen):
@@ -69,9 +81,8 @@ class EditScreen(WorkbenchScreen):
 
     def show(self, state: State) -> None:
         """Hands `state` to every part."""
-        parts = (RequestForm, QueueTable, LiveStrip, StackPane, Plot, NowPanel, NormsPanel, ProbesPanel)
-        for kind in parts:
-            for part in self.query(kind):
+        for part in self.query(PARTS).results():
+            if isinstance(part, Shows):
                 part.show(state)
 
     @property
