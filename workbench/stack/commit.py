@@ -73,12 +73,14 @@ class Writer:
             files.remove(path)
         if leftovers:
             findings.append(f"Files never finished were removed: {len(leftovers)}.")
-        state = opened.index
-        here = {"tip": state.tip, "position": state.position}
+        state, told = opened.index, opened.journal
         if opened.rebuilt:
-            opened.journal.add(Entry(what="rebuild", **here))
+            told.add(Entry(what="rebuild", tip=state.tip, position=state.position))
         for edit in opened.adopted:
-            opened.journal.add(Entry(what="adopt", edit=edit.id, file=opened.found.paths[edit.id].name, **here))
+            file = opened.found.paths[edit.id].name
+            told.add(Entry(what="adopt", edit=edit.id, file=file, tip=state.tip, position=state.position))
+        if opened.unfinished:
+            told.add(Entry(what="settle", tip=state.tip, position=state.position))
         if opened.rebuilt or opened.adopted:
             write_index(self._folder, state)
         return findings

@@ -25,7 +25,7 @@ MAX_BYTES = 64 * 1024 * 1024
 """Most that is read."""
 
 What = Literal[
-    "create", "apply", "undo", "redo", "travel", "toggle", "import", "note", "adopt", "rebuild", "failed"
+    "create", "apply", "undo", "redo", "travel", "toggle", "import", "note", "adopt", "rebuild", "settle", "failed"
 ]  # fmt: skip
 WHATS: tuple[str, ...] = get_args(What)
 

@@ -30,6 +30,8 @@ class Opened:
     """Edits that were on the disk but not on the line."""
     rebuilt: bool
     """The index is not the one on the disk, because that one is missing or damaged."""
+    unfinished: bool = False
+    """The journal's last entry is not of the state that the index tells."""
 
 
 def reconcile(folder: Path, who: str = "") -> Opened:
@@ -172,5 +174,9 @@ def _report_unfinished(opened: Opened) -> None:
     if opened.rebuilt or opened.adopted or not entries or any(i not in opened.found.edits for i in index.order):
         return
     if (entries[-1].tip, entries[-1].position) != (index.tip, index.position):
-        what = entries[-1].what
-        opened.findings.append(f"The last change ({what}) was not finished; the stack stands at {index.position}.")
+        opened.unfinished = True
+        known = index.tip is None or index.tip in opened.journal.mentioned
+        what = (
+            f"The last change ({entries[-1].what}) was not finished" if known else "The journal lacks the last change"
+        )
+        opened.findings.append(f"{what}; the stack stands at position {index.position}.")

@@ -1,0 +1,1 @@
+"""Stacks: edit files, their order, crash safety, and exact weights."""
