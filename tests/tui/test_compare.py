@@ -83,7 +83,7 @@ async def test_words_that_differ_are_bracketed_on_both_sides_once_both_are_done(
         await pilot.pause()
         assert f"{PROMPT} [Apple], and he was first" in text(app)
         assert f"{PROMPT} [Microsoft], and he was first" in text(app)
-        assert "1 span differ" in text(app)
+        assert "1 span differs" in text(app)
         assert "top-2 overlap 1/2" in text(app)
         assert "0.95" in text(app)
 

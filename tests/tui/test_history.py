@@ -134,13 +134,13 @@ async def test_the_verdict_of_verifying_is_beside_the_edit() -> None:
     async with app.run_test(size=(140, 40)) as pilot:
         app.tell(
             ev.Verified(position=3, edit="03" * 32, expected="x", actual="x", outcome="bit-identical"),
-            ev.Verified(position=2, edit="02" * 32, expected="x", actual="y", outcome="different", detail="off by one"),
+            ev.Verified(position=2, edit="02" * 32, expected="x", actual="y", outcome="different", detail="last bit"),
         )
         await pilot.pause()
         assert "✓ bit-identical" in text(app)
         assert "✗ different at 2" in text(app)
         await pilot.press("down")
-        assert "✗ different: off by one" in text(app)
+        assert "✗ different: last bit" in text(app)
 
 
 def edit_file(folder: Path) -> str:

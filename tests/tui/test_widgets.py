@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.text import Text
@@ -121,7 +122,7 @@ def _hostile(cls: type[ev.Event]) -> ev.Event:
         "tuple[tuple[str, float], ...]": ((HOSTILE, 0.5),),
         "Stage": "keys",
     }
-    values = {}
+    values: dict[str, Any] = {}
     for name, field in cls.__dataclass_fields__.items():
         if str(field.type) in filled:
             values[name] = filled[str(field.type)]

@@ -16,7 +16,7 @@ from workbench.text import visible
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.state import State
 from workbench.tui.widgets.probe_table import ProbeTable
-from workbench.tui.widgets.side import Side, Top, compared, diff_text, differing, marked, overlap
+from workbench.tui.widgets.side import Side, Span, Top, compared, diff_text, differing, marked, overlap
 from workbench.tui.widgets.text import safe
 
 SIDES = ("base", "stack")
@@ -38,6 +38,25 @@ class Settings:
     def __str__(self) -> str:
         how = "greedy" if self.temperature == 0 else f"sampling at {self.temperature:g}, seed {self.seed}"
         return f"max {self.max_new} tokens   {how}"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """All that the two sides show; drawn anew only when it is another."""
+
+    titles: tuple[str, str]
+    texts: tuple[str, str]
+    tops: tuple[Top, Top]
+    prompt: str
+    waiting: str
+    """What to say instead of a text."""
+    finished: bool
+    diff: bool
+    settings: str
+
+    def whole(self, text: Text) -> Text:
+        """The prompt and `text`, or why there is none."""
+        return safe(self.prompt, "dim", lines=True).append_text(text) if text.plain else safe(self.waiting, "dim")
 
 
 class CompareScreen(WorkbenchScreen):
@@ -72,6 +91,7 @@ class CompareScreen(WorkbenchScreen):
         """The prompt of what is shown."""
         self._job = ""
         self._swapped = False
+        self._picture: Picture | None = None
 
     def compose_body(self) -> ComposeResult:
         """Prompt, sides, probes."""
@@ -93,28 +113,35 @@ class CompareScreen(WorkbenchScreen):
         """Draws both sides and the probes."""
         self.query_one(ProbeTable).show(state)
         at = state.stack.position if state.stack else 0
-        order = self._order
-        names = {"base": "base", "stack": f"stack @{at}"}
-        self.query_one("#settings", Static).update(
-            safe(f"A {names[order[0]]}   B {names[order[1]]}   {self._settings}")
+        names = [{"base": "base", "stack": f"stack @{at}"}[side] for side in self._order]
+        picture = Picture(
+            titles=(f"A  {names[0]}", f"B  {names[1]}"),
+            texts=(self._said(state, self._order[0]), self._said(state, self._order[1])),
+            tops=(self._top(state, self._order[0]), self._top(state, self._order[1])),
+            prompt=self._prompt,
+            waiting=self._waiting(state),
+            finished=not self._generating(state),
+            diff=self.has_class("-diff"),
+            settings=f"A {names[0]}   B {names[1]}   {self._settings}",
         )
-        self._show_sides(state, [f"{letter}  {names[side]}" for letter, side in zip("AB", order, strict=True)])
+        if picture != self._picture:
+            self._picture = picture
+            self.query_one("#settings", Static).update(safe(picture.settings))
+            self._draw(picture)
 
-    def _show_sides(self, state: State, titles: list[str]) -> None:
-        a, b = (self._said(state, side) for side in self._order)
-        tops = [self._top(state, side) for side in self._order]
-        finished = bool(a and b) and not self._generating(state)
-        if finished and self.has_class("-diff"):
-            title = f"{titles[0]} -> {titles[1]}   [-only A-] {{+only B+}}"
-            self.query_one("#b", Side).describe(title, self._with_prompt(diff_text(a, b)), tops[1], overlap(*tops))
+    def _draw(self, picture: Picture) -> None:
+        sides = self.query_one("#a", Side), self.query_one("#b", Side)
+        both = picture.finished and all(picture.texts)
+        shared = overlap(*picture.tops)
+        if both and picture.diff:
+            title = f"{picture.titles[0]} -> {picture.titles[1]}   [-only A-] {{+only B+}}"
+            sides[1].describe(title, picture.whole(diff_text(*picture.texts)), picture.tops[1], shared)
             return
-        spans = compared(a, b) if finished else None
-        texts = [marked(s) for s in spans] if spans else [safe(a, lines=True), safe(b, lines=True)]
-        count = differing(spans[1]) or differing(spans[0]) if spans else 0
-        notes = [overlap(*tops), "" if not spans else f"{count} span{'' if count == 1 else 's'} differ"]
-        for name, title, text, top, note in zip("ab", titles, texts, tops, notes, strict=True):
-            shown = self._with_prompt(text) if text.plain else self._waiting(state)
-            self.query_one(f"#{name}", Side).describe(title, shown, top, note)
+        spans = compared(*picture.texts) if both else ([Span(picture.texts[0])], [Span(picture.texts[1])])
+        count = max(differing(spans[0]), differing(spans[1]))
+        notes = (shared, f"{count} span{'s differ' if count != 1 else ' differs'}" if both else "")
+        for i, side in enumerate(sides):
+            side.describe(picture.titles[i], picture.whole(marked(spans[i])), picture.tops[i], notes[i])
 
     @property
     def _order(self) -> tuple[str, str]:
@@ -129,18 +156,13 @@ class CompareScreen(WorkbenchScreen):
         found = (a.top for a in reversed(state.answers) if a.prompt == self._prompt and a.side == side)
         return next(found, ())
 
-    def _with_prompt(self, text: Text) -> Text:
-        return safe(self._prompt, "dim", lines=True).append_text(text)
-
     def _generating(self, state: State) -> bool:
         return bool(self._job) and state.job == self._job
 
-    def _waiting(self, state: State) -> Text:
+    def _waiting(self, state: State) -> str:
         if self._generating(state):
-            return safe("Generating ...", "dim")
-        if self._prompt and state.engine == "idle":
-            return safe("Nothing was generated.", "dim")
-        return safe("Write a prompt and press enter." if not self._prompt else "Waiting for the engine ...", "dim")
+            return "Generating ..."
+        return "Nothing was generated." if self._prompt else "Write a prompt and press enter."
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Greyed while the engine cannot take it, absent where there is nothing to act on."""

@@ -40,6 +40,8 @@ class EditDetail(VerticalScroll):
 
     def describe(self, title: str, facts: list[tuple[str, str]]) -> None:
         """Shows `facts`, each a name and what is to be said."""
+        if (title, facts) == self._lines:
+            return
         self._lines = (title, facts)
         self.border_title = Content.from_rich_text(safe(title))
         self._draw()

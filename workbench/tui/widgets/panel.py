@@ -31,6 +31,8 @@ class Panel(Widget):
     Panel:focus { border: round $accent; border-title-style: bold; }
     """
 
+    _named = ("", "")
+
     def lines(self, width: int, height: int) -> list[Text]:
         """At most `height` lines of at most `width` cells; more is cut."""
         raise NotImplementedError
@@ -45,8 +47,10 @@ class Panel(Widget):
 
     def name_it(self, title: str, subtitle: str = "") -> None:
         """Title and subtitle of the border; text from anywhere."""
-        self.border_title = Content(visible(title))
-        self.border_subtitle = Content(visible(subtitle))
+        if (title, subtitle) != self._named:
+            self._named = (title, subtitle)
+            self.border_title = Content(visible(title))
+            self.border_subtitle = Content(visible(subtitle))
 
 
 class Rows(Panel, can_focus=True):
