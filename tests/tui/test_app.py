@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.widgets import Input
@@ -17,6 +17,7 @@ from workbench.tui.app import WorkbenchApp
 from workbench.tui.client import EngineClient, OnEvent, OnStopped
 from workbench.tui.screens.edit import EditScreen
 from workbench.tui.screens.log import LogScreen
+from workbench.tui.state import State
 from workbench.tui.widgets.keys import fitting
 
 PLACES = {"f2": "[F2 Edit]", "f3": "[F3 Live]", "f4": "[F4 History]", "f5": "[F5 Compare]", "f8": "[F8 Log]"}
@@ -65,8 +66,16 @@ async def test_a_run_shows_the_numbers_of_its_events(open_desk: OpenDesk) -> Non
         assert (command.args["recipe"], command.args["index"], command.args["of"]) == ({}, 1, 1)
         desk.engine.say(desk.engine.started(command), command.job)
         desk.engine.say(step(1, p_target=0.004), command.job)
-        more = {"loss": 1.83, "nll": 1.52, "kl": 0.19, "wd": 0.12, "p_target": 0.22, "delta_norm": 7.91, "seconds": 0.1}
-        desk.engine.say(replace(step(12), **more), command.job)
+        more: dict[str, Any] = {
+            "loss": 1.83,
+            "nll": 1.52,
+            "kl": 0.19,
+            "wd": 0.12,
+            "p_target": 0.22,
+            "delta_norm": 7.91,
+            "seconds": 0.1,
+        }
+        desk.engine.say(step(12, 20, **more), command.job)
         await desk.until_said("step 12/20")
         text = desk.text()
         assert "loss 1.83 (nll 1.52 kl 0.19 wd 0.12)" in text
@@ -353,7 +362,12 @@ async def test_a_thousand_steps_at_once_are_drawn_a_few_times(
         desk.engine.say(desk.engine.started(command), command.job)
         drawn: list[int] = []
         show = EditScreen.show
-        monkeypatch.setattr(EditScreen, "show", lambda self, state: (drawn.append(1), show(self, state)))
+
+        def counted(screen: EditScreen, state: State) -> None:
+            drawn.append(1)
+            show(screen, state)
+
+        monkeypatch.setattr(EditScreen, "show", counted)
         for number in range(1, 1001):
             desk.engine.say(step(number, 1000), command.job)
         await desk.until_said("step 1000/1000")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from textual import events
 from textual.widgets import Input, TextArea
 
 from tests.tui.conftest import OpenDesk
@@ -214,3 +215,12 @@ async def test_an_answer_to_an_older_question_is_not_shown(open_desk: OpenDesk) 
         await desk.pilot.pause()
         assert desk.app.screen.query_one(AnswerLine).answer is None
         assert "Paris 0.81" not in desk.text()
+
+
+async def test_what_is_typed_ahead_goes_to_the_fields_it_was_meant_for(open_desk: OpenDesk) -> None:
+    async with open_desk() as desk:
+        for key in (*"Rome", "tab", *"Rome is", "tab", *"Peru"):
+            desk.app.post_message(events.Key("space" if key == " " else key, None if key == "tab" else key))
+        await desk.until(lambda: desk.app.screen.query_one("#target_new", Input).value == "Peru")
+        assert desk.app.screen.query_one("#prompt", Input).value == "Rome is"
+        assert desk.app.screen.query_one("#subject", Input).value == "Rome"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.screen import Screen
 
@@ -24,6 +25,12 @@ class WorkbenchScreen(Screen[None]):
     """
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (120, "-wide")]  # noqa: RUF012  Textual declares it so
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "app.focus_next", "Next part", id="focus.next", show=False, priority=True),
+        Binding("shift+tab", "app.focus_previous", "Part before", id="focus.previous", show=False, priority=True),
+    ]
+    """With priority, so that what is typed ahead of a slow terminal goes to the field it was meant for."""
 
     place: ClassVar[str] = ""
     """The place's name in the head: "edit", "live", "history", "compare", "log"."""

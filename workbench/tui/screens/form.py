@@ -49,7 +49,8 @@ class FormScreen(ModalScreen[FormResult | None]):
     CSS_PATH = "form.tcss"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "app.focus_next", "Next field", show=True),
+        Binding("tab", "app.focus_next", "Next field", id="form.next", priority=True),
+        Binding("shift+tab", "app.focus_previous", "Field before", id="form.previous", show=False, priority=True),
         Binding("ctrl+s", "leave('save')", "Save", id="form.save"),
         Binding("ctrl+r", "leave('apply')", "Apply now", id="form.apply", priority=True),
         Binding("escape", "discard", "Discard", id="form.discard"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -173,7 +174,7 @@ class RequestForm(VerticalGroup):
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        draft = self.draft
+        draft = replace(self.draft, **{event.input.id or "": event.value})
         if draft.empty:
             return
         for name in draft.checks:
