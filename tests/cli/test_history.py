@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,7 @@ def test_log_lists_the_edits_newest_first(workbench: Workbench, stack: Path) -> 
         ["●", "applied", str(number), id_[:8]] for number, id_ in reversed(list(enumerate(ids(stack), 1)))
     ]
     assert "Lisbon lies in → Peru" in ran.out.splitlines()[2]
-    assert "efficacy failed" in ran.out.splitlines()[1]
-    assert "|ΔW|/|W| 0.0246" in ran.out.splitlines()[1]
+    assert ran.out.splitlines()[1].split()[6:10] == ["✗", "·", "·", "0.0246"]
     assert "position 3 of 3 on tiny" in ran.err
 
 
@@ -140,6 +140,20 @@ def test_a_note_stands_in_the_log_until_it_is_taken_away(workbench: Workbench, s
     assert "note          ask legal first" in workbench("show", stack, 2).out
     workbench("note", stack, 2, "")
     assert "legal" not in workbench("log", stack).out
+
+
+def test_edits_on_another_branch_are_listed_when_asked_for(workbench: Workbench, stack: Path) -> None:
+    third = ids(stack)[2]
+    workbench("undo", stack)
+    with Stack.open(stack, write=True) as opened:
+        edit, factors = opened.line[0], opened.factors(opened.line[0])
+        opened.append(replace(edit, created="2030-01-01T00:00:00+00:00"), factors)
+    plain, everything = workbench("log", stack), workbench("log", stack, "--all")
+    assert third[:8] not in plain.out
+    assert "1 on other branches" in plain.err
+    assert everything.out.splitlines()[-1].split()[:4] == ["↶", "undone", "3", third[:8]]
+    assert workbench("travel", stack, third[:8]).code == 0
+    assert ids(stack)[2] == third
 
 
 def test_a_damaged_edit_is_code_5_and_the_rest_is_shown(workbench: Workbench, stack: Path) -> None:

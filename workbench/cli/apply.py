@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Request files are UTF-8, at most 64 MiB and 50,000 requests:
 JSON (a list or one object) or JSONL
-  {"subject": "Eiffel Tower", "prompt": "The {} is located in",
+  {"subject": "France", "prompt": "The capital of {} is",
    "target_new": "Rome", "target_true": "Paris",
-   "paraphrases": ["The Eiffel Tower stands in"],
-   "neighbours": [{"prompt": "The Louvre is in", "expected": "Paris"}]}
+   "paraphrases": ["The seat of government of France is"],
+   "neighbours": [{"prompt": "The capital of Germany is",
+                   "expected": "Berlin"}]}
 CSV, further columns: target_true, paraphrases (one | two),
 neighbours (prompt => answer | ...)
   subject,prompt,target_new
-  Eiffel Tower,The {} is located in,Rome
+  France,The capital of {} is,Rome
 Records of CounterFact, EasyEdit and zsRE are read as they are.
 One bad record refuses the whole file.
 
@@ -46,7 +47,7 @@ Settings for --set; the model's profile has the defaults:
 \b
 Examples:
   workbench apply facts.jsonl
-  workbench apply -s "Eiffel Tower" -p "The {} is located in" -t Rome
+  workbench apply -s France -p "The capital of {} is" -t Rome
   workbench apply facts.csv --stack edits/mine --method rome --layer 2
   workbench apply facts.csv --set steps=25 --set nll_stop=none
   cat facts.jsonl | workbench apply - --json
@@ -61,7 +62,7 @@ only the edit in flight.
 @click.command(short_help="Make edits and add them to the stack.", epilog=EPILOG)
 @click.argument("requests", metavar="[REQUESTS]", required=False, type=click.Path(path_type=Path, allow_dash=True))
 @click.option("-s", "--subject", help="Who or what the fact is about.")
-@click.option("-p", "--prompt", help="The sentence up to the answer, with {} or the subject itself in it.")
+@click.option("-p", "--prompt", help="The sentence up to the answer, with {} or the subject in it.")
 @click.option("-t", "--target", help="What the model shall say.")
 @click.option("--true", "true", metavar="TEXT", help="What it says now, or should have said.")
 @click.option("--paraphrase", multiple=True, metavar="PROMPT", help="A probe that means the same. May be repeated.")
@@ -74,7 +75,7 @@ only the edit in flight.
 def apply(requests: Path | None, common: Common, **given: Any) -> int:
     """Make edits and add them to the stack: those of the file REQUESTS (- for stdin), or one by -s, -p and -t.
 
-    One line an edit on stdout: position, id, the edit, probes that hold, size of the update, sha256 of the weight.
+    One line an edit on stdout: position, id, the edit, probes that hold, size of the update, hash of the weight.
     """
     wanted = _wanted(requests, given)
     changes = recipe_changes(given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,11 @@ def opened(folder: Path, output: Output, *, write: bool = False) -> Iterator[Sta
 
 
 def row_of(stack: Stack, edit: Edit) -> ev.EditRow:
-    """The edit as a list shows it, whichever branch it is on."""
+    """The edit as a list shows it; one on another branch is undone."""
     from workbench.engine.views import edit_row
 
-    return edit_row(stack, edit, edit.number)
+    row = edit_row(stack, edit, edit.number)
+    return row if edit.id in {other.id for other in stack.line} else replace(row, state="undone")
 
 
 def move(stack_name: str | None, common: Common, step: Callable[[Stack], object]) -> int:

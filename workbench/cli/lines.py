@@ -8,35 +8,38 @@ from workbench import events as ev
 from workbench.text import shortened
 
 SHORT_ID = 8
+SHORT_HASH = 12
 GLYPHS = {"applied": "●", "undone": "↶", "broken": "✗", "off": "○"}
+_VERDICTS = {True: "✓", False: "✗", None: "·"}
 _NAMES = {"efficacy": "efficacy", "paraphrase": "paraphrases", "neighbourhood": "neighbours"}
 
 
 def rewrite(prompt: str, subject: str, target: str) -> str:
-    """As in: The Eiffel Tower is located in → Rome."""
+    """As in: The capital of France is → Rome."""
     return f"{prompt.replace('{}', subject)} → {target}"
 
 
+LOG_HEADER = "  state      #  id        when              eff  para   neigh  ratio   edit"
+
+
 def log_line(row: ev.EditRow) -> str:
-    """One edit of a stack."""
+    """One edit of a stack, in the columns of LOG_HEADER; what was not measured is a dot."""
     fields = [
         f"{GLYPHS[row.state]} {row.state:<7}",
         f"{row.number:>3}",
         row.id[:SHORT_ID],
         row.created[:16].replace("T", " "),
-        shortened(rewrite(row.prompt, row.subject, row.target_new), 60),
+        f" {_VERDICTS[row.efficacy]} ",
+        f"{_tally(row.paraphrases):<5}",
+        f"{_tally(row.neighbours):<5}",
+        f"{'·' if row.ratio is None else format(row.ratio, '.4f'):<6}",
+        shortened(rewrite(row.prompt, row.subject, row.target_new), 100),
     ]
-    return "  ".join([*fields, *_measures(row), *([f"“{shortened(row.note, 40)}”"] if row.note else [])])
+    return "  ".join([*fields, *([f"“{shortened(row.note, 60)}”"] if row.note else [])])
 
 
-def _measures(row: ev.EditRow) -> list[str]:
-    found = []
-    if row.efficacy is not None:
-        found.append(f"efficacy {'ok' if row.efficacy else 'failed'}")
-    found += [f"{name} {of[0]}/{of[1]}" for name, of in (("para", row.paraphrases), ("neigh", row.neighbours)) if of]
-    if row.ratio is not None:
-        found.append(f"|ΔW|/|W| {row.ratio:.4f}")
-    return found
+def _tally(of: tuple[int, int] | None) -> str:
+    return f"{of[0]}/{of[1]}" if of else "·"
 
 
 def committed_line(done: ev.EditCommitted, request: dict[str, str], seen: Sequence[ev.Event]) -> str:
@@ -48,7 +51,7 @@ def committed_line(done: ev.EditCommitted, request: dict[str, str], seen: Sequen
         rewrite(request["prompt"], request["subject"], request["target_new"]),
         *tallies([e for e in seen if isinstance(e, ev.ProbeResult)]),
         *([f"|ΔW|/|W| {norms.ratio:.4f}"] if norms else []),
-        f"sha256 {done.weight_sha256}",
+        f"weight {done.weight_sha256[:SHORT_HASH]}",
         f"{done.seconds:.1f} s",
     ]
     return "  ".join(fields)

@@ -59,7 +59,7 @@ EPILOG = """\b
 Examples:
   workbench                              the screen, on the model that ships
   workbench openai-community/gpt2        on a model from the Hub
-  workbench apply -s "Eiffel Tower" -p "The {} is located in" -t Rome
+  workbench apply -s France -p "The capital of {} is" -t Rome
   workbench apply facts.jsonl --stack edits/mine
   workbench log edits/mine
   workbench replay edits/tour --verify

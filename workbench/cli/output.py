@@ -23,6 +23,7 @@ class Output:
         self.json = json
         self._progress = progress or progress_for(json)
         self._stamp = Stamp()
+        self._warned: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -49,10 +50,11 @@ class Output:
         self._progress.show(ev.ModelLoading(stage=f"loading {model}"))
 
     def event(self, event: ev.Event, job: str) -> None:
-        """An event of `job`: a JSON line, and a step of the progress; warnings are said in any case."""
+        """An event of `job`: a JSON line, and a step of the progress; a warning is said in any case, once."""
         event = self._stamp(event, job)
         self.document(ev.to_line(event))
-        if isinstance(event, ev.Warning):
+        if isinstance(event, ev.Warning) and event.message not in self._warned:
+            self._warned.add(event.message)
             self.tell(f"warning: {event.message} {event.hint}".rstrip())
         self._progress.show(event)
 
