@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -139,6 +141,34 @@ def test_repairing_may_be_cut_short_too(tmp_path: Path, monkeypatch: pytest.Monk
         with Stack.open(folder, write=True) as stack:
             assert state(stack) == (["a", "b", "d"], 2)
         assert Stack.open(folder).findings in ((), ("The journal has 1 damaged line, passed over.",))
+
+
+ENDLESS = """
+import sys
+from tests.stack.making import base, edit, factors
+from workbench.stack.store import Stack
+stack = Stack.open(sys.argv[1], write=True, base=base())
+while True:
+    print(stack.append(edit("one more"), factors()).id, flush=True)
+"""
+
+
+@pytest.mark.parametrize("count", [1, 5, 12])
+def test_a_killed_process_loses_nothing_that_it_had_reported(count: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ENDLESS, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+        assert process.stdout is not None
+        reported = [process.stdout.readline().strip() for _ in range(count)]
+        process.kill()
+        reported += process.stdout.read().split()
+    with Stack.open(tmp_path, write=True, base=base()) as stack:
+        line = [one.id for one in stack.applied]
+        assert line[: len(reported)] == reported
+        assert len(line) <= len(reported) + 1
+        assert stack.broken == {}
+        assert all(checked.ok for checked in stack.verify())
+        stack.append(edit("later"), factors())
+    assert Stack.open(tmp_path).position == len(line) + 1
 
 
 def test_ctrl_c_in_the_middle_of_saving_leaves_everything_as_it_was(

@@ -124,6 +124,16 @@ def test_going_too_far_is_said_in_plain_words_and_moves_nothing(tmp_path: Path) 
     assert [entry.what for entry in Stack.open(tmp_path).journal] == ["create", "apply", "apply", "undo"]
 
 
+def test_the_start_of_an_id_must_mean_one_edit(tmp_path: Path) -> None:
+    filled(tmp_path, "a", "b")
+    stack = Stack.open(tmp_path)
+    first, second = stack.line
+    stack._found.edits = {"abcd1" + first.id[5:]: first, "abcd2" + second.id[5:]: second}
+    with pytest.raises(UsageError, match="2 edits whose ids start with 'abcd'"):
+        stack.find("ABCD")
+    assert stack.find("abcd2") == second
+
+
 def test_a_note_is_kept_beside_the_file_and_the_last_one_counts(tmp_path: Path) -> None:
     filled(tmp_path, "a")
     with Stack.open(tmp_path, write=True) as stack:

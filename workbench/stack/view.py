@@ -113,11 +113,10 @@ class StackView:
         if len(prefix) < SHORTEST_PREFIX:
             raise UsageError(f"'{prefix}' is too short for an id.", f"Give at least {SHORTEST_PREFIX} of its digits.")
         matches = [edit for ident, edit in self._found.edits.items() if ident.startswith(prefix)]
-        if len(matches) != 1:
-            found = "several edits whose ids start" if matches else "no edit whose id starts"
-            raise UsageError(
-                f"There is {found} with '{prefix}'.".replace("is several", "are several"), "See workbench log."
-            )
+        if len(matches) > 1:
+            raise UsageError(f"There are {len(matches)} edits whose ids start with '{prefix}'.", "Give more digits.")
+        if not matches:
+            raise UsageError(f"There is no edit whose id starts with '{prefix}'.", "See workbench log.")
         return self._noted(matches[0])
 
     def note_of(self, edit: Edit) -> str:
@@ -142,4 +141,5 @@ class StackView:
         return audit(self._found, self._index, self._journal.entries)
 
     def _noted(self, edit: Edit) -> Edit:
-        return dataclasses.replace(edit, note=self.note_of(edit))
+        note = self.note_of(edit)
+        return edit if note == edit.note else dataclasses.replace(edit, note=note)
