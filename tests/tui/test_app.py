@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.widgets import Input
 
-from tests.tui.conftest import OpenDesk
+from tests.tui.conftest import Desk, OpenDesk
 from tests.tui.scripted_engine import READY, ScriptedEngine, row, step
 from workbench import events as ev
 from workbench.tui.app import WorkbenchApp
-from workbench.tui.client import EngineClient, OnEvent, OnStopped
+from workbench.tui.client import EngineClient, OnEvent, OnStopped, ProcessClient
 from workbench.tui.screens.edit import EditScreen
 from workbench.tui.screens.log import LogScreen
 from workbench.tui.state import State
@@ -51,6 +52,8 @@ async def test_loading_is_shown_and_edits_can_be_written_meanwhile(open_desk: Op
         await desk.pilot.press("ctrl+r")
         assert desk.engine.verbs() == []
         desk.engine.say(READY)
+        await desk.pilot.pause(0.1)
+        assert desk.engine.verbs() == [], "the stack has not said yet what is made already"
         desk.engine.say_stack()
         await desk.until(lambda: desk.engine.verbs() == ["apply"])
 
@@ -218,6 +221,28 @@ async def test_a_model_that_does_not_load_says_why(open_desk: OpenDesk) -> None:
         desk.engine.die("it ended with exit code 3")
         await desk.until_said("✗ STOPPED")
         assert "There is no model 'nowhere'. Try atlas" in " ".join(" ".join(desk.lines()).split())
+
+
+async def test_ctrl_r_restarts_a_dead_engine_from_within_the_form(open_desk: OpenDesk) -> None:
+    async with open_desk() as desk:
+        desk.engine.die("killed by SIGSEGV")
+        await desk.until_said("^r Restart")
+        await desk.pilot.press("ctrl+r")
+        await desk.until(lambda: len(desk.engines) == 2 and desk.app.state.engine == "idle")
+
+
+async def test_a_real_child_process_is_shown_and_its_death_explained(tmp_path: Path) -> None:
+    first = (READY, ev.StackChanged(folder=str(tmp_path), base="b", position=0))
+    said = "\n".join(ev.to_line(event) for event in first)
+    program = f"import os, sys; print({said!r}, flush=True); sys.stdin.readline(); os.abort()"
+    client = ProcessClient([sys.executable, "-c", program], tmp_path / "engine.log")
+    app = WorkbenchApp(tmp_path, lambda _: client)
+    async with app.run_test(size=(80, 24)) as pilot:
+        desk = Desk(app, pilot, [])
+        await desk.until(lambda: app.state.engine == "idle", 20)
+        app.send("undo", count=1)
+        await desk.until(lambda: app.state.engine == "stopped", 20)
+        await desk.until_said("Engine stopped (killed by SIGABRT)")
 
 
 async def test_events_of_an_engine_that_was_replaced_change_nothing(open_desk: OpenDesk) -> None:

@@ -100,7 +100,7 @@ async def test_what_it_printed_last_is_in_the_log_of_events(tmp_path: Path) -> N
     wire = Wire(tmp_path, "import sys; print('CUDA error: no kernel', file=sys.stderr); sys.exit(1)")
     await wire.start()
     await wire.until_stopped()
-    assert wire.messages() == ["engine: CUDA error: no kernel"]
+    assert wire.messages() == ["engine: CUDA error: no kernel", f"All of the engine's log is in {wire.log}"]
 
 
 async def test_an_engine_that_cannot_be_started_is_said(tmp_path: Path) -> None:

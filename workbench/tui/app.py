@@ -57,6 +57,7 @@ class WorkbenchApp(App[None]):
         Binding("ctrl+r", "pause", "Pause", id="pause", tooltip="End the run after this edit"),
         Binding("ctrl+g", "stop_edit", "Stop", id="stop", tooltip="Stop this edit now; it stays in the queue"),
         Binding("r", "restart", "Restart", id="restart", tooltip="Start the engine again"),
+        Binding("ctrl+r", "restart", "Restart", id="restart-in-form", tooltip="Start the engine again"),
         Binding("l", "open_log", "Open log", id="open-log", tooltip="What the engine said last"),
         Binding("ctrl+o", "jump", "Jump", id="jump", tooltip="Go to a part by its letter"),
         Binding("ctrl+n", "new_edit", "New edit", id="new", tooltip="Write a new edit"),

@@ -103,6 +103,8 @@ class ProcessClient:
         tail = await asyncio.to_thread(_tail, self._log)
         for line in tail:
             on_event(ev.Log(message=f"engine: {line}"))
+        if tail:
+            on_event(ev.Log(message=f"All of the engine's log is in {self._log}"))
         on_stopped(_why(code, tail))
 
     async def _read_lines(self, stream: asyncio.StreamReader, on_event: OnEvent) -> None:

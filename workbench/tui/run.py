@@ -13,7 +13,8 @@ from workbench.tui.client import EngineClient, ProcessClient, engine_arguments
 def run(model: str, stack: Path, device: str | None = None, dtype: str | None = None) -> int:
     """Opens the workbench on `model` and the stack in folder `stack`; returns the exit code.
 
-    What the engine prints beside its events goes to a log of its own; it is deleted when the screen is left in peace.
+    What the engine prints beside its events goes to a log of its own. It is deleted when the screen is left, unless
+    the engine had stopped by itself.
     """
     logs = Path(tempfile.mkdtemp(prefix="workbench-"))
 
@@ -23,6 +24,6 @@ def run(model: str, stack: Path, device: str | None = None, dtype: str | None = 
 
     app = WorkbenchApp(stack, make_client)
     app.run()
-    if app.return_code == 0:
+    if app.return_code == 0 and app.state.engine != "stopped":
         shutil.rmtree(logs, ignore_errors=True)
     return app.return_code or 0

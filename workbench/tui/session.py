@@ -126,9 +126,11 @@ class Session:
         self.changed = True
 
     def pump(self) -> None:
-        """Starts the next edit if it can be started now."""
-        said = self.runner.pump(self.state)
+        """Starts the next edit if it can be started now: never before the stack has told what is made already."""
         self.changed = True
+        if self._unsettled:
+            return
+        said = self.runner.pump(self.state)
         if said:
             self._say(said, "warning" if self.runner.failed else "information")
 
