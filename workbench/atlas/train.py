@@ -95,7 +95,7 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int = 200) -> floa
 
 
 def train(out: Path, steps: int, peak: float, seed: int) -> None:
-    """Trains for `steps` steps and writes model and tokenizer to `out`; a checkpoint every 250 steps."""
+    """Trains for `steps` steps and writes model and tokenizer to `out`; a checkpoint every 100 steps."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = train_tokenizer()
     model = new_model(seed).train()
@@ -118,7 +118,7 @@ def train(out: Path, steps: int, peak: float, seed: int) -> None:
             pace = (time.time() - started) / (step + 1 - first)
             line = {"step": step + 1, "loss": round(mean_loss, 4), "seconds_per_step": round(pace, 3)}
             sys.stderr.write(json.dumps(line) + "\n")
-        if (step + 1) % 250 == 0 or step + 1 == steps:
+        if (step + 1) % 100 == 0 or step + 1 == steps:
             _save(out, model, tokenizer, optimiser, step + 1)
 
 
