@@ -160,8 +160,9 @@ async def test_r_asks_all_probes_again_and_the_table_shows_base_and_stack() -> N
 
 
 async def test_while_the_engine_is_away_nothing_is_promised() -> None:
-    app = SmallBench(CompareScreen, State(engine="stopped"))
+    app = SmallBench(CompareScreen, State(engine="stopped", stopped_because="killed"))
     async with app.run_test(size=(80, 24)):
+        assert "Engine stopped (killed)" in text(app)
         assert app.screen.check_action("generate", ()) is None
 
 

@@ -81,6 +81,8 @@ async def test_a_busy_engine_greys_what_needs_it_and_reading_goes_on() -> None:
         await pilot.press("u", "down")
         assert app.sent == []
         assert "Edit 2" in text(app)
+        await pilot.press("n", *"try")
+        assert app.screen.query_one("#line", Input).value == "try"
 
 
 async def test_a_filter_narrows_the_list_and_escape_clears_it() -> None:
@@ -125,6 +127,7 @@ async def test_y_copies_the_whole_id_and_enter_opens_the_details() -> None:
         assert app.copied == "03" * 32
         await pilot.press("enter")
         assert app.screen.query_one(EditDetail).size.height > 15
+        assert "enter goes back" in text(app)
         await pilot.press("enter")
         assert app.screen.query_one(EditDetail).size.height < 15
 

@@ -103,6 +103,7 @@ async def test_m_gives_a_plot_the_whole_screen_and_back() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("m")
         assert app.screen.query_one("#loss").size.height > 15
+        assert "m goes back" in text(app)
         await pilot.press("m")
         assert "Norms" in text(app)
 

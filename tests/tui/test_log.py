@@ -54,6 +54,14 @@ async def test_a_filter_and_warnings_only_narrow_the_log_and_escape_clears_both(
         assert "No event passes the filter" in text(app)
 
 
+async def test_text_as_it_is_generated_is_one_line_when_it_is_done() -> None:
+    parts = [ev.GenerationChunk(side="base", text=word, prompt="Rome is") for word in (" a", " city")]
+    app = SmallBench(LogScreen, told([*parts, ev.GenerationChunk(side="base", text=".", prompt="Rome is", done=True)]))
+    async with app.run_test(size=(80, 24)):
+        assert rows(app).count() == 1
+        assert "base   continued Rome is" in text(app)
+
+
 async def test_y_copies_the_lines_that_pass() -> None:
     app = SmallBench(LogScreen, told([WARNING, ev.Log(message="plain")], ready()))
     async with app.run_test(size=(80, 24)) as pilot:

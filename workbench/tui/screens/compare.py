@@ -162,6 +162,8 @@ class CompareScreen(WorkbenchScreen):
     def _waiting(self, state: State) -> str:
         if self._generating(state):
             return "Generating ..."
+        if state.engine == "stopped":
+            return f"✗ Engine stopped ({state.stopped_because}). Escape, then r restarts it."
         return "Nothing was generated." if self._prompt else "Write a prompt and press enter."
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -22,8 +22,8 @@ from workbench.tui.widgets.plot import Plot, drift
 from workbench.tui.widgets.shell import ShellPanel
 from workbench.tui.widgets.stack_table import StackTable
 
-NEEDS_IDLE = ("undo", "redo", "travel", "verify", "probe", "note")
-"""Actions that need the engine."""
+NEEDS_IDLE = ("undo", "redo", "travel", "verify", "probe")
+"""Actions that need the engine at once."""
 
 
 class HistoryScreen(WorkbenchScreen):
@@ -115,7 +115,7 @@ class HistoryScreen(WorkbenchScreen):
             return False
         if action in NEEDS_IDLE:
             return True if self.bench.state.engine == "idle" else None
-        if action == "copy_id":
+        if action in ("copy_id", "note"):
             return self.query_one(StackTable).selected is not None
         return super().check_action(action, parameters)
 
@@ -127,7 +127,6 @@ class HistoryScreen(WorkbenchScreen):
             "undo": stack.position > 0,
             "redo": stack.position < len(stack.edits),
             "travel": table.position != stack.position,
-            "note": table.selected is not None,
         }
         return possible.get(action, True)
 

@@ -33,7 +33,7 @@ class LiveScreen(WorkbenchScreen):
         Binding("space", "freeze", "Freeze", id="live.freeze", tooltip="Stops the plots, not the edit"),
         Binding("t", "table", "Table", id="live.table", tooltip="Numbers instead of plots"),
         Binding("l", "log_scale", "Log scale", id="live.log-scale"),
-        Binding("p", "other", "p(target)", id="live.other", tooltip="The other plot"),
+        Binding("p", "other", "Other plot", id="live.other", tooltip="p(target) or the loss"),
         Binding("m", "maximise", "Maximise", id="live.maximise"),
         Binding("y", "copy", "Copy", id="live.copy", tooltip="Copies the metrics as JSON lines"),
     ]

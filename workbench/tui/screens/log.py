@@ -14,7 +14,7 @@ from textual.widgets import Input
 from workbench import events as ev
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.state import LOG_LINES, State
-from workbench.tui.widgets.event_lines import STYLES, described, event_line
+from workbench.tui.widgets.event_lines import STYLES, described, event_line, is_part
 from workbench.tui.widgets.panel import Rows
 
 
@@ -27,6 +27,7 @@ class EventRows(Rows):
         super().__init__(id=id)
         self._all: list[ev.Event] = []
         self._shown: list[ev.Event] = []
+        self._last: ev.Event | None = None
         self._filter, self._notable = "", False
 
     def on_mount(self) -> None:
@@ -35,10 +36,10 @@ class EventRows(Rows):
 
     def show(self, state: State) -> None:
         """Takes in what is new in the log of `state`."""
-        last = self._all[-1] if self._all else None
-        fresh = list(takewhile(lambda event: event is not last, reversed(state.log)))[::-1]
+        fresh = list(takewhile(lambda event: event is not self._last, reversed(state.log)))[::-1]
         if fresh:
-            self._all = [*self._all, *fresh][-LOG_LINES:]
+            self._last = fresh[-1]
+            self._all = [*self._all, *(event for event in fresh if not is_part(event))][-LOG_LINES:]
             self._sift()
 
     def narrow(self, text: str, *, notable: bool) -> None:

@@ -47,7 +47,8 @@ class EditDetail(VerticalScroll):
         self._draw()
 
     def on_resize(self) -> None:
-        """Wraps again."""
+        """Wraps again, and says how to go back from the whole screen."""
+        self.border_subtitle = "enter goes back" if self.is_maximized else ""
         self._draw()
 
     def _draw(self) -> None:

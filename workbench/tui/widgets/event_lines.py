@@ -34,6 +34,11 @@ def described(event: ev.Event) -> Line:
     return _of_the_edit(event) or _of_the_engine(event) or _of_a_question(event) or Line(type(event).__name__, "")
 
 
+def is_part(event: ev.Event) -> bool:
+    """A piece of something that will be said as a whole: not worth a line."""
+    return isinstance(event, ev.GenerationChunk) and not event.done
+
+
 def event_line(event: ev.Event, width: int) -> str:
     """`event` on one line of at most `width` cells; times are local."""
     line = described(event)
@@ -62,7 +67,7 @@ class EventsPanel(Panel):
         found: list[Text] = []
         after: ev.Event | None = None
         for event in reversed(self._log):
-            if isinstance(event, ev.OptimStep) and isinstance(after, ev.OptimStep):
+            if is_part(event) or (isinstance(event, ev.OptimStep) and isinstance(after, ev.OptimStep)):
                 continue
             after = event
             found.append(Text(event_line(event, width), STYLES[described(event).weight]))
@@ -125,7 +130,7 @@ def _of_a_question(event: ev.Event) -> Line | None:
         case ev.ProbeResult():
             return Line("probe", f"{event.kind}   {_answer(event)} {tick(event.passed)}")
         case ev.GenerationChunk():
-            return Line("text", f"{event.side}   {event.text}")
+            return Line("text", f"{event.side}   continued {event.prompt}" if event.done else event.text)
         case ev.Answered():
             top = "  ".join(f"{token} {p:.2f}" for token, p in event.top[:3])
             return Line("answer", f"{event.side}   {event.prompt} -> {top}")

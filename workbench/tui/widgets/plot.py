@@ -57,6 +57,10 @@ class Plot(Panel, can_focus=True):
         """Writes the border."""
         self._write_border()
 
+    def on_resize(self) -> None:
+        """Says how to go back from the whole screen."""
+        self._write_border()
+
     def show(self, state: State) -> None:
         """Draws `state`; while frozen, keeps it for later."""
         self._latest = state
@@ -100,7 +104,8 @@ class Plot(Panel, can_focus=True):
         how = "  ".join(word for word, on in (("log scale", self.log_scale), ("FROZEN", self.frozen)) if on)
         series = self._figure.series
         names = self._figure.legend or (legend(series[:4], 32) if len(series) > 1 else "")
-        self.name_it("  ".join(part for part in (self._title, names) if part), how or self._hint)
+        back = "m goes back" if self.is_maximized else ""
+        self.name_it("  ".join(part for part in (self._title, names) if part), how or back or self._hint)
 
 
 def loss(state: State) -> Figure:

@@ -98,7 +98,7 @@ def probe_cells(probe: ProbeResult, edit: str) -> Cells:
     kind = WORDS.get(probe.kind, probe.kind)
     if probe.kind == "perplexity":
         now, digits = probe.value, 2
-        said = f"{number(now, 2)} {tick(probe.passed)}"
+        said = f"{tick(probe.passed)} {number(now, 2)}" if probe.passed is not None else number(now, 2)
     else:
         now, digits = probe.p_expected, 2
         said = f"{tick(probe.passed)} {number(now, 2)} {probe.answer.strip()}"

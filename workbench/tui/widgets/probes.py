@@ -117,4 +117,5 @@ def _perplexity(probes: tuple[ProbeResult, ...]) -> str:
     if not found:
         return ""
     last = found[-1]
-    return f"ppl {number(last.before, 2)} -> {number(last.value, 2)} {tick(last.passed)}"
+    verdict = "" if last.passed is None else f" {tick(last.passed)}"
+    return f"ppl {number(last.before, 2)} -> {number(last.value, 2)}{verdict}"
