@@ -227,3 +227,17 @@ def test_running_out_of_memory_is_an_error_in_words(parity_gpt2: Parity) -> None
     with forward_hook(parity_gpt2.model.lm_head, full), pytest.raises(DeviceError, match="ran out of memory"):
         run(parity_gpt2)
     run(parity_gpt2)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cuda_device_gives_the_same_edit_up_to_rounding(parity_llama: Parity) -> None:
+    case = parity_llama.cases["edit-2"]
+    settings, moment = recipe(case, "r-rome"), parity_llama.second_moment(case)
+    model = own_model(parity_llama)
+    nn.Module.to(model, "cuda")
+    request = parity_llama.request(case["request"])
+    update = update_of(model, parity_llama.tokenizer, request, settings, parity_llama.templates, moment)
+    assert update.u.device.type == update.v.device.type == "cpu"
+    assert error(update.u, parity_llama.tensors["edit-2/r-rome/u"]) < 1e-4
+    assert error(update.v, parity_llama.tensors["edit-2/r-rome/v"]) < 1e-3

@@ -67,14 +67,19 @@ def test_sampled_text_cannot_hold_a_slot_or_a_control_character(text: str, harml
 
 
 def test_special_tokens_and_ids_beyond_the_tokenizer_are_never_drawn() -> None:
+    """The model wants nothing else: every other id is a thousand times less likely."""
     tokenizer = byte_level()
     config = GPT2Config(vocab_size=len(tokenizer) + 50, n_embd=8, n_layer=1, n_head=2, n_positions=32, bos_token_id=0)
-    torch.manual_seed(0)
     model = GPT2LMHeadModel(config).train(False)
     with torch.no_grad():
-        model.lm_head.weight[len(tokenizer) :] *= 100
-        model.lm_head.weight[:3] *= 100
+        model.get_parameter("transformer.ln_f.weight").zero_()
+        model.get_parameter("transformer.ln_f.bias").fill_(1)
+        head = model.get_parameter("lm_head.weight")
+        head[len(tokenizer) :] = 1
+        head[tokenizer.all_special_ids] = 1
     templates = sample_templates(model, tokenizer, ((8, 10),), 0)
-    assert all(special not in template for template in templates for special in tokenizer.all_special_tokens)
+    texts = [template.removesuffix(". {}") for template in templates[1:]]
+    assert all(texts), "ids beyond the tokenizer decode to nothing"
+    assert all(special not in text for text in texts for special in tokenizer.all_special_tokens)
     request = EditRequest("{} is", "Rome", "Oslo")
     assert all(fill(template, request)[0].endswith("Rome is") for template in templates)
