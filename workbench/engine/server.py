@@ -114,7 +114,8 @@ def own_descriptors(log: Path) -> tuple[BinaryIO, BinaryIO]:
     sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for source, target in ((null, 0), (sink, 1), (sink, 2)):
         os.dup2(source, target)
-        os.close(source)
+    os.close(null)
+    os.close(sink)
     return os.fdopen(commands, "rb"), os.fdopen(events, "wb")
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from workbench.editing.lookup import target_ids
+from workbench.errors import EditError
 
 BATCH_TOKENS = 4096
 """Tokens of one forward, padding included."""
@@ -55,8 +56,12 @@ def read_answers(
     """Asks every question once.
 
     The score behind `probabilities` is CounterFact's: the mean log-probability per token of the target.
+
+    Raises:
+        EditError: a prompt has no token, or with its answer more than the model reads.
     """
     rows = [row for question in questions for row in _rows(tokenizer, question)]
+    _check_length(model, rows)
     read = iter(_read(model, tokenizer, rows, top))
     readings = []
     for question in questions:
@@ -67,9 +72,18 @@ def read_answers(
 
 
 def _rows(tokenizer: PreTrainedTokenizerBase, question: Question) -> list[_Row]:
-    prompt = list(tokenizer(question.prompt)["input_ids"]) or [tokenizer.bos_token_id or tokenizer.eos_token_id or 0]
+    prompt = list(tokenizer(question.prompt)["input_ids"])
+    if not prompt:
+        raise EditError("The tokenizer leaves nothing of the prompt.", "Write the beginning of a sentence.")
     answers = [target_ids(tokenizer, answer) for answer in question.answers] or [()]
     return [_Row(prompt + list(ids), len(prompt)) for ids in answers]
+
+
+def _check_length(model: PreTrainedModel, rows: list[_Row]) -> None:
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    longest = max((len(row.ids) for row in rows), default=0)
+    if isinstance(limit, int) and longest > limit:
+        raise EditError(f"A prompt takes {longest} tokens; the model reads {limit}.", "Shorten the prompt.")
 
 
 @torch.no_grad()

@@ -21,10 +21,11 @@ def continuation(
 ) -> Iterator[str]:
     """Pieces of text as they come; greedy at temperature 0, else sampled with its own generator.
 
-    Ends at the model's end-of-text token, after `max_new` tokens, or when the model's positions are used up.
+    Ends at the model's end-of-text token, after `max_new` tokens, or when the model's positions are used up; a prompt
+    that leaves no position for a new token yields nothing.
     """
     ids = tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.device)
-    room = getattr(model.config, "max_position_embeddings", None) or ids.shape[1] + max_new
+    room = getattr(model.config.get_text_config(), "max_position_embeddings", None) or ids.shape[1] + max_new
     generator = torch.Generator().manual_seed(seed)
     drawn: list[int] = []
     shown, cache = "", None
