@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from workbench.cli.options import Common
 from workbench.errors import UsageError
+from workbench.stack.place import STACKS, default_stack
 
 ATLAS = "atlas"
 """The model that ships."""
-STACKS = Path("edits")
-"""Where stacks lie unless --stack says otherwise."""
-
-
-def default_stack(model: str | None) -> Path:
-    """edits/<base>: edits/atlas, edits/openai-community--gpt2, and the folder's own name for a folder."""
-    name = model or ATLAS
-    if Path(name).is_dir():
-        name = Path(name).resolve().name
-    return STACKS / (re.sub(r"[/\\]", "--", name) or "model")
-
 
 def stack_folder(common: Common, positional: str | None = None) -> Path:
     """The stack that is meant: the argument, --stack, or the model's own.
@@ -30,7 +19,7 @@ def stack_folder(common: Common, positional: str | None = None) -> Path:
     """
     if positional and common.stack and Path(positional) != common.stack:
         raise UsageError(f"Two stacks are named: '{positional}' and '{common.stack}'.", "Name one of them.")
-    return Path(positional) if positional else common.stack or default_stack(common.model)
+    return Path(positional) if positional else common.stack or default_stack(common.model or ATLAS)
 
 
 def existing_stack(common: Common, positional: str | None = None) -> Path:

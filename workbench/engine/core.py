@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import platform
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -154,9 +153,3 @@ class Core:
 def base_of(loaded: LoadedModel) -> Base:
     """The loaded model as a base, no module named yet."""
     return Base(loaded.name, loaded.revision, loaded.fingerprint, dtype_name(loaded.dtype), {})
-
-
-def default_stack(loaded: LoadedModel) -> Path:
-    """edits/<base>, with the base's name made a folder's name."""
-    name = loaded.folder.resolve().name if Path(loaded.name).is_dir() else loaded.name
-    return Path("edits") / name.replace("/", "--")

@@ -12,12 +12,13 @@ from typing import Any
 from workbench.edits import EditRequest
 from workbench.engine import asking, checking
 from workbench.engine.applying import apply_edit
-from workbench.engine.core import Core, base_of, default_stack
+from workbench.engine.core import Core, base_of
 from workbench.errors import EditError, UsageError, WorkbenchError
 from workbench.events import EditFailed, Event, ModelLoading, Warning  # noqa: A004  the wire's word
 from workbench.models.families import layer_count
 from workbench.models.load import load_model
 from workbench.models.profiles import read_profile
+from workbench.stack.place import default_stack
 from workbench.stack.store import Stack
 
 Cancelled = Callable[[], bool]
@@ -186,7 +187,7 @@ def open_engine(
     """
     loaded = yield from load_model(model, device, dtype)
     profile, known = read_profile(loaded.folder, layer_count(loaded.model))
-    folder = stack or default_stack(loaded)
+    folder = stack or default_stack(loaded.name)
     opened = Stack.open(folder, write=write, base=base_of(loaded))
     try:
         core = Core(loaded, opened, profile, writable=write)
