@@ -152,3 +152,8 @@ def test_every_verb_has_a_job() -> None:
     from workbench.engine.protocol import VERBS
 
     assert set(_JOBS) | {"cancel", "quit"} == set(VERBS)
+
+
+def test_the_first_word_comes_before_torch_is_imported() -> None:
+    code = "import sys; import workbench.engine.server; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -20,7 +20,7 @@ def open_screen(name: str | None, common: Common) -> int:
         raise UsageError(f"Two models are named: '{name}' and '{common.model}'.", "Name one of them.")
     if common.json:
         raise UsageError("The screen has no --json.", "workbench apply, log and the other commands have it.")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))):
         raise UsageError("The screen needs a terminal.", "Without one, use workbench apply; see workbench --help.")
     chosen = Common(name or common.model, common.stack, common.device, common.dtype)
     folder = stack_folder(chosen)

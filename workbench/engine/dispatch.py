@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.edits import EditRequest
-from workbench.engine.engine import Engine
 from workbench.engine.protocol import Command
 from workbench.errors import UsageError
 from workbench.events import Event
+
+if TYPE_CHECKING:
+    from workbench.engine.engine import Engine
 
 SIDES = ("base", "stack")
 MAX_NEW = 1_000
@@ -67,7 +69,7 @@ class _Arguments:
         return tuple(value)
 
 
-Job = Callable[[Engine, _Arguments, Callable[[], bool]], Generator[Event, None, object]]
+Job = Callable[["Engine", _Arguments, Callable[[], bool]], Generator[Event, None, object]]
 
 
 def _apply(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:

@@ -14,15 +14,17 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from workbench.engine import protocol
 from workbench.engine.dispatch import dispatch
-from workbench.engine.engine import Engine, open_engine
 from workbench.engine.protocol import Command
 from workbench.engine.stamp import Stamp
 from workbench.errors import WorkbenchError
-from workbench.events import Event, JobDone, Log, to_line
+from workbench.events import Event, JobDone, Log, ModelLoading, to_line
+
+if TYPE_CHECKING:
+    from workbench.engine.engine import Engine
 
 LOADING = "load"
 """The job of everything said before the first command."""
@@ -106,6 +108,14 @@ def drain(events: Generator[Event, None, Engine], say: Callable[[Event], None]) 
             return stop.value  # type: ignore[no-any-return]  # StopIteration.value is untyped
 
 
+def load(model: str, device: str, dtype: str, stack: Path) -> Generator[Event, None, Engine]:
+    """As `open_engine`, but speaks before torch is imported, which takes seconds on a cold disk."""
+    yield ModelLoading(stage="starting torch")
+    from workbench.engine.engine import open_engine
+
+    return (yield from open_engine(model, device=device, dtype=dtype, stack=stack))
+
+
 def own_descriptors(log: Path) -> tuple[BinaryIO, BinaryIO]:
     """Moves stdin and stdout aside for the protocol; descriptors 0, 1 and 2 become null and the log."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -133,9 +143,8 @@ def main(arguments: list[str] | None = None) -> int:
         if number := getattr(signal, name, None):
             signal.signal(number, lambda *_: server.close())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    loading = open_engine(options.model, device=options.device, dtype=options.dtype, stack=options.stack)
     try:
-        return server.run(loading)
+        return server.run(load(options.model, options.device, options.dtype, options.stack))
     except BrokenPipeError:
         return 0
 
