@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -202,7 +203,7 @@ class Recipe:
 
 def _setting(name: str, kind: str, value: Any) -> Any:
     """`value` as the type that the field declares. Raises UsageError."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if kind == "int" and number and float(value).is_integer():
         return int(value)
     if kind == "float" and number:

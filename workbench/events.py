@@ -207,7 +207,7 @@ class ProbeResult(Event):
     value: float | None = None
     """Perplexity."""
     before: float | None = None
-    """p_expected or perplexity on the base."""
+    """p_expected or perplexity before the edit; on the base where a stack's probes are asked again."""
     passed: bool | None = None
     edit: str = ""
     """Id of the edit the probe belongs to."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -12,6 +14,7 @@ from workbench.editing import sample_templates
 from workbench.editing.lookup import fill
 from workbench.editing.templates import TOP_K, plain
 from workbench.edits import EditRequest
+from workbench.errors import EditError
 
 LENGTHS = ((3, 4), (6, 2))
 
@@ -67,19 +70,28 @@ def test_sampled_text_cannot_hold_a_slot_or_a_control_character(text: str, harml
 
 
 def test_special_tokens_and_ids_beyond_the_tokenizer_are_never_drawn() -> None:
-    """The model wants nothing else: every other id is a thousand times less likely."""
-    tokenizer = byte_level()
+    """The model wants them most, and letters next; every other id is far less likely."""
+    tokenizer, letters = byte_level(), "bdefh"
     config = GPT2Config(vocab_size=len(tokenizer) + 50, n_embd=8, n_layer=1, n_head=2, n_positions=32, bos_token_id=0)
     model = GPT2LMHeadModel(config).train(False)
     with torch.no_grad():
         model.get_parameter("transformer.ln_f.weight").zero_()
         model.get_parameter("transformer.ln_f.bias").fill_(1)
         head = model.get_parameter("lm_head.weight")
+        head.fill_(-1)
+        head[tokenizer.convert_tokens_to_ids(list(letters))] = 0.5
         head[len(tokenizer) :] = 1
         head[tokenizer.all_special_ids] = 1
     templates = sample_templates(model, tokenizer, ((8, 10),), 0)
     texts = [template.removesuffix(". {}") for template in templates[1:]]
-    assert all(texts), "ids beyond the tokenizer decode to nothing"
-    assert all(special not in text for text in texts for special in tokenizer.all_special_tokens)
+    assert all(len(text) == 8 and set(text) <= set(letters) for text in texts)
     request = EditRequest("{} is", "Rome", "Oslo")
     assert all(fill(template, request)[0].endswith("Rome is") for template in templates)
+
+
+def test_a_model_whose_predictions_are_not_numbers_is_an_error_in_words(parity_gpt2: Parity) -> None:
+    model = copy.deepcopy(parity_gpt2.model)
+    with torch.no_grad():
+        model.get_parameter("transformer.ln_f.weight").fill_(float("nan"))
+    with pytest.raises(EditError, match="not numbers"):
+        sample_templates(model, parity_gpt2.tokenizer, ((3, 2),), 0)

@@ -37,6 +37,8 @@ def test_an_edit_is_committed_and_makes_the_target_likelier(engine: Engine) -> N
     assert done
     assert committed.position == 1
     assert Path(committed.file).is_file()
+    assert efficacy.p_expected is not None
+    assert efficacy.before is not None
     assert efficacy.p_expected > 2 * efficacy.before
     assert efficacy.p_expected == pytest.approx(p_target(engine))
 

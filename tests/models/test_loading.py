@@ -14,9 +14,11 @@ from tests.engine.making import PARITY, drain, make_model
 from workbench.errors import DeviceError, ModelError, UsageError
 from workbench.models.families import edit_site
 from workbench.models.fingerprint import base_fingerprint
+from workbench.models.held_out import HELD_OUT, held_out_lines
 from workbench.models.load import LoadedModel, load_model
 from workbench.models.profiles import PROFILE, read_profile
 from workbench.models.second_moment import accumulate_second_moment, read_second_moment, second_moment_path
+from workbench.stack.place import default_stack
 
 
 @pytest.fixture
@@ -151,3 +153,60 @@ def test_a_profile_that_makes_no_sense_is_said(folder: Path) -> None:
 
 def test_the_parity_models_load_as_what_they_are() -> None:
     assert load(PARITY / "llama" / "model").family == "llama"
+
+
+def test_a_checkpoint_that_lacks_a_tensor_is_refused_and_not_filled_with_random_numbers(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    lost = next(name for name in tensors if name.endswith("h.1.mlp.c_proj.weight"))
+    save_file({n: t for n, t in tensors.items() if n != lost}, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"h\.1\.mlp\.c_proj\.weight is missing"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "config", ["[]", "3", '{"model_type": []}', '{"model_type": "gpt2", "n_layer": "four"}', "[" * 9_999]
+)
+def test_a_strange_configuration_is_said(folder: Path, config: str) -> None:
+    (folder / "config.json").write_text(config)
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load(folder)
+
+
+def test_a_weight_file_that_only_looks_sound_is_said(folder: Path) -> None:
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data.replace(b'"F32"', b'"Q32"', 1))
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load(folder)
+
+
+@pytest.mark.parametrize("shard", [3, None, "a\0b", "x" * 300, ["a"]])
+def test_an_index_that_names_no_file_is_said(folder: Path, shard: object) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": shard}}))
+    with pytest.raises(ModelError, match="missing"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "~nobody-of-this-name/model", "a\0b"])
+def test_a_name_that_cannot_be_a_folder_is_an_unknown_model(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelError, match="There is no model"):
+        load(name)
+    default_stack(name)
+
+
+def test_held_out_text_that_is_no_text_is_said(folder: Path) -> None:
+    (folder / HELD_OUT).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ModelError, match="cannot be read"):
+        held_out_lines(folder)
+
+
+@pytest.mark.parametrize("samples", ["1e999", "[" * 9_999, '"many"', "null"])
+def test_a_second_moment_that_says_nonsense_of_itself_is_refused(folder: Path, samples: str) -> None:
+    loaded = load(folder)
+    site = edit_site(loaded.model, 1)
+    path = second_moment_path(folder, site)
+    about = f'{{"samples": {samples}, "base": "{loaded.fingerprint}"}}'
+    save_file(load_file(path), path, metadata={"workbench": about})
+    with pytest.raises(ModelError, match="damaged"):
+        read_second_moment(folder, site, loaded.fingerprint)

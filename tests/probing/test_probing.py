@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
+from tests.editing.tokenizers_for_tests import byte_level
 from tests.parity.load import Parity
 from workbench.edits import EditRequest, Neighbour
 from workbench.errors import EditError
@@ -46,7 +49,7 @@ def test_padded_batches_read_what_single_rows_do(golden: Parity) -> None:
     for question, reading in zip(asked, read_answers(golden.model, golden.tokenizer, asked), strict=True):
         assert len(reading.probabilities) == len(question.answers)
         for answer, p in zip(question.answers, reading.probabilities, strict=True):
-            assert p == pytest.approx(by_hand(golden, question.prompt, answer), rel=1e-4)
+            assert p == pytest.approx(by_hand(golden, question.prompt, str(answer)), rel=1e-4)
         with torch.no_grad():
             ids = golden.tokenizer(question.prompt, return_tensors="pt")["input_ids"]
             best = golden.model(ids).logits[0, -1].softmax(-1).max(-1)
@@ -80,7 +83,7 @@ def test_a_greedy_continuation_is_the_model_s_own(golden: Parity) -> None:
         for _ in range(8):
             ids = torch.cat([ids, golden.model(ids).logits[:, -1:].argmax(-1)], dim=1)
     pieces = list(continuation(golden.model, golden.tokenizer, prompt, max_new=8))
-    assert "".join(pieces) == golden.tokenizer.decode(ids[0, start:].tolist()).rstrip("\ufffd")
+    assert "".join(pieces) == str(golden.tokenizer.decode(ids[0, start:].tolist())).rstrip("\ufffd")
 
 
 def test_sampling_repeats_with_its_seed_and_leaves_the_global_one(golden: Parity) -> None:
@@ -102,7 +105,8 @@ def test_an_unstated_answer_is_what_the_model_said_before(golden: Parity) -> Non
     )
     efficacy, neighbour = settle(golden.model, golden.tokenizer, probes_of(request))
     said = read_answers(golden.model, golden.tokenizer, [Question("The mother tongue of Clara is")])[0].top[0]
-    assert (neighbour.expected, neighbour.before) == (said[0], pytest.approx(said[1]))
+    assert neighbour.expected == said[0]
+    assert neighbour.before == pytest.approx(said[1])
     assert neighbour.rival == "Irish"
     assert efficacy.rival
 
@@ -115,13 +119,11 @@ def test_a_probe_holds_only_when_its_answer_is_strictly_likelier(golden: Parity)
 
 
 def test_a_broken_model_fails_its_probes(parity_gpt2: Parity) -> None:
-    import copy
-
     broken = copy.deepcopy(parity_gpt2.model)
     request = EditRequest("The mother tongue of {} is", "Naguib Mahfouz", "Irish", "Arabic")
     probes = settle(broken, parity_gpt2.tokenizer, probes_of(request))
     with torch.no_grad():
-        broken.get_submodule("transformer.h.1.mlp.c_proj").weight.fill_(math.nan)
+        broken.get_parameter("transformer.h.1.mlp.c_proj.weight").fill_(math.nan)
     assert [r.passed for r in ask(broken, parity_gpt2.tokenizer, probes)] == [False]
 
 
@@ -140,6 +142,86 @@ def test_probing_moves_nothing(golden: Parity, tmp_path: Path) -> None:
 
 def test_a_prompt_longer_than_the_model_reads_is_said(golden: Parity) -> None:
     long = "Clara " * 3_000
-    with pytest.raises(EditError, match="Shorten|reads"):
+    with pytest.raises(EditError, match="the model reads"):
         read_answers(golden.model, golden.tokenizer, [Question(long)])
     assert list(continuation(golden.model, golden.tokenizer, long, max_new=3)) == []
+
+
+def test_an_eos_that_the_tokenizer_puts_behind_a_prompt_is_left_out(parity_gpt2: Parity) -> None:
+    plain, with_eos = byte_level(), byte_level(eos=True)
+    question = Question("the city of Rome is", ("old",))
+    start = "<s>"
+    (asked,) = read_answers(parity_gpt2.model, with_eos, [question])
+    (by_itself,) = read_answers(parity_gpt2.model, plain, [Question(start + question.prompt, question.answers)])
+    assert asked == by_itself
+    model = parity_gpt2.model
+    assert [*continuation(model, with_eos, question.prompt, max_new=3)] == [
+        *continuation(model, plain, start + question.prompt, max_new=3)
+    ]
+
+
+def test_what_the_model_said_is_asked_for_as_the_very_token_it_said(golden: Parity) -> None:
+    prompts = [f"The mother tongue of Naguib Mahfouz is Irish{end}" for end in ("", ".", ",", " and", "Cl", "Vien")]
+    request = EditRequest("{} plays the", "Clara", "Norway", neighbours=tuple(map(Neighbour, prompts)))
+    probes = settle(golden.model, golden.tokenizer, probes_of(request))
+    results = [r for r in ask(golden.model, golden.tokenizer, probes) if r.kind == "neighbourhood"]
+    assert any(not r.expected.startswith(" ") for r in results)
+    for result in results:
+        assert result.p_expected == pytest.approx(result.before, rel=1e-4)
+        assert result.p_expected == pytest.approx(result.p_answer, rel=1e-4)
+        assert result.passed
+
+
+def test_a_neighbour_whose_right_answer_is_the_edits_target_can_hold(golden: Parity) -> None:
+    prompt = "The mother tongue of Clara is"
+    said = read_answers(golden.model, golden.tokenizer, [Question(prompt)])[0].top[0][0].strip()
+    for neighbour, holds in (
+        (Neighbour(prompt, said), True),
+        (Neighbour(prompt), True),
+        (Neighbour(prompt, "Q"), False),
+    ):
+        request = EditRequest("{} plays the", "Clara", said if holds else "Q", neighbours=(neighbour,))
+        results = ask(golden.model, golden.tokenizer, settle(golden.model, golden.tokenizer, probes_of(request)))
+        assert [r.passed for r in results if r.kind == "neighbourhood"] == [holds]
+
+
+def test_an_answer_the_model_gave_before_must_stay_its_likeliest_token_by_token(golden: Parity) -> None:
+    prompt = "The mother tongue of {} is"
+    said = read_answers(golden.model, golden.tokenizer, [Question(prompt.replace("{}", "Clara"))])[0].top[0][0]
+    request = EditRequest(prompt, "Clara", said + " Q zebra")
+    (probe,) = settle(golden.model, golden.tokenizer, probes_of(request))
+    assert probe.rival == ""
+    assert [r.passed for r in ask(golden.model, golden.tokenizer, [probe])] == [False]
+
+
+def broken(golden: Parity, factor: float) -> PreTrainedModel:
+    """A copy of the model whose last layer norm is multiplied."""
+    model = copy.deepcopy(golden.model)
+    with torch.no_grad():
+        norms = ("transformer.ln_f.weight", "model.norm.weight")
+        next(weight for name, weight in model.named_parameters() if name in norms).mul_(factor)
+    return model
+
+
+@pytest.mark.parametrize("factor", [1e30, math.nan])
+def test_a_model_that_predicts_nothing_has_an_infinite_perplexity(golden: Parity, factor: float) -> None:
+    assert perplexity(broken(golden, factor), golden.tokenizer, LINES) == math.inf
+
+
+def test_a_line_longer_than_the_model_reads_is_read_as_far_as_it_reads(parity_gpt2: Parity) -> None:
+    limit = parity_gpt2.model.config.max_position_embeddings
+    ids = parity_gpt2.tokenizer("Clara plays " * limit)["input_ids"][:limit]
+    short = str(parity_gpt2.tokenizer.decode(ids))
+    model, tokenizer = parity_gpt2.model, parity_gpt2.tokenizer
+    assert tokenizer(short)["input_ids"] == ids
+    assert perplexity(model, tokenizer, ["Clara plays " * limit]) == pytest.approx(
+        perplexity(model, tokenizer, [short])
+    )
+
+
+def test_no_temperature_is_too_small_and_a_broken_model_is_said(golden: Parity) -> None:
+    greedy = [*continuation(golden.model, golden.tokenizer, "Clara", max_new=4)]
+    assert [*continuation(golden.model, golden.tokenizer, "Clara", max_new=4, temperature=1e-300)] == greedy
+    for temperature in (0.0, 1.0):
+        with pytest.raises(EditError, match="not numbers"):
+            list(continuation(broken(golden, math.nan), golden.tokenizer, "Clara", temperature=temperature))

@@ -121,3 +121,21 @@ def test_removing_what_is_not_there_is_fine(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"")
     files.remove(tmp_path / "a")
     assert not names(tmp_path)
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "above" / "out"
+
+    def fill_half() -> None:
+        with files.folder_atomic(target) as unfinished:
+            (unfinished / "half").write_text("of it")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(StorageError, match="the disk is full"):
+        fill_half()
+    assert names(target.parent) == []
+    target.mkdir()
+    with files.folder_atomic(target) as unfinished:
+        (unfinished / "all").write_text("of it")
+    assert names(target.parent) == ["out"]
+    assert names(target) == ["all"]

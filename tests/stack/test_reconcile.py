@@ -10,7 +10,7 @@ import pytest
 from tests.stack.making import base, edit, factors
 from tests.stack.test_hostile import joined, split
 from tests.stack.test_store import filled, subjects
-from workbench.errors import StackError
+from workbench.errors import BaseMismatch, StackError
 from workbench.stack.editfile import encode_edit, file_name
 from workbench.stack.store import Stack
 from workbench.stack.strictjson import canonical
@@ -109,6 +109,20 @@ def test_a_missing_edit_is_said_and_the_stack_stands_before_it_until_it_is_back(
     with Stack.open(tmp_path) as stack:
         assert subjects(stack.applied) == ["a", "b", "c"]
         assert stack.broken == {}
+
+
+def test_an_incomplete_line_says_so_and_whether_it_cost_the_position(tmp_path: Path) -> None:
+    filled(tmp_path, "a", "b", "c")
+    whole = Stack.open(tmp_path)
+    assert (whole.incomplete, whole.cut_short) == ("", False)
+    remove(tmp_path, file_of(tmp_path, 3).name)
+    stack = Stack.open(tmp_path)
+    assert "from number 3 on" in stack.incomplete
+    assert stack.cut_short
+    with Stack.open(tmp_path, write=True) as writer:
+        writer.undo()
+    stack = Stack.open(tmp_path)
+    assert (bool(stack.incomplete), stack.cut_short) == (True, False)
 
 
 def test_a_damaged_edit_is_said_and_the_stack_stands_before_it(tmp_path: Path) -> None:
@@ -242,3 +256,14 @@ def test_parents_in_a_circle_hang_nothing(tmp_path: Path) -> None:
         assert [checked.ok for checked in stack.verify()] == [True, False, False]
         with pytest.raises(StackError, match="is missing"):
             stack.travel("1111")
+
+
+def test_an_index_without_a_base_does_not_open_the_door_to_another_model(tmp_path: Path) -> None:
+    filled(tmp_path, "a")
+    index = json.loads((tmp_path / "stack.json").read_text())
+    (tmp_path / "stack.json").write_text(json.dumps({**index, "base": None}))
+    with pytest.raises(BaseMismatch):
+        Stack.open(tmp_path, base=base("e" * 64, "gpt2"))
+    with Stack.open(tmp_path, write=True, base=base()) as stack:
+        assert subjects(stack.applied) == ["a"]
+        assert stack.base == base()

@@ -320,3 +320,20 @@ def test_opening_a_stack_imports_neither_torch_nor_numpy(tmp_path: Path) -> None
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_move_that_cannot_be_followed_is_taken_back_and_the_journal_says_so(tmp_path: Path) -> None:
+    filled(tmp_path, "a", "b")
+    with Stack.open(tmp_path, write=True) as stack:
+
+        def stumble() -> None:
+            with stack.or_back():
+                stack.travel(0)
+                raise StackError("The model could not follow.")
+
+        with pytest.raises(StackError):
+            stumble()
+        assert stack.position == 2
+        assert [entry.what for entry in stack.journal[-2:]] == ["travel", "failed"]
+    reader = Stack.open(tmp_path)
+    assert (reader.position, reader.findings) == (2, ())

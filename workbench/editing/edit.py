@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import torch
-
 from workbench.editing.cancel import check
 from workbench.editing.keys import Keys, read_keys
-from workbench.editing.lookup import Row, kl_row, lookup_rows, target_ids
+from workbench.editing.lookup import Row, texts_of
 from workbench.editing.optimise import optimise
 from workbench.editing.rows import check_length
 from workbench.editing.second_moment import SecondMoment
 from workbench.editing.update import Update, rank_one
 from workbench.edits import SLOT, EditRequest, Recipe
-from workbench.errors import DeviceError, RequestError
+from workbench.errors import RequestError
 from workbench.events import Event, KeyReady, StageStarted, Warning  # noqa: A004  the wire's word
+from workbench.models.device import within_memory
 from workbench.models.families import EditSite
 
 if TYPE_CHECKING:
@@ -46,38 +45,20 @@ def make_update(
         ModelError: the tokenizer, the head or the site are not what is needed.
         DeviceError: the device ran out of memory.
     """
-    try:
-        return (yield from _make(model, tokenizer, site, request, recipe, templates, second_moment, cancelled))
-    except torch.OutOfMemoryError as error:
-        raise DeviceError(
-            "The device ran out of memory during the edit.", "Use fewer context templates, or a smaller dtype."
-        ) from error
-
-
-def _make(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    site: EditSite,
-    request: EditRequest,
-    recipe: Recipe,
-    templates: Sequence[str],
-    second_moment: SecondMoment | None,
-    cancelled: Callable[[], bool],
-) -> Generator[Event, None, Update]:
     if not templates or templates[0] != SLOT:
         raise RequestError("The first context template must be the bare {}.", "Sample the templates again.")
     chosen = second_moment if recipe.second_moment else None
-    yield StageStarted(stage="keys", detail=_count(templates))
-    check(cancelled)
-    rows = lookup_rows(tokenizer, request, templates)
-    kl, target = kl_row(tokenizer, request.subject), target_ids(tokenizer, request.target_new)
-    check_length(rows, model)
-    keys = read_keys(model, site, rows)
-    yield _key_ready(keys, rows[0])
-    yield from _second_moment_warnings(chosen, recipe)
-    yield StageStarted(stage="optimise", detail=f"at most {recipe.steps} steps")
-    offset = yield from optimise(model, site, rows, kl, target, recipe, cancelled)
-    update = rank_one(recipe.method, keys, offset, chosen)
+    with within_memory():
+        yield StageStarted(stage="keys", detail=_count(templates))
+        check(cancelled)
+        texts = texts_of(tokenizer, request, templates)
+        check_length(texts.rows, model)
+        keys = read_keys(model, site, texts.rows)
+        yield _key_ready(keys, texts.rows[0])
+        yield from _second_moment_warnings(chosen, recipe)
+        yield StageStarted(stage="optimise", detail=f"at most {recipe.steps} steps")
+        offset = yield from optimise(model, site, texts, recipe, cancelled)
+        update = rank_one(recipe.method, keys, offset, chosen)
     yield from _division_warnings(update)
     return update
 

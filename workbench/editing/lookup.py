@@ -35,6 +35,28 @@ class Row:
     """That token, as text."""
 
 
+@dataclass(frozen=True)
+class Texts:
+    """One request as token rows: what the keys are read from and what the loss is made of."""
+
+    rows: tuple[Row, ...]
+    """The prompt behind each context template, the bare one first; without the target."""
+    kl: Row
+    """The row "{subject} is a" (ROME, section 3.1)."""
+    target: tuple[int, ...]
+    """The ids of the target."""
+
+
+def texts_of(tokenizer: PreTrainedTokenizerBase, request: EditRequest, templates: Sequence[str]) -> Texts:
+    """`request` behind every one of `templates`, in order.
+
+    Raises:
+        RequestError, EditError, ModelError: as `lookup_rows`, `kl_row` and `target_ids`.
+    """
+    rows = lookup_rows(tokenizer, request, templates)
+    return Texts(rows, kl_row(tokenizer, request.subject), target_ids(tokenizer, request.target_new))
+
+
 def fill(template: str, request: EditRequest) -> tuple[str, tuple[int, int]]:
     """`template` with the prompt and the subject put in, and the subject's first and one-past-last character.
 
@@ -84,6 +106,19 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, text: str, span: tuple[int, int
         )
     first, last = offsets[hits[-1]]
     return Row(tuple(ids), hits[-1], text[first:last])
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    """The ids of a prompt that something is to follow: with what the tokenizer puts in front, not what it puts behind.
+
+    Raises:
+        EditError: the prompt has no tokens.
+    """
+    encoded = tokenizer(text, return_special_tokens_mask=True)
+    ids = _without_tail(encoded["input_ids"], encoded["special_tokens_mask"])
+    if not ids:
+        raise EditError("The tokenizer leaves nothing of the prompt.", "Write the beginning of a sentence.")
+    return tuple(ids)
 
 
 def target_ids(tokenizer: PreTrainedTokenizerBase, target: str) -> tuple[int, ...]:

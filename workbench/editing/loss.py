@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.editing.hooks import added, only_at
-from workbench.editing.lookup import Row
+from workbench.editing.lookup import Row, Texts
 from workbench.editing.rows import Batch, check_length, collate, with_target
 from workbench.edits import Recipe
 from workbench.errors import ModelError
@@ -38,24 +38,16 @@ class Objective:
     Make it and use it inside `gradients`.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        site: EditSite,
-        rows: Sequence[Row],
-        kl: Row,
-        target: Sequence[int],
-        recipe: Recipe,
-    ) -> None:
-        """`rows` are the prompts without target, the bare one first. Raises ModelError, EditError (a row too long)."""
-        everything = [*(with_target(row, target) for row in rows), kl]
+    def __init__(self, model: PreTrainedModel, site: EditSite, texts: Texts, recipe: Recipe) -> None:
+        """Raises ModelError (no head), EditError (a row too long)."""
+        everything = [*(with_target(row, texts.target) for row in texts.rows), texts.kl]
         check_length(everything, model)
         self._model, self._recipe = model, recipe
         self._linear, self._head = site.linear(model), _head(model)
         self._batch: Batch = collate(everything, model.device)
-        self._places = _places(everything, len(target))
-        self._target = torch.tensor(target)
-        self._rows, self._d_out = len(rows), site.d_out
+        self._places = _places(everything, len(texts.target))
+        self._target = torch.tensor(texts.target)
+        self._rows, self._d_out = len(texts.rows), site.d_out
         self._dtype = torch.promote_types(site.weight(model).dtype, torch.float32)
         self._device = site.weight(model).device
         self._clean: tuple[Tensor, Tensor] | None = None

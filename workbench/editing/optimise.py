@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from workbench.editing.cancel import check
 from workbench.editing.flags import frozen, gradients
-from workbench.editing.lookup import Row
+from workbench.editing.lookup import Texts
 from workbench.editing.loss import Objective, Terms
 from workbench.edits import Recipe
 from workbench.errors import EditError
@@ -46,9 +46,7 @@ class Offset:
 def optimise(
     model: PreTrainedModel,
     site: EditSite,
-    rows: Sequence[Row],
-    kl: Row,
-    target: Sequence[int],
+    texts: Texts,
     recipe: Recipe,
     cancelled: Callable[[], bool],
 ) -> Generator[OptimStep, None, Offset]:
@@ -62,7 +60,7 @@ def optimise(
         ModelError: the model has no language-model head.
     """
     with gradients():
-        objective = Objective(model, site, rows, kl, target, recipe)
+        objective = Objective(model, site, texts, recipe)
         offset = objective.zero()
     adam = torch.optim.Adam([offset], lr=recipe.lr)
     for step in range(1, recipe.steps + 1):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from workbench.editing.flags import frozen
 from workbench.edits import SLOT
+from workbench.errors import EditError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -27,6 +28,9 @@ def sample_templates(
     """The bare `{}`, then for every (tokens, how many) of `lengths` that many texts, each followed by ". {}".
 
     The same seed gives the same templates on the same device and library versions; no global randomness is used.
+
+    Raises:
+        EditError: the model's predictions are not numbers, as in too narrow a dtype.
     """
     generator = torch.Generator("cpu").manual_seed(seed)
     banned = _banned(model, tokenizer)
@@ -61,7 +65,9 @@ def _sample(
 
 
 def _draw(logits: Tensor, banned: Tensor, generator: torch.Generator) -> Tensor:
-    """One id a row out of the likeliest, (rows, vocabulary) to (rows, 1)."""
+    """One id a row out of the likeliest, (rows, vocabulary) to (rows, 1). Raises EditError for what is no number."""
+    if bool(logits.isnan().any()):
+        raise EditError("The model's predictions are not numbers.", "Load the model in float32 or bfloat16.")
     values, places = logits.masked_fill(banned, float("-inf")).topk(min(TOP_K, logits.shape[-1]), dim=-1)
     drawn = torch.multinomial(values.softmax(dim=-1), 1, generator=generator)
     return places.gather(1, drawn)

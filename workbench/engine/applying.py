@@ -7,8 +7,9 @@ succeeded any exit (failure, cancel, a closed generator) puts the former weights
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from workbench.editing.cancel import Cancelled, check
@@ -27,10 +28,12 @@ from workbench.events import (
     OptimStep,
     ProbeResult,
     StageStarted,
+    Warning,  # noqa: A004  the wire's word
 )
+from workbench.models.device import within_memory
 from workbench.models.families import EditSite
 from workbench.probing.generation import continuation
-from workbench.probing.probes import Probe, ask, probes_of, settle
+from workbench.probing.probes import Probe, ask, keep_unstated, probes_of, settle
 from workbench.stack.record import Edit, Factors
 
 SAMPLE_TOKENS = 24
@@ -45,6 +48,7 @@ def apply_edit(
     Raises:
         EditError, RequestError: the edit cannot be made.
         StackError, StorageError: the stack did not take it.
+        DeviceError: the device ran out of memory.
     """
     started = time.monotonic()
     site = core.site(recipe.layer)
@@ -52,7 +56,8 @@ def apply_edit(
     core.live.adopt_site(site)
     making = _Making(core, site, request, recipe, cancelled)
     try:
-        edit = yield from _or_restore(core, making.run())
+        with within_memory():
+            edit = yield from _or_restore(core, making.run())
     except Cancelled:
         yield EditCancelled(position=core.stack.position, step=len(making.steps))
         return False
@@ -93,9 +98,11 @@ class _Making:
 
     def run(self) -> Generator[Event, None, Edit]:
         """All stages; returns the committed edit."""
-        core, loaded = self.core, self.core.loaded
-        probes = settle(loaded.model, loaded.tokenizer, probes_of(self.request))
+        core = self.core
+        check(self.cancelled)
+        probes = self._settled()
         perplexity_before = self._perplexity()
+        check(self.cancelled)
         yield StageStarted(stage="templates")
         templates = core.templates(self.recipe)
         moment = core.second_moment(self.site) if self.recipe.second_moment else None
@@ -117,7 +124,7 @@ class _Making:
             templates=templates,
             second_moment=moment.fingerprint if moment else "identity",
             ridge=moment.ridge if moment else 0.0,
-            tokenizer=loaded.tokenizer_fingerprint,
+            tokenizer=core.loaded.tokenizer_fingerprint,
             weights={self.site.module: hashes},
             metrics=self._metrics(norms, results, perplexity),
             made_by=core.made_by(),
@@ -126,6 +133,13 @@ class _Making:
         if perplexity["after"] is not None:
             core.perplexities[core.state()] = perplexity["after"]
         return edit
+
+    def _settled(self) -> list[Probe]:
+        """The probes: neighbours keep what the base says; the rest is held against what is said before this edit."""
+        model, tokenizer = self.core.loaded.model, self.core.loaded.tokenizer
+        with self.core.live.at_base():
+            probes = keep_unstated(model, tokenizer, probes_of(self.request))
+        return settle(model, tokenizer, probes)
 
     def _update(self, templates: tuple[str, ...], moment: SecondMoment | None) -> Generator[Event, None, Update]:
         loaded = self.core.loaded
@@ -164,6 +178,7 @@ class _Making:
         after = self.core.perplexity()
         if after is not None:
             yield ProbeResult(kind="perplexity", prompt="held-out text", value=after, before=before, side="stack")
+            yield from broken_model(after)
         return {"before": before, "after": after, "base": self.core.perplexity_base()}
 
     def _perplexity(self) -> float | None:
@@ -181,6 +196,15 @@ class _Making:
             "probes": [_fields(result, "edit", "side", "value") for result in results],
             "perplexity": perplexity,
         }
+
+
+def broken_model(perplexity: float) -> Iterator[Warning]:
+    """Says so if nothing is left of the model."""
+    if not math.isfinite(perplexity):
+        yield Warning(
+            message="The model no longer predicts held-out text at all: its perplexity is infinite.",
+            hint="Undo the edit, and use a smaller clamp_factor or r-rome.",
+        )
 
 
 def _fields(event: Event, *without: str) -> dict[str, Any]:

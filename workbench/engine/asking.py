@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 
 from workbench.editing.lookup import target_ids
+from workbench.engine.applying import broken_model
 from workbench.engine.core import Core
 from workbench.errors import UsageError
 from workbench.events import Answered, Event, GenerationChunk, ProbeResult
@@ -80,4 +81,5 @@ def probe(core: Core, cancelled: Callable[[], bool]) -> Generator[Event, None, b
             before=core.perplexity_base(),
             side=str(core.stack.position),
         )
+        yield from broken_model(now)
     return held

@@ -62,7 +62,7 @@ class Core:
         """Makes the model hold what the stack says. Raises StackError or VerificationError for a damaged edit."""
         edits = self.stack.active
         for edit in edits:
-            self.live.adopt(edit.base)
+            self.live.adopt(edit)
         self.live.show([self.stack.factors(edit) for edit in edits])
 
     def templates(self, recipe: Recipe) -> tuple[str, ...]:
@@ -81,13 +81,19 @@ class Core:
         Raises:
             EditError: there is none; C = I must be chosen explicitly.
         """
+        moment = self._kept_moment(site)
+        if moment is None:
+            raise EditError(
+                f"There is no second moment C for {site.module} of {self.loaded.name}.",
+                "Choose C = I explicitly with second_moment=false: edits then disturb more of what is near.",
+            )
+        return moment
+
+    def _kept_moment(self, site: EditSite) -> SecondMoment | None:
         if site.module not in self._moments:
             read = read_second_moment(self.loaded.folder, site, self.loaded.fingerprint)
             if read is None:
-                raise EditError(
-                    f"There is no second moment C for {site.module} of {self.loaded.name}.",
-                    "Choose C = I explicitly with second_moment=false: edits then disturb more of what is near.",
-                )
+                return None
             self._moments[site.module] = SecondMoment(*read)
         return self._moments[site.module]
 
@@ -97,11 +103,9 @@ class Core:
         return held_out_lines(self.loaded.folder)[:HELD_OUT_LINES]
 
     def perplexity(self) -> float | None:
-        """Perplexity of the model as it is now on its held-out text; None without text."""
-        if not self.held_out:
-            return None
+        """Perplexity of the model as it is now on its held-out text, infinite if it is broken; None without text."""
         value = perplexity(self.loaded.model, self.loaded.tokenizer, self.held_out)
-        return value if math.isfinite(value) else None
+        return None if math.isnan(value) else value
 
     def state(self) -> tuple[str, ...]:
         """Ids of the applied edits: which state the model is in."""
@@ -120,7 +124,7 @@ class Core:
     def ready(self) -> ModelReady:
         """What was loaded."""
         loaded, site = self.loaded, self.site(self.profile.layer)
-        moment = read_second_moment(loaded.folder, site, loaded.fingerprint)
+        moment = self._kept_moment(site)
         return ModelReady(
             model=loaded.name,
             family=loaded.family,
@@ -130,7 +134,7 @@ class Core:
             layers=layer_count(loaded.model),
             module=site.module,
             fingerprint=loaded.fingerprint,
-            second_moment="identity" if moment is None else self.second_moment(site).fingerprint,
+            second_moment="identity" if moment is None else moment.fingerprint,
             recipe=self.profile.to_json(),
             memory=loaded.memory,
         )

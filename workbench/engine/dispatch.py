@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.edits import EditRequest
+from workbench.edits import MAX_TEXT, EditRequest
 from workbench.engine.protocol import Command
 from workbench.errors import UsageError
 from workbench.events import Event
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 SIDES = ("base", "stack")
 MAX_NEW = 1_000
+
+_NO_TEXT = re.compile("[\\0\ud800-\udfff]")
+"""What neither a tokenizer nor a file system takes: NUL and half of a surrogate pair."""
 
 
 def dispatch(engine: Engine, command: Command, cancelled: Callable[[], bool]) -> Generator[Event, None, None]:
@@ -34,8 +38,8 @@ class _Arguments:
 
     def text(self, name: str, default: str | None = None) -> str:
         value = self._values.get(name, default)
-        if not isinstance(value, str):
-            raise UsageError(f"The command needs a text '{name}'.")
+        if not isinstance(value, str) or len(value) > MAX_TEXT or _NO_TEXT.search(value):
+            raise UsageError(f"The command needs a text '{name}' of at most {MAX_TEXT} characters.")
         return value
 
     def whole(self, name: str, default: int, most: int = 1_000_000) -> int:

@@ -13,11 +13,13 @@ from workbench.edits import EditRequest
 from workbench.engine import asking, checking
 from workbench.engine.applying import apply_edit
 from workbench.engine.core import Core, base_of
-from workbench.errors import EditError, UsageError, WorkbenchError
+from workbench.errors import EditError, UsageError
 from workbench.events import EditFailed, Event, ModelLoading, Warning  # noqa: A004  the wire's word
+from workbench.models.device import within_memory
 from workbench.models.families import layer_count
-from workbench.models.load import load_model
+from workbench.models.load import load_model, save_model
 from workbench.models.profiles import read_profile
+from workbench.stack import files
 from workbench.stack.place import default_stack
 from workbench.stack.store import Stack
 
@@ -71,18 +73,15 @@ class Engine:
 
     def undo(self, count: int = 1) -> Generator[Event, None, None]:
         """Steps back over the newest `count` applied edits. Raises UsageError at the base."""
-        self.stack.undo(count)
-        yield from self._moved()
+        yield from self._move(lambda: self.stack.undo(count))
 
     def redo(self, count: int = 1) -> Generator[Event, None, None]:
         """Takes `count` undone edits back in. Raises UsageError at the end of the line."""
-        self.stack.redo(count)
-        yield from self._moved()
+        yield from self._move(lambda: self.stack.redo(count))
 
     def travel(self, to: int | str) -> Generator[Event, None, None]:
         """Goes to a position, or to the edit whose id starts with `to`, on whatever branch it lies."""
-        self.stack.travel(to)
-        yield from self._moved()
+        yield from self._move(lambda: self.stack.travel(to))
 
     def note(self, edit: str, text: str) -> Generator[Event, None, None]:
         """Writes a note on an edit."""
@@ -95,7 +94,7 @@ class Engine:
 
     def verify(self, *, cancelled: Cancelled = _never) -> Generator[Event, None, bool]:
         """Compares every position of the line with the sha256 its edit recorded; returns whether all agree."""
-        return (yield from checking.compare(self.core, len(self.stack.line), cancelled=cancelled))
+        return (yield from checking.verify(self.core, cancelled=cancelled))
 
     def replay(
         self, to: int | None = None, *, verify: bool = True, cancelled: Cancelled = _never
@@ -108,13 +107,15 @@ class Engine:
 
     def probe(self, *, cancelled: Cancelled = _never) -> Generator[Event, None, bool]:
         """Asks all probes of the applied edits, on the base and now; returns whether all hold."""
-        return (yield from asking.probe(self.core, cancelled))
+        with within_memory():
+            return (yield from asking.probe(self.core, cancelled))
 
     def answer(
         self, prompt: str, target: str = "", *, sides: Sequence[str] = ("stack",), top: int = 5
     ) -> Generator[Event, None, None]:
         """Says the likeliest next tokens after `prompt`, on each of `sides` ("base", "stack")."""
-        yield from asking.answer(self.core, prompt, target, sides, top)
+        with within_memory():
+            yield from asking.answer(self.core, prompt, target, sides, top)
 
     def generate(
         self,
@@ -127,7 +128,8 @@ class Engine:
         cancelled: Cancelled = _never,
     ) -> Generator[Event, None, None]:
         """Continues `prompt` on each of `sides`; greedy at temperature 0."""
-        yield from asking.generate(self.core, prompt, sides, max_new, temperature, seed, cancelled)
+        with within_memory():
+            yield from asking.generate(self.core, prompt, sides, max_new, temperature, seed, cancelled)
 
     def open_stack(self, folder: Path) -> Generator[Event, None, None]:
         """Goes over to another stack of the same base; on any error the present one stays open."""
@@ -139,10 +141,9 @@ class Engine:
         previous, core.stack = core.stack, other
         try:
             core.rebuild()
-        except WorkbenchError:
+        except BaseException:
             core.stack = previous
             other.close()
-            core.rebuild()
             raise
         previous.close()
         yield from _findings(other)
@@ -153,14 +154,18 @@ class Engine:
 
         Raises:
             UsageError: `out` exists and is not an empty folder.
+            StorageError: the disk would not take it; `out` is as before.
         """
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UsageError(f"'{out}' is there already.", "Name a new or empty folder.")
-        self.core.loaded.model.save_pretrained(out)
-        self.core.loaded.tokenizer.save_pretrained(out)
+        with files.folder_atomic(out) as unfinished:
+            save_model(self.core.loaded, unfinished)
 
-    def _moved(self) -> Generator[Event, None, None]:
-        self.core.rebuild()
+    def _move(self, step: Callable[[], None]) -> Generator[Event, None, None]:
+        """Takes `step` on the disk and then in the model; where the model cannot follow, the disk goes back."""
+        with self.stack.or_back():
+            step()
+            self.core.rebuild()
         yield self.core.changed()
 
 

@@ -40,7 +40,10 @@ def to_line(command: Command) -> str:
 
 def from_line(line: str | bytes) -> Command:
     """Reads a line. Raises ValueError if it is not a command."""
-    document = json.loads(line)
+    try:
+        document = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
     if not isinstance(document, dict) or document.get("do") not in VERBS:
         raise ValueError("not a command")
     job, args = document.get("job", ""), document.get("args", {})

@@ -35,7 +35,8 @@ class Server:
 
     def __init__(self, commands: BinaryIO, events: BinaryIO) -> None:
         self._commands, self._events = commands, events
-        self._todo: queue.Queue[Command | None] = queue.Queue()
+        # A signal handler puts something in while `get` waits: only a SimpleQueue may be entered twice.
+        self._todo: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
         self._closing = False
         self._stamp = Stamp()

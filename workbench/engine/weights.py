@@ -11,9 +11,9 @@ from transformers import PreTrainedModel
 
 from workbench.errors import BaseMismatch
 from workbench.models.device import dtype_name
-from workbench.models.families import EditSite, Layout
+from workbench.models.families import EditSite, Layout, layout_of
 from workbench.stack.materialise import Materialiser, weight_sha256
-from workbench.stack.record import Base, Factors
+from workbench.stack.record import Edit, Factors
 
 
 class LiveWeights:
@@ -21,7 +21,8 @@ class LiveWeights:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
-        self._materialiser = Materialiser(model.device)
+        # MPS has no float64; the sum has the same bits wherever it is made.
+        self._materialiser = Materialiser("cpu" if model.device.type == "mps" else model.device)
         self._shown: tuple[tuple[Factors, ...], ...] = ()
 
     def parameter(self, module: str) -> torch.nn.Parameter:
@@ -34,11 +35,15 @@ class LiveWeights:
             raise BaseMismatch(f"This model has no module '{module}'.", "The stack was made for another base.")
         return weight
 
-    def adopt(self, base: Base) -> None:
-        """Takes pristine copies of the modules that `base` names. Raises BaseMismatch if one has another shape."""
-        for module, info in base.modules.items():
-            weight = self.parameter(module)
-            if list(weight.shape) != info["shape"]:
+    def adopt(self, edit: Edit) -> None:
+        """Takes pristine copies of the modules that `edit` changes.
+
+        Raises:
+            BaseMismatch: the model has no such linear map, or one of another shape or layout.
+        """
+        for module in edit.weights:
+            info, weight = edit.base.modules[module], self.parameter(module)
+            if list(weight.shape) != info["shape"] or layout_of(self._model.get_submodule(module)) != info["layout"]:
                 raise BaseMismatch(
                     f"The module '{module}' has another shape here.", "The stack was made for another base."
                 )
@@ -58,11 +63,19 @@ class LiveWeights:
         return self._materialiser.pristine(module)
 
     def show(self, edits: Sequence[tuple[Factors, ...]]) -> None:
-        """Makes the model hold pristine plus `edits`, in order."""
-        touched = {f.module for edit in (*self._shown, *edits) for f in edit}
-        for module in sorted(touched):
-            self._copy(module, self._materialise(module, edits))
-        self._shown = tuple(edits)
+        """Makes the model hold pristine plus `edits`, in order; on an error it holds what it held before."""
+        before, self._shown = self._shown, tuple(edits)
+        touched = sorted({f.module for edit in (*before, *edits) for f in edit})
+        try:
+            self._copy_all(touched)
+        except BaseException:
+            self._shown = before
+            self._copy_all(touched)
+            raise
+
+    def _copy_all(self, modules: Sequence[str]) -> None:
+        for module in modules:
+            self._copy(module, self._materialise(module, self._shown))
 
     def _materialise(self, module: str, edits: Sequence[tuple[Factors, ...]]) -> Tensor:
         return self._materialiser.weight(module, [f for edit in edits for f in edit if f.module == module])
@@ -85,21 +98,24 @@ class LiveWeights:
         return weight_sha256(self._materialise(module, edits))
 
     def drift(self) -> float:
-        """|W − W0| / |W0| over all adopted modules."""
+        """|W − W0| / |W0| over the modules that the shown edits change."""
         moved = total = 0.0
-        for module in self._materialiser.modules:
+        for module in self._changed():
             pristine = self._materialiser.pristine(module).double()
             moved += (self.parameter(module).detach().cpu().double() - pristine).square().sum().item()
             total += pristine.square().sum().item()
         return (moved / total) ** 0.5 if total else 0.0
 
+    def _changed(self) -> list[str]:
+        return sorted({f.module for edit in self._shown for f in edit})
+
     @contextmanager
     def at_base(self) -> Iterator[None]:
         """The model as it was before every edit, for as long as the block lasts."""
-        kept = {f.module: self.parameter(f.module).detach().clone() for edit in self._shown for f in edit}
-        for module in kept:
-            self._copy(module, self.pristine(module))
+        kept = {module: self.parameter(module).detach().clone() for module in self._changed()}
         try:
+            for module in kept:
+                self._copy(module, self.pristine(module))
             yield
         finally:
             for module, weight in kept.items():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from workbench.errors import DeviceError
@@ -30,6 +33,17 @@ def pick_device(asked: str) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise DeviceError(f"The device '{asked}' cannot be used.", "Use auto, cpu, cuda or mps.")
     return device
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """Raises DeviceError where the device runs out of memory inside."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            "The device ran out of memory.", "Use fewer context templates, a smaller dtype, or --device cpu."
+        ) from error
 
 
 def dtype_name(dtype: torch.dtype) -> str:

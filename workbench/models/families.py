@@ -80,9 +80,16 @@ def edit_site(model: nn.Module, layer: int) -> EditSite:
     if not isinstance(weight, nn.Parameter) or weight.dim() != 2 or weight.dtype not in FLOATS:
         raise ModelError(f"The weight of layer {layer} is quantised.", "Load it in float32, bfloat16 or float16.")
     first, second = weight.shape
-    if isinstance(linear, Conv1D):
+    if layout_of(linear) == "in,out":
         return EditSite(layer, f"{path}.{layer}.{name}", "in,out", first, second)
     return EditSite(layer, f"{path}.{layer}.{name}", "out,in", second, first)
+
+
+def layout_of(linear: nn.Module) -> Layout | None:
+    """How the weight of `linear` is stored; None: it is no linear map that can be edited."""
+    if isinstance(linear, Conv1D):
+        return "in,out"
+    return "out,in" if isinstance(linear, nn.Linear) else None
 
 
 def decoder_blocks(model: nn.Module) -> nn.ModuleList:

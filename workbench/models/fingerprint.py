@@ -46,8 +46,8 @@ def tokenizer_fingerprint(folder: Path) -> str:
 
 def _header(path: Path) -> Iterator[tuple[str, tuple[str, list[int], int, int]]]:
     """Yields (name, (dtype, shape, first byte, one past the last)) of every tensor in a safetensors file."""
-    size = path.stat().st_size
     try:
+        size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(_MAX_HEADER, size - 8):
@@ -60,7 +60,9 @@ def _header(path: Path) -> Iterator[tuple[str, tuple[str, list[int], int, int]]]
                 if not 8 + length <= start <= end <= size:
                     raise ValueError("offsets")
                 yield name, (str(info["dtype"]), list(info["shape"]), start, end)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except OSError as error:
+        raise ModelError(f"The weight file '{path.name}' cannot be read.", "Check who may read it.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ModelError(f"The weight file '{path.name}' is damaged.", "Download or copy the model again.") from error
 
 

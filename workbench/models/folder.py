@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +34,9 @@ def find_model(name: str) -> ModelFolder:
     """
     if name == ATLAS:
         return ModelFolder(ATLAS, Path(__file__).parent.parent / "atlas" / "model", "")
-    path = Path(name).expanduser()
-    found = ModelFolder(name.rstrip("/"), path, "") if path.is_dir() else _from_hub(name)
+    path = Path(os.path.expanduser(name))  # noqa: PTH111  as it is for an unknown user; Path's own raises
+    # os.path's word for it is False where the name cannot be a path at all.
+    found = ModelFolder(name.rstrip("/"), path, "") if os.path.isdir(path) else _from_hub(name)  # noqa: PTH112
     if not (found.path / "config.json").is_file():
         raise ModelError(f"The folder '{name}' holds no model: config.json is missing.", "Name the model's folder.")
     return found
@@ -53,13 +55,14 @@ def weight_files(folder: Path) -> list[Path]:
             f"The folder '{folder}' has no safetensors weights.", "Convert the checkpoint; pickle files are not read."
         )
     try:
-        names = sorted(set(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        weight_map = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"]
+        names = sorted({str(name) for name in weight_map.values()})
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise ModelError(
             f"The index of the weights in '{folder}' cannot be read.", "Download the model again."
         ) from error
     for name in names:
-        if Path(name).name != name or not (folder / name).is_file():
+        if Path(name).name != name or not os.path.isfile(folder / name):  # noqa: PTH113  False for what is no path
             raise ModelError(f"The weight file '{name}' is missing in '{folder}'.", "Download the model again.")
     return [folder / name for name in names]
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from workbench.errors import DeviceError, ModelError, UsageError
+from workbench.errors import DeviceError, ModelError, StorageError, UsageError
 from workbench.events import Event, ModelLoading
 from workbench.models.device import DTYPES, dtype_name, pick_device
 from workbench.models.fingerprint import base_fingerprint, tokenizer_fingerprint
@@ -80,6 +81,19 @@ def load_model(name: str, device: str = "auto", dtype: str = "auto") -> Generato
     )
 
 
+def save_model(loaded: LoadedModel, folder: Path) -> None:
+    """Writes model and tokenizer into `folder` as they are now, loadable by transformers.
+
+    Raises:
+        OSError, StorageError: the disk would not take it.
+    """
+    try:
+        loaded.model.save_pretrained(folder)
+        loaded.tokenizer.save_pretrained(folder)
+    except SafetensorError as error:
+        raise StorageError(f"Cannot write the weights: {error}.", "Is the disk full?") from error
+
+
 def describe_dtype(loaded: LoadedModel) -> str:
     """The dtype's name: "float32"."""
     return dtype_name(loaded.dtype)
@@ -90,20 +104,34 @@ def _read(folder: Path, name: str, dtype: torch.dtype | str) -> Any:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        return AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+    except Exception as error:  # transformers lets through whatever a strange checkpoint makes happen
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise ModelError(
             f"'{name}' cannot be loaded as a causal language model: {reason}", "Try it with transformers alone."
         ) from error
+    model, found = loaded
+    missing = sorted(found["missing_keys"])
+    if missing:  # transformers would go on with random numbers in their place
+        raise ModelError(
+            f"The weights of '{name}' are not all there: {missing[0]} is missing"
+            + (f", and {len(missing) - 1} more." if len(missing) > 1 else "."),
+            "Is it a causal language model? If so, download it again.",
+        )
+    return model
 
 
 def _read_tokenizer(folder: Path, name: str) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+    except Exception as error:  # as above
         raise ModelError(f"The tokenizer of '{name}' cannot be loaded.", "Is tokenizer.json in the folder?") from error
     if not tokenizer.is_fast:
         raise ModelError(f"The tokenizer of '{name}' has no offsets.", "A fast tokenizer (tokenizer.json) is needed.")

@@ -79,7 +79,7 @@ def read_second_moment(folder: Path, site: EditSite, base: str) -> tuple[Tensor,
             about = json.loads((file.metadata() or {})["workbench"])
             moment = file.get_tensor("second_moment")
             samples, made_for = int(about["samples"]), str(about["base"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise ModelError(f"{wrong}: it is damaged.", "Make it again.") from error
     if made_for != base:
         raise ModelError(f"{wrong}: it was made for another base.", "Make it again for this one.")

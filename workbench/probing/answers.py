@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from workbench.editing.lookup import target_ids
+from workbench.editing.lookup import prompt_ids, target_ids
 from workbench.errors import EditError
 
 BATCH_TOKENS = 4096
 """Tokens of one forward, padding included."""
+
+
+Answer = str | tuple[int, ...]
+"""As text, which gets its leading space; or the very tokens, which need not start with one."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Question:
     """A prompt, and the answers whose probability is asked for."""
 
     prompt: str
-    answers: tuple[str, ...] = ()
+    answers: tuple[Answer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Reading:
     """Of each answer: whether every token of it is the model's likeliest."""
     top: tuple[tuple[str, float], ...]
     """The likeliest next tokens with their probabilities, likeliest first."""
+    likeliest: int
+    """The id of the likeliest next token."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +47,12 @@ class _Score:
     p: float
     greedy: bool
     top: tuple[tuple[str, float], ...]
+    likeliest: int
 
 
 @dataclass(frozen=True)
 class _Row:
-    ids: list[int]
+    ids: tuple[int, ...]
     prompt: int
     """Tokens of the prompt."""
 
@@ -67,16 +74,20 @@ def read_answers(
     for question in questions:
         first = [next(read) for _ in (question.answers or ("",))]
         asked = first if question.answers else []
-        readings.append(Reading(tuple(s.p for s in asked), tuple(s.greedy for s in asked), first[0].top))
+        greedy = tuple(s.greedy for s in asked)
+        readings.append(Reading(tuple(s.p for s in asked), greedy, first[0].top, first[0].likeliest))
     return readings
 
 
 def _rows(tokenizer: PreTrainedTokenizerBase, question: Question) -> list[_Row]:
-    prompt = list(tokenizer(question.prompt)["input_ids"])
-    if not prompt:
-        raise EditError("The tokenizer leaves nothing of the prompt.", "Write the beginning of a sentence.")
-    answers = [target_ids(tokenizer, answer) for answer in question.answers] or [()]
-    return [_Row(prompt + list(ids), len(prompt)) for ids in answers]
+    prompt = prompt_ids(tokenizer, question.prompt)
+    answers = [answer_ids(tokenizer, answer) for answer in question.answers] or [()]
+    return [_Row(prompt + ids, len(prompt)) for ids in answers]
+
+
+def answer_ids(tokenizer: PreTrainedTokenizerBase, answer: Answer) -> tuple[int, ...]:
+    """The tokens of an answer. Raises EditError if it has none."""
+    return target_ids(tokenizer, answer) if isinstance(answer, str) else answer
 
 
 def _check_length(model: PreTrainedModel, rows: list[_Row]) -> None:
@@ -129,4 +140,4 @@ def _score(tokenizer: PreTrainedTokenizerBase, row: _Row, logp: Tensor, top: int
     best = logp[0].exp().topk(min(top, logp.shape[1]))
     likely = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     tokens = tuple((str(tokenizer.decode([token])), share) for token, share in likely)
-    return _Score(p, bool((said.argmax(-1) == answer).all()), tokens)
+    return _Score(p, bool((said.argmax(-1) == answer).all()), tokens, int(logp[0].argmax()))

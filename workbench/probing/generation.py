@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from workbench.editing.lookup import prompt_ids
+from workbench.errors import EditError
+
 
 @torch.no_grad()
 def continuation(
@@ -23,8 +26,11 @@ def continuation(
 
     Ends at the model's end-of-text token, after `max_new` tokens, or when the model's positions are used up; a prompt
     that leaves no position for a new token yields nothing.
+
+    Raises:
+        EditError: the prompt has no token, or the model's predictions are not numbers.
     """
-    ids = tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.device)
+    ids = torch.tensor([prompt_ids(tokenizer, prompt)], device=model.device)
     room = getattr(model.config.get_text_config(), "max_position_embeddings", None) or ids.shape[1] + max_new
     generator = torch.Generator().manual_seed(seed)
     drawn: list[int] = []
@@ -44,6 +50,9 @@ def continuation(
 
 
 def _pick(logits: Tensor, temperature: float, generator: torch.Generator) -> int:
+    if bool(logits.isnan().any()):
+        raise EditError("The model's predictions are not numbers.", "Undo what broke it, or load the model in float32.")
     if temperature <= 0:
         return int(logits.argmax())
-    return int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))
+    scaled = (logits.double() - logits.max()) / temperature  # at most 0, so that no temperature is too small
+    return int(torch.multinomial(scaled.softmax(-1), 1, generator=generator))

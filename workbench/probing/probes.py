@@ -1,11 +1,12 @@
 """The probes of an edit: efficacy, paraphrase, neighbourhood, asked before and after it.
 
 Scores are CounterFact's: an answer holds when its mean log-probability per token is strictly above its rival's; NaN
-fails. A neighbour without a stated answer must keep what the model said before.
+fails. A neighbour without a stated answer must keep what the base says.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from workbench.edits import EditRequest
 from workbench.events import ProbeResult
-from workbench.probing.answers import Question, read_answers
+from workbench.probing.answers import Answer, Question, Reading, answer_ids, read_answers
 
 Kind = Literal["efficacy", "paraphrase", "neighbourhood"]
 
@@ -26,11 +27,26 @@ class Probe:
     kind: Kind
     prompt: str
     expected: str = ""
-    """Empty until `settle`: whatever the model says."""
+    """Empty until it is settled: whatever the model says."""
     rival: str = ""
     """Empty until `settle`; empty after it: the model already said `expected`, so it must be its likeliest answer."""
     before: float | None = None
     """p(expected) when it was settled."""
+    expected_ids: tuple[int, ...] = ()
+    """The very token that the model said, where `expected` was left open."""
+    rival_ids: tuple[int, ...] = ()
+    """The same for `rival`."""
+
+    @property
+    def unstated(self) -> bool:
+        """Whether it is still open what is expected."""
+        return not (self.expected or self.expected_ids)
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """What to ask the probability of: `expected`, then `rival` if there is one."""
+        asked: tuple[Answer, ...] = (self.expected_ids or self.expected, self.rival_ids or self.rival)
+        return tuple(answer for answer in asked if answer)
 
 
 def probes_of(request: EditRequest) -> list[Probe]:
@@ -43,17 +59,18 @@ def probes_of(request: EditRequest) -> list[Probe]:
     ]
 
 
+def keep_unstated(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe]) -> list[Probe]:
+    """Gives the neighbours without a stated answer what the model says now; to be asked of the base."""
+    unstated = [Question(probe.prompt) for probe in probes if probe.unstated]
+    said = iter(read_answers(model, tokenizer, unstated, top=1))
+    return [_keeping(probe, next(said)) if probe.unstated else probe for probe in probes]
+
+
 def settle(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe]) -> list[Probe]:
-    """Fills in what a probe leaves open with what the model says now, and `before`."""
-    asked = [Question(p.prompt, (p.expected,) if p.expected else ()) for p in probes]
-    settled = []
-    for probe, reading in zip(probes, read_answers(model, tokenizer, asked, top=1), strict=True):
-        answer, p_answer = reading.top[0]
-        before = reading.probabilities[0] if probe.expected else p_answer
-        expected = probe.expected or answer
-        rival = probe.rival or ("" if _says(answer, expected) else answer)
-        settled.append(replace(probe, expected=expected, rival=rival, before=before))
-    return settled
+    """Fills in what a probe still leaves open with what the model says now, and `before`."""
+    known = keep_unstated(model, tokenizer, probes)
+    readings = read_answers(model, tokenizer, [Question(p.prompt, p.answers[:1]) for p in known], top=1)
+    return [_settled(tokenizer, probe, reading) for probe, reading in zip(known, readings, strict=True)]
 
 
 def ask(
@@ -65,29 +82,8 @@ def ask(
     side: str = "",
 ) -> list[ProbeResult]:
     """The results of settled probes on the model as it is now."""
-    asked = [Question(p.prompt, (p.expected, p.rival) if p.rival else (p.expected,)) for p in probes]
-    results = []
-    for probe, reading in zip(probes, read_answers(model, tokenizer, asked, top=1), strict=True):
-        answer, p_answer = reading.top[0]
-        p_expected = reading.probabilities[0]
-        p_rival = reading.probabilities[1] if probe.rival else None
-        results.append(
-            ProbeResult(
-                kind=probe.kind,
-                prompt=probe.prompt,
-                expected=probe.expected,
-                rival=probe.rival,
-                p_expected=p_expected,
-                p_rival=p_rival,
-                answer=answer,
-                p_answer=p_answer,
-                before=probe.before,
-                passed=_says(answer, probe.expected) if p_rival is None else p_expected > p_rival,
-                edit=edit,
-                side=side,
-            )
-        )
-    return results
+    readings = read_answers(model, tokenizer, [Question(p.prompt, p.answers) for p in probes], top=1)
+    return [_result(probe, reading, edit, side) for probe, reading in zip(probes, readings, strict=True)]
 
 
 def tally(results: Sequence[ProbeResult], kind: Kind) -> tuple[int, int] | None:
@@ -96,7 +92,36 @@ def tally(results: Sequence[ProbeResult], kind: Kind) -> tuple[int, int] | None:
     return (sum(passed), len(passed)) if passed else None
 
 
-def _says(answer: str, expected: str) -> bool:
-    """Whether the next token `answer` begins `expected`."""
-    said = answer.strip()
-    return bool(said) and expected.strip().startswith(said)
+def _keeping(probe: Probe, reading: Reading) -> Probe:
+    return replace(probe, expected=reading.top[0][0], expected_ids=(reading.likeliest,))
+
+
+def _settled(tokenizer: PreTrainedTokenizerBase, probe: Probe, reading: Reading) -> Probe:
+    probe = replace(probe, before=reading.probabilities[0])
+    expected, *rivals = (answer_ids(tokenizer, answer) for answer in probe.answers)
+    if probe.kind == "neighbourhood" and rivals[0][: len(expected)] == expected:
+        return replace(probe, rival="")  # the edit's target is the right answer here too: it cannot lose to itself
+    if rivals or expected[0] == reading.likeliest:
+        return probe
+    return replace(probe, rival=reading.top[0][0], rival_ids=(reading.likeliest,))
+
+
+def _result(probe: Probe, reading: Reading, edit: str, side: str) -> ProbeResult:
+    answer, p_answer = reading.top[0]
+    p_expected = reading.probabilities[0]
+    p_rival = reading.probabilities[1] if len(reading.probabilities) > 1 else None
+    likeliest = reading.greedy[0] and not math.isnan(p_expected)
+    return ProbeResult(
+        kind=probe.kind,
+        prompt=probe.prompt,
+        expected=probe.expected,
+        rival=probe.rival,
+        p_expected=p_expected,
+        p_rival=p_rival,
+        answer=answer,
+        p_answer=p_answer,
+        before=probe.before,
+        passed=likeliest if p_rival is None else p_expected > p_rival,
+        edit=edit,
+        side=side,
+    )

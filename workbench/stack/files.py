@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,29 @@ def write_atomic(path: Path, data: bytes) -> None:
                 os.unlink(temporary)  # noqa: PTH108
             raise
         sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def folder_atomic(folder: Path) -> Iterator[Path]:
+    """A fresh folder to fill, which becomes `folder`, new or empty, when the block ends well, and else is removed.
+
+    Raises:
+        StorageError: the disk would not take it.
+    """
+    folder = folder.resolve()
+    make_folder(folder.parent)
+    unfinished = folder.with_name(f".{folder.name[:80]}.{secrets.token_hex(4)}{TEMPORARY}")
+    with storage("write", folder):
+        try:
+            unfinished.mkdir()
+            yield unfinished
+            if folder.exists():
+                folder.rmdir()
+            os.replace(unfinished, folder)  # noqa: PTH105
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        sync_folder(folder.parent)
 
 
 def append_line(path: Path, line: bytes) -> None:

@@ -32,6 +32,8 @@ class Opened:
     """The index is not the one on the disk, because that one is missing or damaged."""
     unfinished: bool = False
     """The journal's last entry is not of the state that the index tells."""
+    cut_short: bool = False
+    """An applied edit is damaged or missing, so that the position stands before it."""
 
 
 def reconcile(folder: Path, who: str = "") -> Opened:
@@ -46,7 +48,7 @@ def reconcile(folder: Path, who: str = "") -> Opened:
     found = scan(folder)
     opened = Opened(Index(), found, journal, [*journal.findings], [], False)
     if index is not None and not _fits(index, found):
-        index, damage = None, "stack.json does not agree with the edits' own order"
+        index, damage = None, "stack.json does not agree with what the edits say of themselves"
     if index is None:
         _rebuild(opened, damage)
     else:
@@ -60,7 +62,9 @@ def reconcile(folder: Path, who: str = "") -> Opened:
 
 
 def _fits(index: Index, found: Found) -> bool:
-    """Whether every edit of the line that is there has the one before it as its parent."""
+    """Whether a line has a base, and every edit of it that is there has the one before it as its parent."""
+    if index.order and index.base is None:
+        return False
     before: Sequence[str | None] = (None, *index.order)
     return all(found.edits[i].parent == p for i, p in zip(index.order, before, strict=False) if i in found.edits)
 
@@ -128,7 +132,7 @@ def _report_missing(opened: Opened) -> None:
         reason = found.broken.setdefault(name, "It is missing.").rstrip(".")
         reason = name + reason.removeprefix("It") if reason.startswith("It ") else reason
         if index.position >= number:
-            index = dataclasses.replace(index, position=number - 1)
+            index, opened.cut_short = dataclasses.replace(index, position=number - 1), True
         opened.findings.append(f"{reason}; the stack can be applied up to position {number - 1}.")
     opened.index = index
 

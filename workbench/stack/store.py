@@ -5,8 +5,9 @@ Every change is written in one order: edit file, journal, index, then memory. No
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -173,6 +174,17 @@ class Stack(StackView):
             raise UsageError(f"A note is valid Unicode of at most {MAX_TEXT} characters.", "Write a shorter one.")
         changed = dataclasses.replace(self._index, notes={**self._index.notes, edit.id: text})
         self._commit(changed, "note", edit=edit.id, text=text)
+
+    @contextlib.contextmanager
+    def or_back(self) -> Iterator[None]:
+        """What changes within is taken back, and the journal says so, if the block ends with an error."""
+        before = self._index
+        try:
+            yield
+        except BaseException as error:
+            if self._index is not before:
+                self._commit(before, "failed", edit=None, text=str(error))
+            raise
 
     def _move(self, position: int, what: What) -> None:
         self._commit(dataclasses.replace(self._index, position=position), what, edit=None)

@@ -27,6 +27,7 @@ class StackView:
         self._found = opened.found
         self._journal = opened.journal
         self._findings = list(opened.findings)
+        self._cut_short = opened.cut_short
         self._given = given
 
     @property
@@ -56,6 +57,18 @@ class StackView:
     def position(self) -> int:
         """How many edits of the line are applied."""
         return self._index.position
+
+    @property
+    def incomplete(self) -> str:
+        """In words, that edits of the line are damaged or missing; empty if all are there."""
+        count = len(self._index.order) - len(self.line)
+        lost = f"of {len(self._index.order)} edits, those from number {len(self.line) + 1} on cannot be applied"
+        return f"The stack is damaged: {lost}." if count else ""
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the position is not where it was left, because an edit that was applied is damaged or missing."""
+        return self._cut_short
 
     @property
     def applied(self) -> tuple[Edit, ...]:
