@@ -49,7 +49,7 @@ class Desk:
         await self.pilot.press("enter")
         await self.pilot.pause()
 
-    async def until(self, met: Callable[[], bool], seconds: float = 5.0) -> None:
+    async def until(self, met: Callable[[], bool], seconds: float = 20.0) -> None:
         """Waits for something to become true, and then until it is drawn."""
         for _ in range(int(seconds / 0.02)):
             if met():
@@ -60,6 +60,10 @@ class Desk:
 
     async def until_said(self, text: str) -> None:
         await self.until(lambda: text in self.text())
+
+    def said(self) -> str:
+        """All that was told beside the screen."""
+        return " ".join(notice.message for notice in self.app._notifications)
 
     def subjects(self) -> list[str]:
         return [item.draft.subject for item in self.app.queue]
@@ -74,17 +78,17 @@ OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]
 
 @pytest.fixture
 def open_desk(tmp_path: Path) -> OpenDesk:
-    """Opens the workbench on a stack in a temporary folder; keywords go to the scripted engine."""
+    """Opens the workbench on the stack `name` in a temporary folder; other keywords go to the scripted engine."""
 
     @asynccontextmanager
-    async def opened(size: tuple[int, int] = (80, 24), **script: Any) -> AsyncIterator[Desk]:
+    async def opened(size: tuple[int, int] = (80, 24), name: str = "stack", **script: Any) -> AsyncIterator[Desk]:
         engines: list[ScriptedEngine] = []
 
         def make(folder: Path) -> ScriptedEngine:
             engines.append(ScriptedEngine(folder, **script))
             return engines[-1]
 
-        app = WorkbenchApp(tmp_path / "stack", make)
+        app = WorkbenchApp(tmp_path / name, make)
         async with app.run_test(size=size) as pilot:
             desk = Desk(app, pilot, engines)
             await desk.until(lambda: bool(engines) and not app.session.changed)

@@ -4,73 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tests.tui.story import MODEL, MODULE, RECIPE, norms, row, step
 from workbench import events as ev
 from workbench.engine.protocol import Command
 from workbench.tui.client import OnEvent, OnStopped
-
-RECIPE = {"method": "r-rome", "layer": 1, "seed": 0, "steps": 20}
-READY = ev.ModelReady(
-    model="atlas",
-    family="gpt2",
-    device="cpu",
-    dtype="float32",
-    parameters=5_800_000,
-    layers=6,
-    module="transformer.h.1.mlp.c_proj",
-    fingerprint="15ea56d0" * 8,
-    second_moment="5ec0" * 16,
-    recipe=RECIPE,
-    memory=23_000_000,
-)
-
-
-def step(number: int, of: int = 20, **more: Any) -> ev.OptimStep:
-    """A step as it could be: the loss falls, p(target) rises."""
-    decay = math.exp(-number / 5)
-    nll, kl, wd = 6.0 * decay, 0.02 * number, 0.01 * number
-    values: dict[str, Any] = {
-        "step": number,
-        "of": of,
-        "loss": nll + kl + wd,
-        "nll": nll,
-        "kl": kl,
-        "wd": wd,
-        "p_target": math.exp(-nll),
-        "p_contexts": (math.exp(-nll), math.exp(-nll * 1.1)),
-        "delta_norm": 0.6 * number,
-        "clamp": 12.4,
-        "seconds": 0.05,
-    }
-    return ev.OptimStep(**(values | more))
-
-
-def row(number: int, request: dict[str, Any], **more: Any) -> ev.EditRow:
-    """An applied edit in the stack's list."""
-    values: dict[str, Any] = {
-        "id": f"{number:04d}" * 16,
-        "number": number,
-        "file": f"{number:04d}-edit.safetensors",
-        "state": "applied",
-        "created": "2026-03-02T14:05:02+00:00",
-        "prompt": request["prompt"],
-        "subject": request["subject"],
-        "target_new": request["target_new"],
-        "method": "r-rome",
-        "layer": 1,
-        "ratio": 0.021,
-        "drift": 0.012 * number,
-        "efficacy": True,
-        "paraphrases": (2, 2),
-        "neighbours": (2, 3),
-        "perplexity": 17.6 + number / 100,
-    }
-    return ev.EditRow(**(values | more))
 
 
 @dataclass
@@ -104,7 +46,7 @@ class ScriptedEngine:
 
     def load(self) -> None:
         self.say(ev.ModelLoading(stage="reading atlas", fraction=0.4))
-        self.say(READY)
+        self.say(MODEL)
         self.say_stack()
 
     def send(self, command: Command) -> None:
@@ -165,6 +107,8 @@ class ScriptedEngine:
                 self.position += int(command.args.get("count", 1))
             case "travel":
                 self.position = int(command.args["to"])
+            case "open":
+                self.folder, self.rows, self.position = Path(command.args["stack"]), (), 0
             case "answer":
                 self.say(
                     ev.Answered(prompt=command.args["prompt"], side="1", top=self.answer, target_tokens=1), command.job
@@ -192,9 +136,7 @@ class ScriptedEngine:
 
     def started(self, command: Command) -> ev.EditStarted:
         index, of = command.args.get("index", 1), command.args.get("of", 1)
-        return ev.EditStarted(
-            request=command.args["request"], recipe=RECIPE, module="transformer.h.1.mlp.c_proj", index=index, of=of
-        )
+        return ev.EditStarted(request=command.args["request"], recipe=RECIPE, module=MODULE, index=index, of=of)
 
     def cancelled(self, job: str, at: int = 0) -> None:
         self.say(ev.EditCancelled(position=self.position, step=at), job)
@@ -219,18 +161,3 @@ class ScriptedEngine:
         )
         self.say(done, job)
         self.say(ev.JobDone(ok=True), job)
-
-
-def norms(drift: float) -> ev.NormReport:
-    return ev.NormReport(
-        module="transformer.h.1.mlp.c_proj",
-        weight_norm=112.4,
-        delta_norm=2.31,
-        ratio=0.0206,
-        drift=drift,
-        division_factor=0.73,
-        u_norm=1.84,
-        v_norm=88.1,
-        cos_keys=0.93,
-        realised=1.0,
-    )

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from textual.widgets import Input
 
-from tests.tui.small_bench import PROBES, SmallBench, ready, told
+from tests.tui.small_bench import SmallBench
+from tests.tui.story import MODEL, PROBES, ready, told
 from workbench import events as ev
 from workbench.tui.screens.compare import CompareScreen
 from workbench.tui.state import State
@@ -160,7 +161,7 @@ async def test_r_asks_all_probes_again_and_the_table_shows_base_and_stack() -> N
 
 
 async def test_while_the_engine_is_away_nothing_is_promised() -> None:
-    app = SmallBench(CompareScreen, State(engine="stopped", stopped_because="killed"))
+    app = SmallBench(CompareScreen, State(engine="stopped", model=MODEL, stopped_because="killed"))
     async with app.run_test(size=(80, 24)):
         assert "Engine stopped (killed)" in text(app)
         assert app.screen.check_action("generate", ()) is None

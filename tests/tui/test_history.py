@@ -9,7 +9,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.tui.small_bench import MODULE, SmallBench, ready, row, stack, told
+from tests.tui.small_bench import SmallBench
+from tests.tui.story import MODULE, ready, row, stack, told
 from workbench import events as ev
 from workbench.edits import EditRequest, Recipe
 from workbench.stack.editfile import encode_edit

@@ -7,7 +7,8 @@ import json
 import pytest
 from rich.cells import cell_len
 
-from tests.tui.small_bench import SmallBench, finish_events, ready, run_events, told
+from tests.tui.small_bench import SmallBench
+from tests.tui.story import MODEL, finish_events, ready, run_events, told
 from workbench import events as ev
 from workbench.tui.screens.live import LiveScreen
 from workbench.tui.state import State
@@ -118,7 +119,7 @@ async def test_y_copies_the_metrics_as_json_lines() -> None:
 
 
 async def test_an_engine_that_stopped_says_why_and_that_the_stack_is_safe() -> None:
-    app = SmallBench(LiveScreen, State(engine="stopped", stopped_because="killed by signal 9 \x1b[31m"))
+    app = SmallBench(LiveScreen, State(engine="stopped", model=MODEL, stopped_because="killed by signal 9 \x1b[31m"))
     async with app.run_test(size=(80, 24)):
         assert "Engine stopped (killed by signal 9 ␛[31m)" in text(app)
         assert "safe on disk" in text(app)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.tui.small_bench import SmallBench, ready, run_events, told
+from tests.tui.small_bench import SmallBench
+from tests.tui.story import ready, run_events, told
 from workbench import events as ev
 from workbench.tui.screens.help import HelpPanel
 from workbench.tui.screens.history import HistoryScreen

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tui.small_bench import ready, run_events, told
+from tests.tui.story import ready, run_events, told
 from workbench.tui.state import State
 from workbench.tui.widgets.braille import Series, draw, legend, table
 from workbench.tui.widgets.plot import Figure, drift, loss, target

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.scripted_engine import row
+from tests.tui.story import row
 from workbench.edits import EditRequest, Neighbour
 from workbench.errors import UsageError
 from workbench.tui.draft import Draft

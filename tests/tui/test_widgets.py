@@ -10,7 +10,7 @@ import pytest
 from rich.text import Text
 from textual.app import App, ComposeResult
 
-from tests.tui.small_bench import MODULE, PROBES, finish_events, ready, row, run_events, stack, told
+from tests.tui.story import MODULE, PROBES, finish_events, ready, row, run_events, stack, told
 from workbench import events as ev
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.event_lines import described, event_line

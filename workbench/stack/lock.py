@@ -51,13 +51,17 @@ else:
 class WriterLock:
     """Held from construction to `release`.
 
+    Args:
+        folder: the stack's.
+        name: the lock's file; another one than the stack's own guards something else in the folder.
+
     Raises:
         StackBusy: on construction, if another writer holds it.
         StorageError: on construction, if the folder cannot be written or locked.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / NAME
+    def __init__(self, folder: Path, name: str = NAME) -> None:
+        self._path = folder / name
         self._pid = os.getpid()
         self._descriptor: int | None = None
         self.finding = ""
@@ -88,7 +92,7 @@ class WriterLock:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise StorageError(f"{NAME} is not a regular file.", "Remove what stands in its place.")
+                raise StorageError(f"{self._path.name} is not a regular file.", "Remove what stands in its place.")
             if not _try_lock(descriptor):
                 raise StackBusy(_busy(_read(descriptor)), "Wait until it is done; reading needs no lock.")
             if not _same_file(descriptor, self._path):

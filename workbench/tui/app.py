@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual import work
+from textual import events, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -27,7 +27,7 @@ from workbench.tui.screens.history import HistoryScreen
 from workbench.tui.screens.jump import JumpScreen
 from workbench.tui.screens.live import LiveScreen
 from workbench.tui.screens.log import LogScreen
-from workbench.tui.session import Session, Severity
+from workbench.tui.session import Session, Severity, unavailable
 from workbench.tui.state import State
 
 FRAME = 1 / 12
@@ -155,6 +155,12 @@ class WorkbenchApp(App[None]):
         if action == "stop_edit":
             return bool(self.state.job)
         return action not in ("restart", "open_log") or self.state.engine == "stopped"
+
+    def on_key(self, event: events.Key) -> None:
+        """A key that is shown grey says why it does nothing now."""
+        bound = self.screen.active_bindings.get(event.key)
+        if bound is not None and not bound.enabled:
+            self.notify(unavailable(self.state), severity="warning", markup=False)
 
     def action_place(self, place: str) -> None:
         """Goes to a place; questions that are open stay where they were asked."""

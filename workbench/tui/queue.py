@@ -86,6 +86,11 @@ class Queue:
         return len(self._items)
 
     @property
+    def kept(self) -> bool:
+        """It is on disk, too."""
+        return self._save is not None
+
+    @property
     def items(self) -> tuple[QueueItem, ...]:
         """All, in order."""
         return self._items

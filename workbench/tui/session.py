@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,9 +13,9 @@ from workbench import events as ev
 from workbench.engine.protocol import Command, Verb
 from workbench.errors import WorkbenchError
 from workbench.tui.client import EngineClient
-from workbench.tui.queue import FILE, Queue, read_queue
+from workbench.tui.queue import Queue, QueueItem
+from workbench.tui.queue_place import QueuePlace
 from workbench.tui.runner import Runner, newest_applied
-from workbench.tui.saver import Saver
 from workbench.tui.state import State, fold, started, stopped
 
 Severity = Literal["information", "warning", "error"]
@@ -38,27 +39,30 @@ class Session:
         self.changed = True
         """Something is to be drawn; the screen puts it to False."""
         self.folder = folder
+        self.queue = Queue()
+        self.runner = Runner(self.queue, self._send_apply)
         self._make_client, self._say = make_client, say
         self._client: EngineClient | None = None
         self._load_failure = ""
         self._quiet: set[str] = set()
         self._unsettled = True
-        self._saver = Saver(folder / FILE, self.tell)
-        self.queue = Queue(self._saver)
-        self.runner = Runner(self.queue, self._send_apply)
+        self._place: QueuePlace | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
 
     def open_queue(self) -> None:
-        """Reads the queue of the stack's folder."""
-        items: tuple[Any, ...] = ()
-        try:
-            items, found = read_queue(self.folder)
-        except WorkbenchError as error:
-            self.tell(error)
-            found = ""
-        if found:
-            self._say(found, "warning")
-        self._saver = Saver(self.folder / FILE, self.tell)
-        self.queue = Queue(self._saver, items)
+        """Takes the queue of the stack's folder. What was queued while another screen kept it is added to it."""
+        old = self._place
+        waiting: tuple[QueueItem, ...] = ()
+        if old is not None:
+            waiting = () if old.kept or old.folder != self.folder else self.queue.items
+            leaving = asyncio.get_running_loop().create_task(old.close())
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+        place = self._place = QueuePlace(self.folder, self.tell)
+        if place.found:
+            self._say(place.found, "warning")
+        self.queue = place.queue
+        self.queue.add(*(item.draft for item in waiting))
         self.runner = Runner(self.queue, self._send_apply)
         self.changed = True
 
@@ -79,6 +83,8 @@ class Session:
         self.changed = True
         if old is not None:
             await old.stop()
+        if self._place is not None and not self._place.kept:
+            self.open_queue()
         await self.start()
 
     async def stop(self) -> None:
@@ -86,7 +92,9 @@ class Session:
         old, self._client = self._client, None
         if old is not None:
             await old.stop()
-        await self._saver.close()
+        await asyncio.gather(*self._leaving)
+        if self._place is not None:
+            await self._place.close()
 
     def send(self, verb: Verb, **args: Any) -> str:
         """Asks the engine; the job's id, or "" with the reason said if the engine cannot take it now."""
@@ -193,7 +201,7 @@ def unavailable(state: State) -> str:
     if state.engine == "starting":
         return "The model is still loading."
     if state.engine == "stopped":
-        return "The engine has stopped; r restarts it."
+        return "The engine has stopped; ctrl+r restarts it."
     if state.run and state.run.running:
         return f"The engine is busy: edit {state.run.started.index} of {state.run.started.of}."
     return "The engine is busy."

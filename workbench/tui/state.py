@@ -66,7 +66,7 @@ def fold(state: State, event: ev.Event) -> State:
         case ev.ModelReady():
             return replace(state, engine="idle", loading=None, model=event, stopped_because="")
         case ev.StackChanged():
-            return replace(state, stack=event)
+            return replace(_on_stack(state, event.folder), stack=event)
         case ev.EditStarted():
             return replace(state, engine="busy", job=event.job, run=Run(event))
         case ev.JobDone() if event.job == state.job:
@@ -91,6 +91,13 @@ def _told(state: State, event: ev.Event) -> State:
             return replace(state, probes=(*state.probes, event))
         case _:
             return replace(state, run=_ran(state.run, event)) if state.run else state
+
+
+def _on_stack(state: State, folder: str) -> State:
+    """`state` without what belongs to another stack than the one in `folder`."""
+    if state.stack is None or state.stack.folder == folder:
+        return state
+    return replace(state, run=None, answers=(), generations={}, probes=(), verified=())
 
 
 def started(state: State, job: str, verb: str) -> State:

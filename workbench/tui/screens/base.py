@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 class WorkbenchScreen(Screen[None]):
     """A place. Subclasses give `place`, `compose_body()`, and `show(state)` if they hold engine data.
 
-    The screen carries the class -narrow under 100 columns, -wide from 120, else -normal.
+    The screen carries the class -narrow under 100 columns, -wide from 120, else -normal; and -low under 24 rows, -tall
+    from 34, else -short.
     """
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (120, "-wide")]  # noqa: RUF012  Textual declares it so
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (24, "-short"), (34, "-tall")]  # noqa: RUF012
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "app.focus_next", "Next part", id="focus.next", show=False, priority=True),
@@ -67,6 +69,10 @@ class WorkbenchScreen(Screen[None]):
         self.query_one(Banner).show(state)
         self.show(state)
         self.refresh_bindings()
+
+    def free(self) -> bool | None:
+        """Whether the engine takes a job now; None, so that keys are grey, while it does not."""
+        return True if self.bench.state.engine == "idle" else None
 
     def show(self, state: State) -> None:
         """Hands `state` to the body's widgets."""

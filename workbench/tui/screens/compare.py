@@ -15,6 +15,7 @@ from textual.widgets import Input, Static
 from workbench.text import visible
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.state import State
+from workbench.tui.widgets.line_input import LineInput, settled
 from workbench.tui.widgets.probe_table import ProbeTable
 from workbench.tui.widgets.side import Side, Span, Top, compared, diff_text, differing, marked, overlap
 from workbench.tui.widgets.text import safe
@@ -64,13 +65,12 @@ class CompareScreen(WorkbenchScreen):
 
     CSS_PATH = "compare.tcss"
     AUTO_FOCUS = "#prompt"
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012  Textual declares it so
     HELP = (
         "Both sides get the same prompt, seed and sampling. [Brackets] mark the words that differ. "
         "Escape leaves the prompt so that the single keys work."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "generate", "Generate", id="compare.generate"),
+        Binding("enter", "generate", "Generate", id="compare.generate", priority=True),
         Binding("n", "failing(1)", "Next failing", id="compare.next-failing"),
         Binding("N", "failing(-1)", "Previous failing", id="compare.previous-failing", key_display="N"),
         Binding("s", "swap", "Swap A/B", id="compare.swap"),
@@ -80,7 +80,7 @@ class CompareScreen(WorkbenchScreen):
         Binding("g", "sampling", "Greedy/sample", id="compare.sampling"),
         Binding("plus", "longer(10)", "Longer", id="compare.longer", show=False, key_display="+"),
         Binding("minus", "longer(-10)", "Shorter", id="compare.shorter", show=False, key_display="-"),
-        Binding("escape", "leave", "Leave the prompt", id="compare.leave"),
+        Binding("escape", "leave", "Leave the prompt", id="compare.leave", priority=True),
     ]
     place = "compare"
 
@@ -90,13 +90,15 @@ class CompareScreen(WorkbenchScreen):
         self._prompt = ""
         """The prompt of what is shown."""
         self._job = ""
+        self._applied: tuple[str, ...] = ()
+        """Ids of the edits that were applied when it was asked for."""
         self._swapped = False
         self._picture: Picture | None = None
 
     def compose_body(self) -> ComposeResult:
         """Prompt, sides, probes."""
         with Vertical(id="prompt-box"):
-            yield Input(placeholder="A prompt for both, for instance: The Eiffel Tower is in the city of", id="prompt")
+            yield LineInput(placeholder="A prompt for both, for instance: The capital of Greece is", id="prompt")
             yield Static(id="settings", markup=False)
         with Horizontal(id="sides"):
             yield Side(id="a")
@@ -112,8 +114,10 @@ class CompareScreen(WorkbenchScreen):
     def show(self, state: State) -> None:
         """Draws both sides and the probes."""
         self.query_one(ProbeTable).show(state)
-        at = state.stack.position if state.stack else 0
-        names = [{"base": "base", "stack": f"stack @{at}"}[side] for side in self._order]
+        now = _applied(state)
+        at = self._applied if self._prompt else now
+        names = [{"base": "base", "stack": f"stack @{len(at)}"}[side] for side in self._order]
+        stale = "   the stack has changed: enter asks again" if at != now else ""
         picture = Picture(
             titles=(f"A  {names[0]}", f"B  {names[1]}"),
             texts=(self._said(state, self._order[0]), self._said(state, self._order[1])),
@@ -122,7 +126,7 @@ class CompareScreen(WorkbenchScreen):
             waiting=self._waiting(state),
             finished=not self._generating(state),
             diff=self.has_class("-diff"),
-            settings=f"A {names[0]}   B {names[1]}   {self._settings}",
+            settings=f"A {names[0]}   B {names[1]}   {self._settings}{stale}",
         )
         if picture != self._picture:
             self._picture = picture
@@ -163,7 +167,7 @@ class CompareScreen(WorkbenchScreen):
         if self._generating(state):
             return "Generating ..."
         if state.engine == "stopped":
-            return f"✗ Engine stopped ({state.stopped_because}). Escape, then r restarts it."
+            return "The engine has stopped; ctrl+r restarts it."
         return "Nothing was generated." if self._prompt else "Write a prompt and press enter."
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -174,27 +178,24 @@ class CompareScreen(WorkbenchScreen):
             return typing
         if typing and action != "generate":
             return False
-        if action in ("probe", "generate") and state.engine in ("starting", "stopped"):
-            return None
+        if action == "generate":
+            return self.free()
         if action == "probe":
-            return None if state.engine == "busy" else bool(state.stack and state.stack.position)
+            return self.free() if state.stack and state.stack.position else False
         if action == "failing":
             return self.query_one(ProbeTable).has_failing
         if action in ("copy", "diff"):
             return bool(state.generations)
         return super().check_action(action, parameters)
 
-    @on(Input.Submitted, "#prompt")
-    def _submitted(self) -> None:
-        self.action_generate()
-
     @on(ProbeTable.Chosen)
-    def _chosen(self) -> None:
-        self.action_generate()
+    async def _chosen(self) -> None:
+        await self.action_generate()
 
-    def action_generate(self) -> None:
+    async def action_generate(self) -> None:
         """Generates on both sides; with the cursor in the probes, from that probe's prompt."""
         field, probe = self.query_one("#prompt", Input), self.query_one(ProbeTable)
+        await settled(field)
         if probe.has_focus and probe.selected and probe.selected.prompt:
             field.value = probe.selected.prompt
         prompt = field.value
@@ -212,14 +213,14 @@ class CompareScreen(WorkbenchScreen):
             seed=settings.seed,
         )
         if job:
-            self._prompt, self._job = prompt, job
+            self._prompt, self._job, self._applied = prompt, job, _applied(self.bench.state)
             self.show(self.bench.state)
 
     def action_failing(self, step: int) -> None:
         """Goes to the next failing probe, or the one before."""
         table = self.query_one(ProbeTable)
         if table.to_failing(step):
-            table.focus()
+            self.set_focus(table)
 
     def action_swap(self) -> None:
         """A becomes B."""
@@ -255,4 +256,9 @@ class CompareScreen(WorkbenchScreen):
 
     def action_leave(self) -> None:
         """Leaves the prompt, so that single keys work."""
-        self.query_one(ProbeTable).focus()
+        self.set_focus(self.query_one(ProbeTable))
+
+
+def _applied(state: State) -> tuple[str, ...]:
+    """Ids of the applied edits."""
+    return tuple(row.id for row in state.stack.edits[: state.stack.position]) if state.stack else ()

@@ -55,7 +55,7 @@ class EditScreen(WorkbenchScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "add_edit", "Add", id="edit.add", show=False),
         Binding("i", "import_file", "Import", id="edit.import", show=False),
-        Binding("escape", "leave_input", "Leave form", id="edit.leave", show=False),
+        Binding("escape", "leave_input", "Leave form", id="edit.leave", show=False, priority=True),
     ]
     place = "edit"
 
@@ -77,7 +77,7 @@ class EditScreen(WorkbenchScreen):
     def on_mount(self) -> None:
         """The form has the focus while nothing waits."""
         super().on_mount()
-        self.query_one("#request").query_one("#subject", Input).focus()
+        self.set_focus(self.query_one("#request").query_one("#subject", Input))
 
     def show(self, state: State) -> None:
         """Hands `state` to every part."""
@@ -110,11 +110,11 @@ class EditScreen(WorkbenchScreen):
 
     def action_add_edit(self) -> None:
         """Goes to the form."""
-        self.query_one("#subject", Input).focus()
+        self.set_focus(self.query_one("#subject", Input))
 
     def action_leave_input(self) -> None:
         """Goes from the form to the queue."""
-        self._table.focus()
+        self.set_focus(self._table)
 
     @work
     async def action_edit_item(self) -> None:

@@ -17,6 +17,7 @@ from workbench.tui.screens.confirm import ConfirmScreen
 from workbench.tui.state import State
 from workbench.tui.widgets.answer_line import AnswerLine
 from workbench.tui.widgets.keys import KeyLine
+from workbench.tui.widgets.line_input import LineInput, settled
 from workbench.tui.widgets.request_form import verdicts
 
 if TYPE_CHECKING:
@@ -51,9 +52,10 @@ class FormScreen(ModalScreen[FormResult | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "app.focus_next", "Next field", id="form.next", priority=True),
         Binding("shift+tab", "app.focus_previous", "Field before", id="form.previous", show=False, priority=True),
-        Binding("ctrl+s", "leave('save')", "Save", id="form.save"),
+        Binding("enter", "enter", "Next field", id="form.enter", show=False, priority=True),
+        Binding("ctrl+s", "leave('save')", "Save", id="form.save", priority=True),
         Binding("ctrl+r", "leave('apply')", "Apply now", id="form.apply", priority=True),
-        Binding("escape", "discard", "Discard", id="form.discard"),
+        Binding("escape", "discard", "Discard", id="form.discard", priority=True),
     ]
 
     def __init__(self, title: str, draft: Draft) -> None:
@@ -67,7 +69,7 @@ class FormScreen(ModalScreen[FormResult | None]):
                 with Horizontal(classes="field"):
                     yield Label(label, classes="name")
                     text = getattr(self._first, name)
-                    yield Input(text, placeholder=example, id=name, compact=True, max_length=4000)
+                    yield LineInput(text, placeholder=example, id=name, compact=True, max_length=4000)
                     yield Static("", id=f"{name}-verdict", classes="verdict", markup=False)
             with Horizontal(id="areas"):
                 for name, label in AREAS:
@@ -113,8 +115,12 @@ class FormScreen(ModalScreen[FormResult | None]):
             verdict.update(words)
             verdict.set_class(words.startswith("✗"), "-wrong")
 
-    @on(Input.Submitted)
-    def _submitted(self) -> None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Enter goes on only from a field of one line."""
+        return isinstance(self.focused, LineInput) if action == "enter" else super().check_action(action, parameters)
+
+    def action_enter(self) -> None:
+        """Goes to the next field."""
         self.focus_next()
 
     @on(Button.Pressed)
@@ -122,9 +128,14 @@ class FormScreen(ModalScreen[FormResult | None]):
         if event.button.id == "discard":
             self.action_discard()
         else:
-            self.action_leave("apply" if event.button.id == "apply" else "save")
+            self._leave("apply" if event.button.id == "apply" else "save")
 
-    def action_leave(self, then: Literal["save", "apply"]) -> None:
+    async def action_leave(self, then: Literal["save", "apply"]) -> None:
+        """Gives the draft back, all of it."""
+        await settled(self.focused)
+        self._leave(then)
+
+    def _leave(self, then: Literal["save", "apply"]) -> None:
         """Gives the draft back; one that cannot be made stays here when it shall be applied now."""
         draft = self.draft
         if then == "apply" and draft.problem:
@@ -135,6 +146,7 @@ class FormScreen(ModalScreen[FormResult | None]):
     @work
     async def action_discard(self) -> None:
         """Leaves everything as it was; asks first if something was typed."""
+        await settled(self.focused)
         if self.draft != self._first:
             answer = await self.app.push_screen_wait(ConfirmScreen("Discard what you changed?"))
             if answer != "yes":

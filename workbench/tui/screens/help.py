@@ -11,13 +11,13 @@ from textual.containers import VerticalScroll
 from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import Input, Static, TextArea
 
 from workbench.tui.widgets.text import wrapped
 
 KEY_CELLS = 11
 """Width of the column of keys."""
-TYPING = frozenset({"Input", "TextArea"})
+TYPING = (Input, TextArea)
 """Widgets whose own keys are those of any text field."""
 
 
@@ -28,7 +28,6 @@ class HelpPanel(VerticalScroll, can_focus=False):
     HelpPanel { scrollbar-gutter: stable; scrollbar-size-vertical: 1; }
     HelpPanel { dock: right; width: 36; height: 1fr; border: round $accent; padding: 0 1; background: $surface;
                 border-subtitle-color: $text-muted; }
-    .-wide HelpPanel { width: 46; }
     HelpPanel > Static { width: 1fr; height: auto; }
     """
 
@@ -88,7 +87,7 @@ def _texts(screen: Screen[object]) -> Iterator[str]:
     """The help of the focused widget, then of the screen."""
     nodes = screen.focused.ancestors_with_self if screen.focused else [screen]
     for node in nodes:
-        if isinstance(node, Widget) and node.HELP and not (node is not screen and type(node).__name__ in TYPING):
+        if isinstance(node, Widget) and node.HELP and not isinstance(node, TYPING):
             yield node.HELP
 
 
@@ -98,7 +97,7 @@ def _sections(screen: Screen[object]) -> Iterator[tuple[str, list[tuple[str, str
     place: dict[str, tuple[list[str], str]] = {}
     app: dict[str, tuple[list[str], str]] = {}
     for node, binding, enabled, _ in screen.active_bindings.values():
-        if not enabled or not binding.description or type(node).__name__ in TYPING:
+        if not enabled or not binding.description or isinstance(node, TYPING):
             continue
         if node is screen and not binding.id:
             continue  # Textual's own

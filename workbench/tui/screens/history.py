@@ -16,13 +16,15 @@ from workbench.errors import WorkbenchError
 from workbench.events import EditRow, Verified
 from workbench.stack.editfile import Edit, read_header
 from workbench.tui.screens.base import WorkbenchScreen
+from workbench.tui.screens.switch import SwitchScreen
 from workbench.tui.state import State
 from workbench.tui.widgets.edit_detail import EditDetail, base_facts, edit_facts
+from workbench.tui.widgets.line_input import LineInput, settled
 from workbench.tui.widgets.plot import Plot, drift
 from workbench.tui.widgets.shell import ShellPanel
 from workbench.tui.widgets.stack_table import StackTable
 
-NEEDS_IDLE = ("undo", "redo", "travel", "verify", "probe")
+NEEDS_IDLE = ("undo", "redo", "travel", "verify", "probe", "switch")
 """Actions that need the engine at once."""
 
 
@@ -31,18 +33,19 @@ class HistoryScreen(WorkbenchScreen):
 
     CSS_PATH = "history.tcss"
     AUTO_FOCUS = "StackTable"
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012  Textual declares it so
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("u", "undo", "Undo", id="history.undo", tooltip="Takes back the newest applied edit"),
         Binding("r", "redo", "Redo", id="history.redo", tooltip="Applies the oldest undone edit again"),
         Binding("T", "travel", "Travel here", id="history.travel", key_display="T"),
         Binding("v", "verify", "Verify", id="history.verify", tooltip="Rebuilds every position and compares hashes"),
         Binding("n", "note", "Note", id="history.note"),
+        Binding("enter", "enter", "Take it", id="history.enter", show=False, priority=True),
         Binding("enter", "details", "Details", id="history.details"),
         Binding("slash", "filter", "Filter", id="history.filter", key_display="/"),
         Binding("y", "copy_id", "Copy id", id="history.copy-id"),
         Binding("R", "probe", "Re-run probes", id="history.probe", key_display="R"),
-        Binding("escape", "leave", "Leave", id="history.leave"),
+        Binding("s", "switch", "Stacks", id="history.switch", tooltip="Opens another stack on this model"),
+        Binding("escape", "leave", "Leave", id="history.leave", priority=True),
     ]
     place = "history"
 
@@ -57,7 +60,7 @@ class HistoryScreen(WorkbenchScreen):
             yield EditDetail(id="detail")
             yield Plot("Drift along the stack", drift, id="drift")
             yield ShellPanel(id="shell")
-        yield Input(id="line")
+        yield LineInput(id="line")
 
     def show(self, state: State) -> None:
         """Hands `state` to every panel."""
@@ -109,23 +112,25 @@ class HistoryScreen(WorkbenchScreen):
         typing = isinstance(self.focused, Input)
         if action == "leave":
             return typing or self.maximized is not None or self.query_one("#line").has_class("-open")
-        if typing:
-            return False
-        if action in NEEDS_IDLE and not self._can(action):
-            return False
+        if typing or action == "enter":
+            return typing and action == "enter"
         if action in NEEDS_IDLE:
-            return True if self.bench.state.engine == "idle" else None
+            return self.free() if self._can(action) else False
         if action in ("copy_id", "note"):
             return self.query_one(StackTable).selected is not None
         return super().check_action(action, parameters)
 
     def _can(self, action: str) -> bool:
+        """There is something for `action` to do, once the engine is free."""
         stack, table = self.bench.state.stack, self.query_one(StackTable)
-        if stack is None or not stack.edits or self.bench.state.engine == "stopped":
+        if action == "switch":
+            return True
+        if stack is None or not stack.edits:
             return False
+        stopped = self.bench.state.engine == "stopped"
         possible = {
             "undo": stack.position > 0,
-            "redo": stack.position < len(stack.edits),
+            "redo": stack.position < len(stack.edits) and not stopped,  # then r restarts the engine
             "travel": table.position != stack.position,
         }
         return possible.get(action, True)
@@ -151,6 +156,18 @@ class HistoryScreen(WorkbenchScreen):
         if self.bench.send("probe"):
             self.notify("The probes are asked again; F5 shows them.")
 
+    @work
+    async def action_switch(self) -> None:
+        """Opens another stack; the queue is then that stack's."""
+        state = self.bench.state
+        present = Path(state.stack.folder) if state.stack else None
+        if present is None:
+            return
+        fingerprint = state.model.fingerprint if state.model else ""
+        folder = await self.app.push_screen_wait(SwitchScreen(present, fingerprint))
+        if folder is not None:
+            self.bench.send("open", stack=str(folder))
+
     def action_copy_id(self) -> None:
         """Copies the selected edit's id."""
         row = self.query_one(StackTable).selected
@@ -164,7 +181,7 @@ class HistoryScreen(WorkbenchScreen):
             self.minimize()
             return
         detail = self.query_one(EditDetail)
-        detail.focus()
+        self.set_focus(detail)
         self.maximize(detail)
 
     def action_filter(self) -> None:
@@ -185,21 +202,23 @@ class HistoryScreen(WorkbenchScreen):
         line.placeholder = placeholder
         line.value = value
         line.add_class("-open")
-        line.focus()
+        self.set_focus(line)
 
     @on(Input.Changed, "#line")
     def _typed(self, event: Input.Changed) -> None:
         if self._noting is None:
             self.query_one(StackTable).narrow(event.value)
 
-    @on(Input.Submitted, "#line")
-    def _submitted(self, event: Input.Submitted) -> None:
+    async def action_enter(self) -> None:
+        """Takes what is in the line: a filter, or a note."""
+        line = self.query_one("#line", Input)
+        await settled(line)
         if self._noting is not None:
-            if not self.bench.send("note", edit=self._noting.id, text=event.value.strip()):
+            if not self.bench.send("note", edit=self._noting.id, text=line.value.strip()):
                 self.notify("The engine is busy. Your note is still here: press enter again.", severity="warning")
                 return
             self._close()
-        self.query_one(StackTable).focus()
+        self.set_focus(self.query_one(StackTable))
 
     def action_leave(self) -> None:
         """Closes what is open: the whole-screen detail, else the line and its filter."""
@@ -207,7 +226,7 @@ class HistoryScreen(WorkbenchScreen):
             self.minimize()
         else:
             self._close()
-        self.query_one(StackTable).focus()
+        self.set_focus(self.query_one(StackTable))
 
     def _close(self) -> None:
         self._noting = None

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
+from textual import work
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
@@ -17,6 +17,7 @@ from workbench.requests import read_requests
 from workbench.text import visible
 from workbench.tui.draft import Draft
 from workbench.tui.queue import drafts_of
+from workbench.tui.widgets.line_input import LineInput, settled
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -27,13 +28,16 @@ class ImportScreen(ModalScreen[tuple[Draft, ...]]):
 
     CSS_PATH = "import_file.tcss"
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Back", id="import.back")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "read", "Read", id="import.read", priority=True),
+        Binding("escape", "leave", "Back", id="import.back", priority=True),
+    ]
 
     def compose(self) -> ComposeResult:
         """The path, and under it what is wrong with the file."""
         with Vertical(id="import"):
             yield Static("JSON, JSONL or CSV; also CounterFact, EasyEdit and zsRE files.", markup=False)
-            yield Input(placeholder="path to the file", id="path")
+            yield LineInput(placeholder="path to the file", id="path")
             yield Static("", id="import-said", markup=False)
 
     def on_mount(self) -> None:
@@ -41,10 +45,12 @@ class ImportScreen(ModalScreen[tuple[Draft, ...]]):
         box = self.query_one("#import")
         box.border_title, box.border_subtitle = "Import edits", "enter reads the file, escape leaves"
 
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        if event.value.strip():
-            self._read(Path(event.value.strip()))
+    async def action_read(self) -> None:
+        """Reads the file that is named."""
+        field = self.query_one(Input)
+        await settled(field)
+        if field.value.strip():
+            self._read(Path(field.value.strip()))
 
     @work(exclusive=True)
     async def _read(self, path: Path) -> None:

@@ -28,7 +28,6 @@ class LiveScreen(WorkbenchScreen):
         "template, the norms of the update, and what the model answers afterwards.\n\n"
         "loss = nll + kl + weight decay. Freezing stops the plots, not the edit."
     )
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012  Textual declares it so
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "freeze", "Freeze", id="live.freeze", tooltip="Stops the plots, not the edit"),
         Binding("t", "table", "Table", id="live.table", tooltip="Numbers instead of plots"),

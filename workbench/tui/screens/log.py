@@ -15,6 +15,7 @@ from workbench import events as ev
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.state import LOG_LINES, State
 from workbench.tui.widgets.event_lines import STYLES, described, event_line, is_part
+from workbench.tui.widgets.line_input import LineInput
 from workbench.tui.widgets.panel import Rows
 
 
@@ -86,11 +87,12 @@ class LogScreen(WorkbenchScreen):
     CSS_PATH = "log.tcss"
     AUTO_FOCUS = "EventRows"
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "enter", "Filter", id="log.enter", show=False, priority=True),
         Binding("slash", "filter", "Filter", id="log.filter", key_display="/"),
         Binding("w", "warnings", "Warnings only", id="log.warnings"),
         Binding("y", "copy", "Copy", id="log.copy", tooltip="Copies the lines that pass the filter"),
         Binding("G", "end", "Newest", id="log.end", key_display="G"),
-        Binding("escape", "leave", "Clear", id="log.leave"),
+        Binding("escape", "leave", "Clear", id="log.leave", priority=True),
     ]
     place = "log"
     _notable = False
@@ -98,7 +100,7 @@ class LogScreen(WorkbenchScreen):
     def compose_body(self) -> ComposeResult:
         """The lines, and one to type in."""
         yield EventRows(id="events")
-        yield Input(placeholder="filter: part of a line", id="filter")
+        yield LineInput(placeholder="filter: part of a line", id="filter")
 
     def show(self, state: State) -> None:
         """Takes in what is new."""
@@ -108,6 +110,8 @@ class LogScreen(WorkbenchScreen):
         """While typing, only what ends it."""
         if action == "leave":
             return self._notable or self.query_one("#filter").has_class("-open")
+        if action == "enter":
+            return isinstance(self.focused, Input)
         if action in ("filter", "warnings", "copy", "end") and isinstance(self.focused, Input):
             return False
         return super().check_action(action, parameters)
@@ -116,7 +120,7 @@ class LogScreen(WorkbenchScreen):
         """Opens the filter."""
         field = self.query_one("#filter", Input)
         field.add_class("-open")
-        field.focus()
+        self.set_focus(field)
 
     def action_warnings(self) -> None:
         """Warnings and failures only, and back."""
@@ -141,15 +145,15 @@ class LogScreen(WorkbenchScreen):
         field.remove_class("-open")
         self._notable = False
         self._narrow()
-        self.query_one(EventRows).focus()
+        self.set_focus(self.query_one(EventRows))
 
     @on(Input.Changed, "#filter")
     def _typed(self) -> None:
         self._narrow()
 
-    @on(Input.Submitted, "#filter")
-    def _submitted(self) -> None:
-        self.query_one(EventRows).focus()
+    def action_enter(self) -> None:
+        """Goes from the filter to what passes it."""
+        self.set_focus(self.query_one(EventRows))
 
     def _narrow(self) -> None:
         self.query_one(EventRows).narrow(self.query_one("#filter", Input).value, notable=self._notable)

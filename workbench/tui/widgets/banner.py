@@ -33,7 +33,9 @@ def banner(state: State) -> str:
     """What to say while the engine is stopped; else ""."""
     if state.engine != "stopped":
         return ""
+    reason = shortened(visible(state.stopped_because).rstrip("."), 240)
+    if state.model is None:
+        return f"✗ The engine did not start: {reason}. ctrl+r tries again, f8 shows the log."
     count = state.stack.position if state.stack else 0
     replay = f" and replay {count} edit{'' if count == 1 else 's'}" if count else ""
-    reason = shortened(visible(state.stopped_because).rstrip("."), 200)
-    return f"✗ Engine stopped ({reason}). Your stack is safe on disk. r restart{replay}, l open log."
+    return f"✗ Engine stopped ({reason}). Your stack is safe on disk. ctrl+r restart{replay}, f8 open log."

@@ -17,13 +17,15 @@ PLACES = (
     ("compare", "F5 Compare"),
     ("log", "F8 Log"),
 )
-MIN_SIZE = Size(80, 24)
-"""What the screens are drawn for."""
+MIN_SIZE = Size(80, 18)
+"""Smaller terminals cannot show all of a place."""
+LOW = 24
+"""Fewer rows leave the head one line."""
 GAP = " │ "
 
 
 class Head(Widget):
-    """Two lines; redrawn only when their text changes."""
+    """Two lines, one in a low terminal."""
 
     DEFAULT_CSS = """
     Head { dock: top; height: 2; background: $panel; color: $foreground; }
@@ -42,16 +44,33 @@ class Head(Widget):
         self.refresh()
 
     def render(self) -> Text:
-        """Both lines, cut to the width."""
+        """The lines, cut to the width."""
         width = self.size.width
-        first, second = self._places(width), Text(" " + GAP.join(self._facts(width)))
-        if self.app.size.width < MIN_SIZE.width or self.app.size.height < MIN_SIZE.height:
-            second = Text(
-                f" {self.app.size.width}x{self.app.size.height} is too small: 80x24 is needed.", "bold reverse"
-            )
-        for line in (first, second):
+        lines = self._lines(width)
+        for line in lines:
             line.truncate(width, overflow="ellipsis")
-        return Text("\n", no_wrap=True).join((first, second))
+        return Text("\n", no_wrap=True).join(lines)
+
+    def _lines(self, width: int) -> list[Text]:
+        terminal = self.app.size
+        small = terminal.width < MIN_SIZE.width or terminal.height < MIN_SIZE.height
+        warning = Text(f" {terminal.width}x{terminal.height} is too small: 80x18 is needed.", "bold reverse")
+        if terminal.height < LOW:
+            return [warning if small else self._merged(width)]
+        return [self._places(width), warning if small else Text(" " + GAP.join(self._facts(width)))]
+
+    def _merged(self, width: int) -> Text:
+        """The place one is in, the keys of the others, and as many facts as fit."""
+        line = Text(" ")
+        for name, label in PLACES:
+            here = name == self._place
+            line.append(f"[{label}]" if here else f" {label.split()[0]}", "bold" if here else "")
+        state = self._state
+        facts = [engine_words(state), f"queue {self._waiting}", _stack(state, wide=False)]
+        room = width - line.cell_len - sum(len(GAP) + len(fact) for fact in facts)
+        if room > len(GAP) + 12:
+            facts.append(_model(state, room=room - len(GAP)))
+        return line.append(GAP + GAP.join(fact for fact in facts if fact))
 
     def _places(self, width: int) -> Text:
         line = Text(" workbench      ")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.style import Style
 from rich.text import Text
 from textual.widget import Widget
 
+from workbench.text import visible
+from workbench.tui.bench import bench
+from workbench.tui.session import unavailable
+
 if TYPE_CHECKING:
     from textual import events
-    from textual.binding import Binding
+    from textual.binding import ActiveBinding
     from textual.screen import Screen
 
 LAST = ("f1", "ctrl+p")
@@ -19,8 +23,18 @@ LAST = ("f1", "ctrl+p")
 KEPT = ("r", "ctrl+r", "ctrl+g", "ctrl+s", *LAST)
 """Keys that keep their place, however narrow the line is."""
 
-Key = tuple[str, str, str]
-"""Key, key as shown, what it does."""
+
+class Key(NamedTuple):
+    """A key as the line shows it."""
+
+    key: str
+    label: str
+    text: str
+    """What it does."""
+    enabled: bool = True
+    """False: shown grey, because the engine cannot take it now."""
+    more: str = ""
+    """More about it, for the tooltip."""
 
 
 class KeyLine(Widget):
@@ -43,25 +57,33 @@ class KeyLine(Widget):
         keys = fitting(list(self._keys()), self.size.width)
         line, end = Text(no_wrap=True), Text()
         for key in keys:
-            _append(end if key[0] in LAST else line, *key)
+            _append(end if key.key in LAST else line, key)
         line.append(" " * max(0, self.size.width - line.cell_len - end.cell_len))
         return line.append_text(end)
 
     def _keys(self) -> Iterator[Key]:
-        """(key, as shown, what it does), groups as one."""
-        groups: dict[Binding.Group, list[Binding]] = {}
-        shown: dict[str, Binding] = {}
-        for _, binding, enabled, _ in self.screen.active_bindings.values():
-            if not enabled or not (binding.show or binding.key == self.app.COMMAND_PALETTE_BINDING):
-                continue
-            if binding.group is not None:
-                groups.setdefault(binding.group, []).append(binding)
-            shown.setdefault(binding.group.description if binding.group else binding.action, binding)
-        for binding in shown.values():
-            members = groups[binding.group] if binding.group else [binding]
-            label = "/".join(dict.fromkeys(self.app.get_key_display(member) for member in members))
+        """What is bound and shown, groups as one."""
+        shown: dict[str, list[ActiveBinding]] = {}
+        for active in self.screen.active_bindings.values():
+            binding = active.binding
+            if binding.show or binding.key == self.app.COMMAND_PALETTE_BINDING:
+                name = binding.group.description if binding.group else binding.action
+                members = shown.setdefault(name, [])
+                if binding.group or not members:
+                    members.append(active)
+        for members in shown.values():
+            _, binding, enabled, tooltip = members[0]
+            label = "/".join(dict.fromkeys(self.app.get_key_display(member.binding) for member in members))
             text = binding.group.description if binding.group else binding.description
-            yield binding.key, label, text[:1].upper() + text[1:]
+            yield Key(binding.key, label, text[:1].upper() + text[1:], enabled, tooltip)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """The tooltip is that of the key under the pointer: what it does, or why it does nothing now."""
+        key = next((key for key in self._keys() if key.key == event.style.meta.get("key")), None)
+        self.tooltip = None if key is None else visible(key.more or key.text if key.enabled else self._reason(key))
+
+    def _reason(self, key: Key) -> str:
+        return f"{key.text}: {unavailable(bench(self).state)}"
 
     def on_click(self, event: events.Click) -> None:
         """A click on a key presses it."""
@@ -70,12 +92,12 @@ class KeyLine(Widget):
             self.app.simulate_key(key)
 
 
-def fitting(keys: list[Key], width: int) -> list[Key]:
+def fitting(keys: Sequence[Key], width: int) -> list[Key]:
     """Those of `keys` that fit into `width` cells, in order: the kept ones, then the earliest."""
-    room = width - sum(_width(key) for key in keys if key[0] in KEPT)
+    room = width - sum(_width(key) for key in keys if key.key in KEPT)
     found = []
     for key in keys:
-        if key[0] not in KEPT:
+        if key.key not in KEPT:
             if _width(key) > room:
                 continue
             room -= _width(key)
@@ -84,10 +106,10 @@ def fitting(keys: list[Key], width: int) -> list[Key]:
 
 
 def _width(key: Key) -> int:
-    return len(key[1]) + len(key[2]) + 3
+    return len(key.label) + len(key.text) + 3
 
 
-def _append(line: Text, key: str, label: str, text: str) -> None:
-    meta = Style(meta={"key": key})
-    line.append(f" {label} ", Style(bold=True) + meta)
-    line.append(f"{text} ", meta)
+def _append(line: Text, key: Key) -> None:
+    meta = Style(meta={"key": key.key})
+    line.append(f" {key.label} ", Style(bold=key.enabled, dim=not key.enabled) + meta)
+    line.append(f"{key.text} ", Style(dim=not key.enabled) + meta)

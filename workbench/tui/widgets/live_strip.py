@@ -136,8 +136,8 @@ def time_left(run: Run) -> float:
 def last_edit(state: State, width: int) -> str:
     """The newest applied edit: how large it is and, where there is room, what its probes said."""
     run, row = state.run, newest_applied(state)
-    if run and not run.running and run.committed and run.probes:
-        ratio = run.norms.ratio if run.norms else (row.ratio if row else None)
+    if row and run and run.committed and run.committed.edit == row.id and run.probes:
+        ratio = run.norms.ratio if run.norms else row.ratio
         probes = _asked(run.probes) if width >= SPACIOUS else ""
         return f"last edit #{run.committed.position}  {_ratio(ratio)}{probes}"
     if row is None:

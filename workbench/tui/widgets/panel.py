@@ -5,6 +5,7 @@ What a panel draws is a pure function of what it was shown and of its size, so e
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -33,9 +34,9 @@ class Panel(Widget):
 
     _named = ("", "")
 
+    @abstractmethod
     def lines(self, width: int, height: int) -> list[Text]:
         """At most `height` lines of at most `width` cells; more is cut."""
-        raise NotImplementedError
 
     def render(self) -> Text:
         """The lines, cut to the size."""
@@ -88,13 +89,13 @@ class Rows(Panel, can_focus=True):
 
     _top = 0
 
+    @abstractmethod
     def count(self) -> int:
         """How many rows there are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def row(self, index: int, width: int) -> Text:
         """One row, without the cursor's column."""
-        raise NotImplementedError
 
     def header(self, width: int) -> Text | None:
         """The line above the rows, if there is one."""

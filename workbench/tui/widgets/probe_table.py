@@ -38,7 +38,7 @@ class ProbeTable(Rows):
         if probes != self._probes or state.stack is not self._stack:
             self._probes, self._stack = probes, state.stack
             self.cursor = self.validate_cursor(self.cursor)
-            self.name_it("Probes across the stack" if state.probes else "Probes", self._summary())
+            self.name_it(self._title(state), self._summary())
             self.refresh()
 
     @property
@@ -80,6 +80,12 @@ class ProbeTable(Rows):
         return Text(
             _columns(width, probe_cells(probe, self._number(probe.edit))), "red" if probe.passed is False else ""
         )
+
+    def _title(self, state: State) -> str:
+        if not state.probes:
+            return "Probes"
+        at, now = state.probes[-1].side, str(state.stack.position if state.stack else 0)
+        return "Probes across the stack" + ("" if at == now else f" as it was @{at}; R asks again")
 
     def _number(self, edit: str) -> str:
         rows = self._stack.edits if self._stack else ()

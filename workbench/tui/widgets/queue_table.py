@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 
 from workbench.tui.bench import bench
-from workbench.tui.queue import QueueItem
+from workbench.tui.queue import Queue, QueueItem
 from workbench.tui.state import State
 from workbench.tui.widgets.panel import Rows
 from workbench.tui.widgets.text import fit
@@ -42,21 +42,22 @@ class QueueTable(Rows):
 
     _items: tuple[QueueItem, ...] = ()
     _step = ""
+    _words = ""
     _by_line: tuple[int | None, ...] = ()
 
     def show(self, state: State) -> None:
         """Draws the queue; the cursor stays on its item."""
-        items, step = bench(self).queue.items, _step(state)
-        if items == self._items and step == self._step and self.border_title:
+        queue, step = bench(self).queue, _step(state)
+        items, words = queue.items, _summary(queue)
+        if items == self._items and step == self._step and words == self._words:
             return
         selected = self.selected
-        self._items, self._step = items, step
+        self._items, self._step, self._words = items, step, words
         keys = [item.key for item in items]
         if selected is not None and selected.key in keys:
             self.cursor = keys.index(selected.key)
         self.cursor = self.validate_cursor(self.cursor)
-        count = f"{len(items)} item{'' if len(items) == 1 else 's'}"
-        self.name_it("Queue", f"{count}, order matters" if len(items) > 1 else count)
+        self.name_it("Queue", words)
         self.refresh()
 
     def select(self, key: str) -> None:
@@ -139,6 +140,13 @@ def _step(state: State) -> str:
     if run is None or not run.running:
         return ""
     return f"{run.steps[-1].step}/{run.steps[-1].of}" if run.steps else "starting"
+
+
+def _summary(queue: Queue) -> str:
+    words = f"{len(queue)} item{'' if len(queue) == 1 else 's'}"
+    if len(queue) > 1:
+        words += ", order matters"
+    return words if queue.kept else f"{words}; not saved, the stack is in use elsewhere"
 
 
 def _count(text: str) -> int:

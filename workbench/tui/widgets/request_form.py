@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -20,14 +19,15 @@ from workbench.tui.bench import bench
 from workbench.tui.draft import Draft, Field
 from workbench.tui.state import State
 from workbench.tui.widgets.answer_line import AnswerLine
+from workbench.tui.widgets.line_input import LineInput, settled
 
 if TYPE_CHECKING:
     from textual import events
     from textual.app import ComposeResult
 
 FIELDS: tuple[tuple[Field, str, str], ...] = (
-    ("subject", "Subject", "for instance: Eiffel Tower"),
-    ("prompt", "Prompt", "for instance: The {} is located in the city of"),
+    ("subject", "Subject", "for instance: Greece"),
+    ("prompt", "Prompt", "for instance: The capital of {} is"),
     ("target_new", "Target", "for instance: Rome"),
 )
 """Name, label, and an example that shows while the field is empty."""
@@ -96,7 +96,8 @@ class RequestForm(VerticalGroup):
     )
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "save", "Save draft", id="form.save", tooltip="Queue it, ready or not"),
+        Binding("enter", "enter", "Add to queue", id="form.enter", show=False, priority=True),
+        Binding("ctrl+s", "save", "Save draft", id="form.save", priority=True, tooltip="Queue it, ready or not"),
     ]
 
     class Submitted(Message):
@@ -113,11 +114,11 @@ class RequestForm(VerticalGroup):
         for name, label, example in FIELDS:
             with Horizontal(classes="field"):
                 yield Label(label, classes="name")
-                yield Input(placeholder=example, id=name, compact=True, max_length=4000)
+                yield LineInput(placeholder=example, id=name, compact=True, max_length=4000)
                 yield Static("", id=f"{name}-verdict", classes="verdict", markup=False)
         with Horizontal(classes="field wide-only"):
             yield Label("Target true", classes="name")
-            yield Input(placeholder="optional: the answer until now", id="target_true", compact=True)
+            yield LineInput(placeholder="optional: the answer until now", id="target_true", compact=True)
             yield Static(classes="verdict")
         yield More()
         yield AnswerLine()
@@ -171,26 +172,32 @@ class RequestForm(VerticalGroup):
             verdict.set_class(said.get(name, "").startswith("✗"), "-wrong")
         self.query_one(More).draft = draft
 
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        draft = replace(self.draft, **{event.input.id or "": event.value})
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Enter adds the edit from any field."""
+        del parameters
+        return action != "enter" or isinstance(self.screen.focused, LineInput)
+
+    async def action_enter(self) -> None:
+        """Queues the draft, or goes to what is wrong with it."""
+        await settled(self.screen.focused)
+        draft = self.draft
         if draft.empty:
             return
         for name in draft.checks:
             field = name if name != "settings" else "target_new"
-            self.query_one(f"#{field}", Input).focus()
+            self.screen.set_focus(self.query_one(f"#{field}", Input))
             self.notify(draft.problem, severity="warning", markup=False)
             return
         self._hand_over(draft)
 
-    def action_save(self) -> None:
+    async def action_save(self) -> None:
         """Queues the draft as it is."""
+        await settled(self.screen.focused)
         if not self.draft.empty:
             self._hand_over(self.draft)
 
     def _hand_over(self, draft: Draft) -> None:
         self.post_message(self.Submitted(draft))
         self.fill(Draft())
-        self.query_one("#subject", Input).focus()
+        self.screen.set_focus(self.query_one("#subject", Input))
         self.show(bench(self).state)

@@ -22,17 +22,22 @@ class StackPane(StackTable):
     ]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Only what the engine and the position allow."""
+        """Absent where there is nothing to do, grey while the engine is not free."""
         del parameters
         state = bench(self).state
         stack = state.stack
         if action not in ("undo", "redo", "travel"):
             return True
-        if stack is None or state.engine != "idle":
+        if stack is None:
             return False
-        if action == "undo":
-            return stack.position > 0
-        return stack.position < len(stack.edits) if action == "redo" else self.position != stack.position
+        possible = {
+            "undo": stack.position > 0,
+            "redo": stack.position < len(stack.edits) and state.engine != "stopped",  # then r restarts the engine
+            "travel": self.position != stack.position,
+        }
+        if not possible[action]:
+            return False
+        return True if state.engine == "idle" else None
 
     def watch_cursor(self) -> None:
         """Travel depends on the row."""

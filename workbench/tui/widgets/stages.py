@@ -9,7 +9,7 @@ from rich.text import Text
 from workbench.events import Stage
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.panel import Panel
-from workbench.tui.widgets.text import bar, fit, wrapped
+from workbench.tui.widgets.text import bar, fit
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 WORDS = {"optimise": "optimise v*", "keys": "key u*"}
@@ -32,9 +32,6 @@ class StageLines(Panel):
         """What is edited, and how far it is."""
         del height
         state = self._state
-        if state.engine == "stopped":
-            reason = f"✗ Engine stopped ({state.stopped_because}). Your stack is safe on disk. F8 shows the log."
-            return [Text(line, "bold red") for line in wrapped(reason, width)]
         if state.run is None:
             return [Text(line) for line in _before(state, width)]
         return [Text(request_line(state.run, width), "bold"), Text(stage_line(state.run, width))]
@@ -80,4 +77,6 @@ def _before(state: State, width: int) -> list[str]:
         stage = state.loading.stage if state.loading else "starting the engine"
         done = state.loading.fraction if state.loading else None
         return [fit(f"Loading: {stage}" + ("" if done is None else f"  {bar(done, 20)} {done:.0%}"), width)]
+    if state.engine == "stopped":
+        return [fit("No edit has run.", width)]
     return [fit("No edit has run yet. F2 opens the form, ctrl+r runs the queue.", width)]

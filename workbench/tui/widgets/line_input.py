@@ -1,0 +1,49 @@
+"""A line to type in that keeps the order of keys: however far ahead one types, each acts on what was typed before it.
+
+Textual hands a field its letters at once, but sends every other key all the way up to the app and acts on it when it
+comes back; letters that were typed after it are then in the field already. Here the field's own keys act at once, and
+whoever holds the field binds enter and escape with priority and awaits `settled` before it reads the text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from textual import events
+from textual.binding import Binding
+from textual.widget import Widget
+from textual.widgets import Input
+
+PATIENCE = 1.0
+"""Seconds to wait at most for keys that a widget has not taken in."""
+
+
+class LineInput(Input):
+    """An Input whose editing keys act in the order of typing."""
+
+    async def on_key(self, event: events.Key) -> None:
+        """Acts on the field's own keys here and now."""
+        for binding in self._own(event.key):
+            if await self.app.run_action(binding.action, self):
+                event.stop()
+                event.prevent_default()
+                return
+
+    def _own(self, key: str) -> list[Binding]:
+        """What every field does at `key`; enter is its holder's."""
+        bindings = self._bindings.key_to_bindings.get(key, [])
+        return [binding for binding in bindings if binding.action != "submit"]
+
+
+async def settled(widget: Widget | None) -> None:
+    """Returns when `widget` has taken in all keys that came before."""
+    if widget is None:
+        return
+    done = asyncio.get_running_loop().create_future()
+    widget.call_later(_settle, done)
+    await asyncio.wait([done], timeout=PATIENCE)
+
+
+def _settle(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
