@@ -8,7 +8,7 @@ import pytest
 from textual.widgets import Input
 
 from tests.tui.small_bench import SmallBench
-from tests.tui.story import MODEL, PROBES, ready, told
+from tests.tui.story import MODEL, PROBES, ready, stack, told
 from workbench import events as ev
 from workbench.tui.screens.compare import CompareScreen
 from workbench.tui.state import State
@@ -158,6 +158,21 @@ async def test_r_asks_all_probes_again_and_the_table_shows_base_and_stack() -> N
         line = next(line for line in app.picture() if "Tim Cook" in line)
         for words in ("neighbour", "Apple", "0.01", "✗ 0.31 Microsoft", "+0.30"):
             assert words in line
+
+
+async def test_numbers_of_an_earlier_state_of_the_stack_say_so() -> None:
+    app = SmallBench(CompareScreen, ready())
+    async with app.run_test(size=(140, 40)) as pilot:
+        await generated(app, pilot)
+        await pilot.press("R")
+        app.tell(*PROBES, ev.JobDone(job=app.state.job, ok=True))
+        await pilot.pause()
+        assert "the stack has changed" not in text(app)
+        app.tell(stack(applied=2, undone=2))
+        await pilot.pause()
+        assert "B  stack @3" in text(app), "the text is what position 3 said"
+        assert "the stack has changed: enter asks again" in text(app)
+        assert "Probes across the stack as it was @3; R asks again" in text(app)
 
 
 async def test_while_the_engine_is_away_nothing_is_promised() -> None:

@@ -143,6 +143,7 @@ async def test_the_verdict_of_verifying_is_beside_the_edit() -> None:
         await pilot.pause()
         assert "✓ bit-identical" in text(app)
         assert "✗ different at 2" in text(app)
+        assert [note.message for note in app._notifications] == ["! 1 of 2 positions bit-identical\n✗ different at 2"]
         await pilot.press("down")
         assert "✗ different: last bit" in text(app)
 

@@ -39,6 +39,7 @@ async def test_help_opens_beside_the_screen_and_closes(open_desk: OpenDesk) -> N
     async with open_desk() as desk:
         await desk.pilot.press("f1")
         await desk.until_said("f1 closes")
+        assert "for instance: Greece" in desk.text(), "the form can be read beside it"
         await desk.pilot.press("f1")
         await desk.until(lambda: "f1 closes" not in desk.text())
 

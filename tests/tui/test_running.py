@@ -19,6 +19,8 @@ async def test_a_run_shows_the_numbers_of_its_events(open_desk: OpenDesk) -> Non
         await desk.add("Space Needle", "The {} is in", "Berlin")
         await desk.pilot.press("ctrl+r")
         await desk.until(lambda: desk.engine.verbs() == ["apply"])
+        await desk.until_said("● BUSY starting an edit")
+        assert "▶ starting an edit" in desk.text()
         command = desk.engine.sent[-1]
         assert command.args["request"]["subject"] == "Space Needle"
         assert (command.args["recipe"], command.args["index"], command.args["of"]) == ({}, 1, 1)

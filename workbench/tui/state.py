@@ -53,6 +53,8 @@ class State:
     log: tuple[ev.Event, ...] = ()
     job: str = ""
     """The job the engine works on; empty: none."""
+    doing: str = ""
+    """The verb of that job."""
     stopped_because: str = ""
     """Why the engine stopped, in words."""
 
@@ -70,7 +72,7 @@ def fold(state: State, event: ev.Event) -> State:
         case ev.EditStarted():
             return replace(state, engine="busy", job=event.job, run=Run(event))
         case ev.JobDone() if event.job == state.job:
-            return replace(state, engine="idle", job="")
+            return replace(state, engine="idle", job="", doing="")
         case _:
             return _told(state, event)
 
@@ -102,7 +104,7 @@ def _on_stack(state: State, folder: str) -> State:
 
 def started(state: State, job: str, verb: str) -> State:
     """`state` when command `verb` was sent as `job`: what it will fill is emptied."""
-    state = replace(state, engine="busy", job=job)
+    state = replace(state, engine="busy", job=job, doing=verb)
     if verb == "probe":
         return replace(state, probes=())
     if verb == "verify":
@@ -117,7 +119,7 @@ def stopped(state: State, reason: str) -> State:
     run = state.run
     if run and run.running:
         run = replace(run, cancelled=ev.EditCancelled(position=state.stack.position if state.stack else 0))
-    return replace(state, engine="stopped", job="", loading=None, run=run, stopped_because=reason)
+    return replace(state, engine="stopped", job="", doing="", loading=None, run=run, stopped_because=reason)
 
 
 def _generated(state: State, event: ev.GenerationChunk) -> State:

@@ -35,6 +35,7 @@ class HelpPanel(VerticalScroll, can_focus=False):
     def toggle(cls, screen: Screen[object]) -> bool:
         """Opens the panel on `screen`, or closes it; True if it is open now."""
         panels = screen.query(cls)
+        screen.set_class(not panels, "-helped")
         if panels:
             panels.remove()
             return False

@@ -21,7 +21,7 @@ from workbench.tui.state import State
 from workbench.tui.widgets.edit_detail import EditDetail, base_facts, edit_facts
 from workbench.tui.widgets.line_input import LineInput, settled
 from workbench.tui.widgets.plot import Plot, drift
-from workbench.tui.widgets.shell import ShellPanel
+from workbench.tui.widgets.shell import ShellPanel, verdict
 from workbench.tui.widgets.stack_table import StackTable
 
 NEEDS_IDLE = ("undo", "redo", "travel", "verify", "probe", "switch")
@@ -52,6 +52,8 @@ class HistoryScreen(WorkbenchScreen):
     _read: tuple[str, Edit | None, str] = ("", None, "")
     """Id of the edit whose file was read last, what it says, and why it was not read."""
     _reading = ""
+    _verified: tuple[Verified, ...] = ()
+    """What was last told of verifying."""
 
     def compose_body(self) -> ComposeResult:
         """The list, the selected edit, drift and commands, and one line to type in."""
@@ -68,6 +70,9 @@ class HistoryScreen(WorkbenchScreen):
         self.query_one(Plot).show(state)
         self.query_one(ShellPanel).show(state)
         self._describe()
+        if state.engine == "idle" and state.verified and state.verified != self._verified:
+            self._verified = state.verified
+            self.notify(verdict(state.verified), markup=False)
 
     @on(StackTable.Moved)
     def _moved(self) -> None:

@@ -22,6 +22,17 @@ MIN_SIZE = Size(80, 18)
 LOW = 24
 """Fewer rows leave the head one line."""
 GAP = " │ "
+DOING = {
+    "apply": "starting an edit",
+    "undo": "undoing",
+    "redo": "redoing",
+    "travel": "travelling",
+    "verify": "verifying",
+    "probe": "asking the probes",
+    "generate": "generating",
+    "open": "opening a stack",
+}
+"""What a busy engine does, by the verb of its job."""
 
 
 class Head(Widget):
@@ -101,7 +112,7 @@ def engine_words(state: State) -> str:
     if run and run.running:
         step = f" {run.steps[-1].step}/{run.steps[-1].of}" if run.steps else ""
         return f"● RUNNING {run.started.index}/{run.started.of}{step}"
-    return "● BUSY" if state.engine == "busy" else "○ idle"
+    return f"● BUSY {DOING.get(state.doing, '')}".rstrip() if state.engine == "busy" else "○ idle"
 
 
 def _model(state: State, *, room: int) -> str:

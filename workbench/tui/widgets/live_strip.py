@@ -61,6 +61,8 @@ def strip_lines(state: State, width: int) -> list[Text]:
     last = Text(last_edit(state, width))
     if state.engine == "starting":
         return [loading_line(state, width), Text("You can write edits and queue them meanwhile.", "dim"), last]
+    if state.doing == "apply" and not (state.run and state.run.running):
+        return [Text("▶ starting an edit"), Text(), last]
     if state.run is None:
         return [Text("No edit is running.", "dim"), Text("ctrl+r runs the queue.", "dim"), last]
     return [progress_line(state.run, width), value_line(state.run, width), last]

@@ -83,7 +83,7 @@ class ProbeTable(Rows):
 
     def _title(self, state: State) -> str:
         if not state.probes:
-            return "Probes"
+            return "Probes of the last edit, when it was made" if self._probes else "Probes"
         at, now = state.probes[-1].side, str(state.stack.position if state.stack else 0)
         return "Probes across the stack" + ("" if at == now else f" as it was @{at}; R asks again")
 
