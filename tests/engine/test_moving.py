@@ -46,9 +46,26 @@ def test_a_redo_onto_a_damaged_edit_moves_neither_disk_nor_model(engine: Engine)
     with pytest.raises(VerificationError):
         drain(engine.redo())
     assert engine.stack.position == 1
-    assert engine.stack.journal[-1].what == "failed"
+    assert engine.stack.journal[-1].what == "undo"
     assert weight_bytes(engine) == before
     assert drain(engine.apply(REQUEST))[1]
+    assert drain(engine.verify())[1]
+
+
+def test_where_the_model_cannot_follow_the_disk_goes_back(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    drain(engine.apply(OTHER))
+    before = weight_bytes(engine)
+
+    def too_narrow(*_: object) -> None:
+        raise EditError("The edited weight would not be finite.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.core, "rebuild", too_narrow)
+        with pytest.raises(EditError):
+            drain(engine.undo())
+    assert engine.stack.position == 1
+    assert engine.stack.journal[-1].what == "failed"
+    assert weight_bytes(engine) == before
     assert drain(engine.verify())[1]
 
 

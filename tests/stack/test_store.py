@@ -337,3 +337,18 @@ def test_a_move_that_cannot_be_followed_is_taken_back_and_the_journal_says_so(tm
         assert [entry.what for entry in stack.journal[-2:]] == ["travel", "failed"]
     reader = Stack.open(tmp_path)
     assert (reader.position, reader.findings) == (2, ())
+
+
+def test_no_move_ends_on_a_damaged_edit(tmp_path: Path) -> None:
+    filled(tmp_path, "a", "b")
+    with Stack.open(tmp_path, write=True) as stack:
+        second = stack.line[1]
+        stack.undo()
+        path = stack.path_of(second)
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+        for move in (stack.redo, lambda: stack.travel(2), lambda: stack.travel(second.id)):
+            with pytest.raises(VerificationError):
+                move()
+        assert (stack.position, stack.journal[-1].what) == (1, "undo")

@@ -124,7 +124,13 @@ class Stack(StackView):
         self._move(self.position - count, "undo")
 
     def redo(self, count: int = 1) -> None:
-        """Moves the position forward. Raises UsageError if so many are not undone, StorageError."""
+        """Moves the position forward.
+
+        Raises:
+            UsageError: so many are not undone.
+            StackError, VerificationError: one of them is damaged; nothing has moved.
+            StorageError: the disk would not take it.
+        """
         _check_count(count)
         if count > len(self.line) - self.position:
             raise UsageError(
@@ -139,7 +145,7 @@ class Stack(StackView):
 
         Raises:
             UsageError: there is no such position or edit.
-            StackError: an edit on the way there is missing.
+            StackError, VerificationError: an edit on the way there is missing or damaged; nothing has moved.
         """
         if isinstance(to, str) and to.isdecimal() and len(to) < SHORTEST_PREFIX:
             to = int(to)
@@ -153,6 +159,7 @@ class Stack(StackView):
             raise StackError(f"An edit before {edit.id[:8]} is missing.", "Put its file back; see workbench verify.")
         order = self._index.order if self._index.order[: len(line)] == line else line
         changed = dataclasses.replace(self._index, order=order, position=len(line))
+        self._check_fresh(changed)
         return self._commit(changed, "travel", edit=edit.id)
 
     def toggle(self, ident: str, *, off: bool) -> None:
@@ -187,7 +194,16 @@ class Stack(StackView):
             raise
 
     def _move(self, position: int, what: What) -> None:
-        self._commit(dataclasses.replace(self._index, position=position), what, edit=None)
+        changed = dataclasses.replace(self._index, position=position)
+        self._check_fresh(changed)
+        self._commit(changed, what, edit=None)
+
+    def _check_fresh(self, new: Index) -> None:
+        """Raises StackError or VerificationError if an edit that is not applied now, but in `new`, is damaged."""
+        applied = set(self._index.order[: self.position])
+        for ident in new.order[: new.position]:
+            if ident not in applied:
+                self.factors(self._found.edits[ident])
 
     def _commit(
         self, new: Index, what: What, *, edit: str | None, text: str = "", file: tuple[Path, bytes] | None = None
