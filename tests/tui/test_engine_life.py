@@ -98,6 +98,8 @@ async def test_a_model_that_does_not_load_says_why(open_desk: OpenDesk) -> None:
         desk.engine.die("it ended with exit code 3")
         await desk.until_said("✗ STOPPED")
         assert "There is no model 'nowhere'. Try atlas" in " ".join(" ".join(desk.lines()).split())
+        assert "ctrl+r starts it again." in desk.text()
+        assert "ctrl+r runs the queue" not in desk.text()
 
 
 async def test_ctrl_r_restarts_a_dead_engine_from_within_the_form(open_desk: OpenDesk) -> None:

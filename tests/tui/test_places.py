@@ -101,6 +101,14 @@ async def test_a_grey_key_is_shown_and_says_why_it_does_nothing(open_desk: OpenD
         await desk.until(lambda: "The engine has stopped; ctrl+r restarts it." in desk.said())
 
 
+async def test_the_keys_under_a_question_are_those_of_before_it(open_desk: OpenDesk) -> None:
+    async with open_desk() as desk:
+        await desk.pilot.press("escape", "i")
+        await desk.until_said("Import edits")
+        assert "i Import" in desk.lines()[-1]
+        assert "Remove" not in desk.lines()[-1], "the queue is empty"
+
+
 async def test_the_tooltip_of_a_key_says_what_it_does_or_why_not(open_desk: OpenDesk) -> None:
     async with open_desk(pause_at=4, rows=rows(3), position=2) as desk:
         await desk.pilot.press("f4")

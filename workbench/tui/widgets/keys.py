@@ -44,6 +44,8 @@ class KeyLine(Widget):
     KeyLine { dock: bottom; height: 1; background: $footer-background; color: $footer-foreground; }
     """
 
+    _shown: tuple[Key, ...] = ()
+
     def on_mount(self) -> None:
         """Follows the focus and what `check_action` allows."""
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
@@ -54,7 +56,9 @@ class KeyLine(Widget):
 
     def render(self) -> Text:
         """As many keys as fit, most important (earliest bound) first."""
-        keys = fitting(list(self._keys()), self.size.width)
+        if self.app.screen is self.screen:  # what is bound cannot be asked of a screen that is under another
+            self._shown = tuple(self._keys())
+        keys = fitting(self._shown, self.size.width)
         line, end = Text(no_wrap=True), Text()
         for key in keys:
             _append(end if key.key in LAST else line, key)

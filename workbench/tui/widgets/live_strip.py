@@ -63,6 +63,8 @@ def strip_lines(state: State, width: int) -> list[Text]:
         return [loading_line(state, width), Text("You can write edits and queue them meanwhile.", "dim"), last]
     if state.doing == "apply" and not (state.run and state.run.running):
         return [Text("▶ starting an edit"), Text(), last]
+    if state.run is None and state.engine == "stopped":
+        return [Text("The engine is not running.", "dim"), Text("ctrl+r starts it again.", "dim"), last]
     if state.run is None:
         return [Text("No edit is running.", "dim"), Text("ctrl+r runs the queue.", "dim"), last]
     return [progress_line(state.run, width), value_line(state.run, width), last]
