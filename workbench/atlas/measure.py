@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -46,9 +46,9 @@ class Scores:
     s: float
     drift: float
     """|W − W0| / |W0| at the end, or the mean over single edits."""
-    perplexity: float
-    """On held-out text at the end, or the mean over single edits."""
-    perplexity_base: float
+    perplexity: float | None = None
+    """On held-out text at the end of a sequence."""
+    perplexity_base: float | None = None
 
 
 def recall(loaded: LoadedModel, held_out: bool) -> float:
@@ -103,15 +103,14 @@ class Bench:
 
     def single(self, requests: Sequence[EditRequest]) -> Scores:
         """Every request alone, on the base."""
-        results, drifts, perplexities = [], [], []
+        results, drifts = [], []
         for request in requests:
             probes = settle(self.loaded.model, self.loaded.tokenizer, probes_of(request))
             self.live.show([self.factors(request)])
             results.append(ask(self.loaded.model, self.loaded.tokenizer, probes))
             drifts.append(self.live.drift())
-            perplexities.append(self._perplexity())
             self.live.show([])
-        return self._scores(results, _mean(drifts), _mean(perplexities))
+        return _scores(results, _mean(drifts))
 
     def sequential(self, requests: Sequence[EditRequest]) -> Scores:
         """All requests one after the other, scored together at the end."""
@@ -120,14 +119,19 @@ class Bench:
         for request in requests:
             self.live.show((*self.live.shown, self.factors(request)))
         results = [ask(model, tokenizer, asked) for asked in probes]
-        scores = self._scores(results, self.live.drift(), self._perplexity())
+        scores = replace(
+            _scores(results, self.live.drift()),
+            perplexity=self._perplexity(),
+            perplexity_base=self.perplexity_base,
+        )
         self.live.show([])
         return scores
 
-    def _scores(self, results: Sequence[Sequence[ProbeResult]], drift: float, ppl: float) -> Scores:
-        es, ps, ns = (_score(results, kind) for kind in ("efficacy", "paraphrase", "neighbourhood"))
-        s = 3 / (1 / es + 1 / ps + 1 / ns) if min(es, ps, ns) > 0 else 0.0
-        return Scores(len(results), es, ps, ns, s, drift, ppl, self.perplexity_base)
+
+def _scores(results: Sequence[Sequence[ProbeResult]], drift: float) -> Scores:
+    es, ps, ns = (_score(results, kind) for kind in ("efficacy", "paraphrase", "neighbourhood"))
+    s = 3 / (1 / es + 1 / ps + 1 / ns) if min(es, ps, ns) > 0 else 0.0
+    return Scores(len(results), es, ps, ns, s, drift)
 
 
 def _score(results: Sequence[Sequence[ProbeResult]], kind: str) -> float:
