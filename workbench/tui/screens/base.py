@@ -65,6 +65,8 @@ class WorkbenchScreen(Screen[None]):
 
     def refresh_state(self, state: State) -> None:
         """The app calls this when the state changed: head, body, and which keys work."""
+        if not self.query(Head):
+            return  # the screen is being built, or taken down
         self.query_one(Head).show(state)
         self.query_one(Banner).show(state)
         self.show(state)
