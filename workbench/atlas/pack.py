@@ -24,7 +24,7 @@ from workbench.models.held_out import HELD_OUT
 from workbench.models.profiles import PROFILE
 from workbench.models.second_moment import accumulate_second_moment, write_second_moment
 
-PROFILE_RECIPE = Recipe(layer=1, steps=25, lr=0.3, clamp_factor=8.0, nll_stop=0.05)
+PROFILE_RECIPE = Recipe(layer=1, steps=40, lr=0.5, clamp_factor=8.0, nll_stop=0.05)
 """atlas's editing profile; how it was found is in the model card."""
 MOMENT_DOCUMENTS = 6_000
 MOMENT_SEED = 104_729
