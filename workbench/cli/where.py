@@ -11,6 +11,7 @@ from workbench.stack.place import STACKS, default_stack
 ATLAS = "atlas"
 """The model that ships."""
 
+
 def stack_folder(common: Common, positional: str | None = None) -> Path:
     """The stack that is meant: the argument, --stack, or the model's own.
 
