@@ -36,7 +36,7 @@ SAMPLES: dict[str, Any] = {
 
 def sample(cls: type[ev.Event], optional: bool) -> ev.Event:
     """An event with every field set; optional ones None or set."""
-    values = {}
+    values: dict[str, typing.Any] = {}
     for field in dataclasses.fields(cls):
         kind = str(field.type)
         if " | None" in kind:
