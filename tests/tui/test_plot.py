@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tui.story import ready, run_events, told
-from workbench.tui.state import State
+from tests.tui.story import ready, run_events, step, told
+from workbench import events as ev
+from workbench.tui.state import Run, State
 from workbench.tui.widgets.braille import Series, draw, legend, table
 from workbench.tui.widgets.plot import Figure, drift, loss, target
 
@@ -146,3 +147,12 @@ def test_before_the_first_edit_the_next_key_is_said() -> None:
     assert "ctrl+r" in loss(State()).empty
     assert "No edits yet" in drift(ready(applied=0, undone=0)).empty
     assert Figure().empty
+
+
+def test_the_step_axis_grows_with_the_curve_up_to_the_last_step() -> None:
+    started = ev.EditStarted(request={}, recipe={}, module="m")
+    ends = [
+        loss(State(run=Run(started, steps=tuple(step(i, 40) for i in range(1, last + 1))))).x_max
+        for last in (1, 5, 6, 19, 21, 40)
+    ]
+    assert ends == [5, 5, 10, 20, 40, 40]

@@ -118,7 +118,7 @@ def loss(state: State) -> Figure:
         Series("nll", tuple(s.nll for s in steps), steps[0].step, "dots"),
         Series("kl", tuple(s.kl for s in steps), steps[0].step, "dashes"),
     )
-    return Figure(parts, "step", steps[-1].of)
+    return Figure(parts, "step", _last_tick(steps[-1].step, steps[-1].of))
 
 
 def target(state: State) -> Figure:
@@ -131,7 +131,7 @@ def target(state: State) -> Figure:
         Series(f"context {c}", tuple(_at(s.p_contexts, c) for s in steps), steps[0].step, "dots")
         for c in range(max(len(s.p_contexts) for s in steps))
     ]
-    return Figure((mean, *contexts), "step", steps[-1].of, 1.0, "── mean  ·· each context")
+    return Figure((mean, *contexts), "step", _last_tick(steps[-1].step, steps[-1].of), 1.0, "── mean  ·· each context")
 
 
 def drift(state: State) -> Figure:
@@ -139,6 +139,14 @@ def drift(state: State) -> Figure:
     if state.stack is None or not state.stack.edits:
         return Figure(empty="No edits yet. The drift of the weights is drawn here.")
     return Figure((Series("drift", (0.0, *(row.drift for row in state.stack.edits))),), "edit")
+
+
+def _last_tick(step: int, of: int) -> int:
+    """Where the step axis ends: doubled as the curve grows, since most edits stop long before the last step."""
+    end = 5
+    while end < step:
+        end *= 2
+    return min(end, of)
 
 
 def _at(values: tuple[float, ...], index: int) -> float | None:
