@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,16 +190,14 @@ def test_a_stack_that_another_process_writes_to_can_be_read_but_not_moved(workbe
 
 
 @pytest.mark.parametrize("command", [["log"], ["show", "1"], ["undo"], ["travel", "1"], ["note", "1", "x"]])
-def test_no_torch_is_loaded_and_it_feels_instant(stack: Path, command: list[str]) -> None:
+def test_no_torch_is_loaded(stack: Path, command: list[str]) -> None:
     code = (
         "import sys; from workbench.cli.main import run\n"
         f"code = run([*{command!r}, '--stack', {str(stack)!r}])\n"
         "sys.exit(code or 99 * bool({'torch', 'transformers', 'textual'} & set(sys.modules)))"
     )
-    begun = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - begun < 2.0
 
 
 def test_a_reader_that_leaves_early_is_no_error(stack: Path) -> None:
