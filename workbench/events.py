@@ -12,20 +12,17 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from workbench.event_base import Event as Event
+from workbench.findings import AnswersDiffer as AnswersDiffer
+from workbench.findings import Bisected as Bisected
+from workbench.findings import BisectStep as BisectStep
+from workbench.findings import EditDiffers as EditDiffers
+from workbench.findings import FileChecked as FileChecked
+from workbench.findings import Finding as Finding
+from workbench.findings import WeightsDiffer as WeightsDiffer
+
 Stage = Literal["templates", "keys", "optimise", "insert", "probe", "save"]
 """The stages of one edit, in order."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """What all events carry."""
-
-    job: str = ""
-    """The command this event belongs to; empty: none in particular."""
-    seq: int = 0
-    """Counts up by one over all of an engine's events."""
-    t: float = 0.0
-    """Seconds since the Unix epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
