@@ -118,18 +118,31 @@ def test_an_append_adds_one_product_to_the_kept_sum(monkeypatch: pytest.MonkeyPa
     from workbench.stack import materialise
 
     added: list[Factors] = []
-    real = materialise._accumulate
+    real = materialise.add_outers
 
-    def counting(total: Tensor, one: Factors, layout: Layout) -> None:
-        added.append(one)
-        real(total, one, layout)
+    def counting(total: Tensor, some: list[Factors], layout: Layout) -> None:
+        added.extend(some)
+        real(total, some, layout)
 
-    monkeypatch.setattr(materialise, "_accumulate", counting)
+    monkeypatch.setattr(materialise, "add_outers", counting)
     found, factors = materialiser(weight("in,out", torch.float32), "in,out"), draw(5)
     found.weight(M, factors[:4])
     assert len(added) == 4
     found.weight(M, factors)
     assert added[4:] == factors[4:]
+    read_again = [Factors(M, one.a.copy(), one.b.copy()) for one in factors]
+    found.weight(M, [*read_again, *draw(1, seed=3)])
+    assert len(added) == 6
+    found.weight(M, [Factors(M, -one.a, one.b) for one in factors])
+    assert len(added) == 11
+
+
+def test_a_negative_zero_is_another_factor() -> None:
+    zero = Factors(M, f32([[0.0]]), f32([[1.0]]))
+    negative = Factors(M, f32([[-0.0]]), f32([[1.0]]))
+    found = materialiser(torch.full((1, 1), -0.0), "out,in")
+    assert str(found.weight(M, [zero]).item()) == "0.0"
+    assert str(found.weight(M, [negative]).item()) == "-0.0"
 
 
 def test_an_interruption_leaves_no_half_sum(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,13 +151,13 @@ def test_an_interruption_leaves_no_half_sum(monkeypatch: pytest.MonkeyPatch) -> 
     pristine, factors = weight("in,out", torch.float32), draw(4)
     found = materialiser(pristine, "in,out")
     found.weight(M, factors[:1])
-    real = materialise._accumulate
+    real = materialise.add_outers
 
-    def interrupted(total: Tensor, one: Factors, layout: Layout) -> None:
-        real(total, one, layout)
+    def interrupted(total: Tensor, some: list[Factors], layout: Layout) -> None:
+        real(total, some[:1], layout)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(materialise, "_accumulate", interrupted)
+    monkeypatch.setattr(materialise, "add_outers", interrupted)
     with pytest.raises(KeyboardInterrupt):
         found.weight(M, factors)
     monkeypatch.undo()

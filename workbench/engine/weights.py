@@ -16,6 +16,23 @@ from workbench.stack.materialise import Materialiser, weight_sha256
 from workbench.stack.record import Edit, Factors
 
 
+class Walk:
+    """The weights after one edit after the other: each step costs its own update, not those before it."""
+
+    def __init__(self, materialiser: Materialiser) -> None:
+        self._materialiser = materialiser
+        self._factors: dict[str, list[Factors]] = {}
+
+    def add(self, edit: Sequence[Factors]) -> None:
+        """Takes one step."""
+        for one in edit:
+            self._factors.setdefault(one.module, []).append(one)
+
+    def sha256(self, module: str) -> str:
+        """That of the weight of an adopted module here. Raises as `Materialiser.weight`."""
+        return weight_sha256(self._materialiser.weight(module, self._factors.get(module, [])))
+
+
 class LiveWeights:
     """Owns every edited module of a model. What the model holds is always `materialise(pristine, edits)`."""
 
@@ -96,6 +113,10 @@ class LiveWeights:
     def would_be(self, module: str, edits: Sequence[tuple[Factors, ...]]) -> str:
         """sha256 that the weight of `module` has after `edits`; the model is left alone."""
         return weight_sha256(self._materialise(module, edits))
+
+    def walk(self) -> Walk:
+        """For the hashes along a line, from the base on; the model is left alone."""
+        return Walk(self._materialiser)
 
     def drift(self) -> float:
         """|W − W0| / |W0| over the modules that the shown edits change."""

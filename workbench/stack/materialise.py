@@ -20,6 +20,7 @@ from torch import Tensor
 
 from workbench.errors import BaseMismatch, EditError, ModelError
 from workbench.stack.record import Factors, Layout
+from workbench.stack.tiles import add_outers
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 """What a weight may be stored in."""
@@ -35,15 +36,15 @@ class _Module:
     layout: Layout
     sum: Tensor | None = None
     """float64: pristine plus the factors in `summed`."""
-    summed: list[bytes] = field(default_factory=list)
-    """Digest of each factor in `sum`, in order."""
+    summed: list[Factors] = field(default_factory=list)
+    """What is in `sum`, in order."""
 
 
 class Materialiser:
     """Keeps pristine copies of edited modules in host memory and computes their weights at any position.
 
     The float64 sum of the present position is kept, so an append costs one outer product; the result is that of
-    starting again.
+    starting again. Factors that were given are never changed in place.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
@@ -81,12 +82,10 @@ class Materialiser:
             EditError: the weight would not be finite in the model's dtype.
         """
         kept = self._get(module)
-        for one in factors:
-            _check_fit(module, kept, one)
         if not factors:
             kept.sum, kept.summed = None, []
             return kept.pristine.to(self._device, copy=True)
-        rounded = _round(self._summed(kept, factors), kept.pristine.dtype)
+        rounded = _round(self._summed(module, kept, list(factors)), kept.pristine.dtype)
         if not bool(torch.isfinite(rounded).all()) and bool(torch.isfinite(kept.pristine).all()):
             kept.sum, kept.summed = None, []
             raise EditError(
@@ -113,15 +112,17 @@ class Materialiser:
             raise BaseMismatch(f"The model has no module {module} that is edited.", "The edit is for another model.")
         return self._modules[module]
 
-    def _summed(self, kept: _Module, factors: Sequence[Factors]) -> Tensor:
-        digests = [_digest(one) for one in factors]
+    def _summed(self, module: str, kept: _Module, factors: list[Factors]) -> Tensor:
         total, done = kept.sum, len(kept.summed)
-        if total is None or kept.summed != digests[:done]:
-            total, done = kept.pristine.to(self._device, torch.float64), 0
-        kept.sum, kept.summed = None, []  # an interruption on the way must not leave half a sum
+        if total is None or not _begins(factors, kept.summed):
+            total, done = None, 0
         for one in factors[done:]:
-            _accumulate(total, one, kept.layout)
-        kept.sum, kept.summed = total, digests
+            _check_fit(module, kept, one)
+        if total is None:
+            total = kept.pristine.to(self._device, torch.float64)
+        kept.sum, kept.summed = None, []  # an interruption on the way must not leave half a sum
+        add_outers(total, factors[done:], kept.layout)
+        kept.sum, kept.summed = total, factors
         return total
 
 
@@ -129,7 +130,7 @@ def delta(factors: Factors, layout: Layout) -> Tensor:
     """ΔW of one module in float64 on the CPU, in the module's own orientation."""
     d_in, d_out = factors.a.shape[1], factors.b.shape[0]
     total = torch.zeros((d_in, d_out) if layout == "in,out" else (d_out, d_in), dtype=torch.float64)
-    _accumulate(total, factors, layout)
+    add_outers(total, [factors], layout)
     return total
 
 
@@ -157,17 +158,6 @@ def weights_sha256(weights: Mapping[str, Tensor]) -> dict[str, str]:
     return {module: weight_sha256(weight) for module, weight in weights.items()}
 
 
-def _accumulate(total: Tensor, factors: Factors, layout: Layout) -> None:
-    """Adds outer(b_i, a_i) to `total` for each rank i in turn, in place, without a matrix-sized temporary."""
-    a = torch.tensor(factors.a, device=total.device).double()  # (r, d_in)
-    b = torch.tensor(factors.b, device=total.device).double()  # (d_out, r)
-    for rank in range(a.shape[0]):
-        if layout == "in,out":
-            total.addcmul_(a[rank, :, None], b[None, :, rank])  # (d_in, d_out)
-        else:
-            total.addcmul_(b[:, rank, None], a[None, rank, :])  # (d_out, d_in)
-
-
 def _round(total: Tensor, dtype: torch.dtype) -> Tensor:
     """`total` in `dtype`, by way of float32, some rows at a time."""
     rounded = torch.empty(total.shape, dtype=dtype, device=total.device)
@@ -184,8 +174,18 @@ def _check_fit(module: str, kept: _Module, factors: Factors) -> None:
         raise BaseMismatch(f"An update does not fit the module {module}.", "The edit is for another model.")
 
 
-def _digest(factors: Factors) -> bytes:
-    digest = hashlib.sha256(repr((factors.a.shape, factors.b.shape)).encode())
-    digest.update(factors.a.tobytes())
-    digest.update(factors.b.tobytes())
-    return digest.digest()
+def _begins(factors: list[Factors], summed: list[Factors]) -> bool:
+    """Whether `factors` starts with `summed`; the numbers are compared only of what is not the same object."""
+    start = factors[: len(summed)]
+    return start == summed or (
+        len(start) == len(summed) and all(_same(*pair) for pair in zip(start, summed, strict=True))
+    )
+
+
+def _same(one: Factors, other: Factors) -> bool:
+    """Whether both add the same bits; −0.0 is not 0.0."""
+    return one is other or (
+        (one.module, one.a.shape) == (other.module, other.a.shape)
+        and one.a.tobytes() == other.a.tobytes()
+        and one.b.tobytes() == other.b.tobytes()
+    )

@@ -1,0 +1,81 @@
+"""Adds many outer products to a matrix in one pass over it: a tile stays in the cache while every product is added.
+
+Every element sees the products one after the other, in order, each rounded once to float64: the same operations as
+adding one whole outer product after the other, so the same bits, whatever the size of the tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from workbench.stack.record import Factors, Layout
+
+CPU_TILE = 2**16
+"""Elements of a tile for each thread: 512 KiB in float64, about half of a core's second-level cache."""
+CUDA_TILE = 2**21
+"""Elements of a tile on an accelerator: 16 MiB in float64, within the second-level cache of a data-centre GPU."""
+CHUNK = 2**23
+"""Numbers of factors that are stacked, and moved to the device, at a time: 64 MiB in float64."""
+
+_Rows = npt.NDArray[np.float32]
+
+
+def add_outers(total: Tensor, factors: Sequence[Factors], layout: Layout) -> None:
+    """Adds outer(b_i, a_i) to `total`, in place, for each rank i of each of `factors` in turn.
+
+    Args:
+        total: float64, (d_in, d_out) if `layout` is "in,out", else (d_out, d_in).
+        factors: of this one module, in stack order.
+        layout: how `total` lies.
+    """
+    rows, columns = tile_shape(total)
+    for a, b in _stacked(factors, total.device):
+        first, second = (a, b) if layout == "in,out" else (b, a)
+        for top in range(0, total.shape[0], rows):
+            for left in range(0, total.shape[1], columns):
+                tile = total[top : top + rows, left : left + columns]
+                _add_to_tile(tile, first[:, top : top + rows], second[:, left : left + columns])
+
+
+def tile_shape(total: Tensor) -> tuple[int, int]:
+    """Rows and columns of the tiles of `total`: whole rows, unless one row alone is too long."""
+    room = CPU_TILE * torch.get_num_threads() if total.device.type == "cpu" else CUDA_TILE
+    return max(1, room // max(1, total.shape[1])), max(1, min(room, total.shape[1]))
+
+
+def _add_to_tile(tile: Tensor, first: Tensor, second: Tensor) -> None:
+    """Adds outer(first[i], second[i]) for each i in turn; first (n, rows), second (n, columns)."""
+    for upright, level in zip(first.unsqueeze(2).unbind(), second.unsqueeze(1).unbind(), strict=True):
+        tile.addcmul_(upright, level)  # (rows, 1) times (1, columns)
+
+
+def _stacked(factors: Sequence[Factors], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """The ranks of all factors, in order, as float64 matrices (n, d_in) and (n, d_out) on `device`, n bounded."""
+    sides = sum(factors[0].a.shape[1:] + factors[0].b.shape[:1]) if factors else 1
+    for group in _groups(factors, max(1, CHUNK // sides)):
+        a = np.concatenate([rows for rows, _ in group])
+        b = np.concatenate([rows for _, rows in group])
+        yield torch.from_numpy(a).to(device).double(), torch.from_numpy(b).to(device).double()
+
+
+def _groups(factors: Sequence[Factors], most: int) -> Iterator[list[tuple[_Rows, _Rows]]]:
+    """Lists of (a, b) with `most` ranks in all, the last one with what is left; a (r, d_in), b (r, d_out)."""
+    group: list[tuple[_Rows, _Rows]] = []
+    room = most
+    for one in factors:
+        at = 0
+        while at < one.a.shape[0]:
+            upto = min(at + room, one.a.shape[0])
+            group.append((one.a[at:upto], one.b[:, at:upto].T))
+            room -= upto - at
+            at = upto
+            if room == 0:
+                yield group
+                group, room = [], most
+    if group:
+        yield group
