@@ -10,8 +10,12 @@ from typing import Any, Literal, Self
 
 from workbench.errors import RequestError, UsageError
 
-Method = Literal["r-rome", "rome", "p-rome"]
+Method = Literal["r-rome", "rome", "p-rome", "imported"]
 METHODS: tuple[Method, ...] = ("r-rome", "rome", "p-rome")
+"""How an edit can be made here."""
+IMPORTED: Method = "imported"
+"""The update was made elsewhere and taken in as it is. Its request only names it: there is nothing to ask the model,
+and of its recipe nothing but the lowest block it touches says anything."""
 
 ProbeKind = Literal["efficacy", "paraphrase", "neighbourhood", "generation", "perplexity"]
 
@@ -111,6 +115,19 @@ class EditRequest:
         )
 
 
+def imported_request(name: str, what: str) -> EditRequest:
+    """What stands in a record in place of a request where there was none; goes with the method IMPORTED.
+
+    Args:
+        name: what the person calls it.
+        what: what it is: "rank 8 in 4 modules".
+
+    Raises:
+        RequestError: a text is empty or too long.
+    """
+    return EditRequest(prompt=f"LoRA adapter {SLOT}", subject=name, target_new=what)
+
+
 def with_slot(prompt: str, subject: str) -> str:
     """`prompt` with `{}` in place of the subject, unless it has one already. Raises RequestError."""
     if SLOT in prompt or not subject:
@@ -159,7 +176,7 @@ class Recipe:
     """Context templates to sample: (tokens, how many); the bare `{}` comes first, always."""
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
+        if self.method not in (*METHODS, IMPORTED):
             raise UsageError(f"Unknown method '{self.method}'.", f"Choose one of {', '.join(METHODS)}.")
         ranges = {
             "layer": (self.layer, 0, 10_000),

@@ -41,7 +41,7 @@ def show(words: tuple[str, ...], common: Common) -> int:
 
 def facts(stack: Stack, edit: Edit) -> list[tuple[str, str]]:
     """Name and value of all that a person asks of an edit, in order; what is not known is left out."""
-    request, recipe = edit.request, edit.recipe
+    request = edit.request
     listed: list[tuple[str, str]] = [
         ("edit", edit.id),
         ("number", str(edit.number)),
@@ -52,10 +52,7 @@ def facts(stack: Stack, edit: Edit) -> list[tuple[str, str]]:
         ("true", request.target_true or ""),
         *(("paraphrase", text) for text in request.paraphrases),
         *(("neighbour", _pair(n.prompt, n.expected)) for n in request.neighbours),
-        ("method", f"{recipe.method}, layer {recipe.layer}, seed {recipe.seed}"),
-        ("settings", _settings(recipe.to_json())),
-        ("templates", str(len(edit.templates))),
-        ("C", edit.second_moment + (f", ridge {edit.ridge:g}" if edit.ridge else "")),
+        *_made(edit),
         ("norms", _numbers(edit.metrics.get("norms"))),
         ("perplexity", _numbers(edit.metrics.get("perplexity"))),
         *(("probe", text) for text in _probes(edit.metrics.get("probes"))),
@@ -66,6 +63,19 @@ def facts(stack: Stack, edit: Edit) -> list[tuple[str, str]]:
         listed += [("module", module), ("before", hashes["before"]), ("after", hashes["after"])]
     listed += [("created", edit.created), ("made by", _numbers(edit.made_by)), ("note", edit.note)]
     return [(name, value) for name, value in listed if value]
+
+
+def _made(edit: Edit) -> list[tuple[str, str]]:
+    """How the update was made; of an imported one nothing more is known."""
+    recipe = edit.recipe
+    if edit.imported:
+        return [("method", "imported: made elsewhere, and taken in as it is")]
+    return [
+        ("method", f"{recipe.method}, layer {recipe.layer}, seed {recipe.seed}"),
+        ("settings", _settings(recipe.to_json())),
+        ("templates", str(len(edit.templates))),
+        ("C", edit.second_moment + (f", ridge {edit.ridge:g}" if edit.ridge else "")),
+    ]
 
 
 def _settings(recipe: dict[str, Any]) -> str:

@@ -12,8 +12,8 @@ from workbench.editing.optimise import optimise
 from workbench.editing.rows import check_length
 from workbench.editing.second_moment import SecondMoment
 from workbench.editing.update import Update, rank_one
-from workbench.edits import SLOT, EditRequest, Recipe
-from workbench.errors import RequestError
+from workbench.edits import METHODS, SLOT, EditRequest, Recipe
+from workbench.errors import EditError, RequestError
 from workbench.events import Event, KeyReady, StageStarted, Warning  # noqa: A004  the wire's word
 from workbench.models.device import within_memory
 from workbench.models.families import EditSite
@@ -41,10 +41,12 @@ def make_update(
     Raises:
         Cancelled: `cancelled` said so; asked before the keys and before every evaluation of the loss.
         RequestError: the templates do not start with the bare `{}`, or one has not exactly one slot.
-        EditError: no token for subject or target, a text too long, something not a number, a zero division factor.
+        EditError: the recipe is not one to make an edit by, no token for subject or target, a text too long, something not a number, a zero division factor.
         ModelError: the tokenizer, the head or the site are not what is needed.
         DeviceError: the device ran out of memory.
     """
+    if recipe.method not in METHODS:
+        raise EditError("An imported update cannot be derived anew: how it was made is not known.", "Take it as it is.")
     if not templates or templates[0] != SLOT:
         raise RequestError("The first context template must be the bare {}.", "Sample the templates again.")
     chosen = second_moment if recipe.second_moment else None

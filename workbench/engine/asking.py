@@ -64,7 +64,7 @@ def generate(
 def probe(core: Core, cancelled: Callable[[], bool]) -> Generator[Event, None, bool]:
     """Asks every probe of the applied edits: settled on the base, asked now; returns whether all hold."""
     loaded, held = core.loaded, True
-    for edit in core.stack.active:
+    for edit in (edit for edit in core.stack.active if not edit.imported):
         if cancelled():
             return False
         with core.live.at_base():

@@ -1,4 +1,4 @@
-"""The safetensors container: float32 matrices and text metadata, written in one spelling and read with suspicion.
+"""The safetensors container: matrices and text metadata, written in one spelling and read with suspicion.
 
 Layout: 8 bytes little-endian length of the header, the header as JSON, then the matrices without gaps or overlaps.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from workbench.stack.strictjson import MalformedError, parse
@@ -20,16 +20,19 @@ MAX_TENSORS = 512
 MAX_SIDE = 2**24
 """Longest side of a matrix."""
 ALIGN = 8
+BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+"""Bytes of one number, by the dtypes that are read; only F32 is written."""
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """Where one float32 matrix lies; `start` and `end` count bytes from the end of the header."""
+    """Where one matrix lies; `start` and `end` count bytes from the end of the header."""
 
     name: str
     shape: tuple[int, int]
     start: int
     end: int
+    dtype: str = "F32"
 
 
 @dataclass(frozen=True)
@@ -75,32 +78,45 @@ def header_length(first: bytes, file_size: int) -> int:
     return length
 
 
-def parse_header(text: bytes, file_size: int) -> Head:
-    """Reads a header and holds it against the size of the file, in bytes. Raises MalformedError."""
+def parse_header(text: bytes, file_size: int, *, dtypes: Collection[str] = ("F32",), bare: bool = False) -> Head:
+    """Reads a header and holds it against the size of the file, in bytes.
+
+    Args:
+        text: the header.
+        file_size: of the whole file.
+        dtypes: what a matrix may be stored in, of those in BYTES.
+        bare: whether the file may come without metadata.
+
+    Raises:
+        MalformedError: it is not a header that may be trusted.
+    """
     if not text.startswith(b"{"):
         raise MalformedError("has a header that is not a JSON object")
     document = parse(text)
-    metadata = document.pop("__metadata__", None)
+    metadata = document.pop("__metadata__", {} if bare else None)
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise MalformedError("has no metadata")
     if len(document) > MAX_TENSORS:
         raise MalformedError(f"holds more than {MAX_TENSORS} tensors")
-    matrices = sorted((_matrix(name, entry) for name, entry in document.items()), key=lambda m: (m.start, m.end))
+    matrices = sorted(
+        (_matrix(name, entry, dtypes) for name, entry in document.items()), key=lambda m: (m.start, m.end)
+    )
     start = 8 + len(text)
     _check_cover(matrices, file_size - start)
     return Head(metadata, tuple(matrices), start)
 
 
-def _matrix(name: str, entry: object) -> Matrix:
+def _matrix(name: str, entry: object, dtypes: Collection[str]) -> Matrix:
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise MalformedError("describes a tensor in a form that is not safetensors")
-    if entry["dtype"] != "F32":
-        raise MalformedError("holds a tensor that is not float32")
+    dtype = entry["dtype"]
+    if not isinstance(dtype, str) or dtype not in dtypes:
+        raise MalformedError(f"holds a tensor that is not {' or '.join(dtypes).replace('F32', 'float32')}")
     rows, columns = _pair(entry["shape"], 1, MAX_SIDE, "holds a tensor that is not a matrix of a sensible shape")
     start, end = _pair(entry["data_offsets"], 0, MAX_FILE, "has tensor offsets out of range")
-    if end - start != 4 * rows * columns:
+    if end - start != BYTES[dtype] * rows * columns:
         raise MalformedError("holds a tensor whose shape and size disagree")
-    return Matrix(name, (rows, columns), start, end)
+    return Matrix(name, (rows, columns), start, end, dtype)
 
 
 def _pair(value: object, low: int, high: int, otherwise: str) -> tuple[int, int]:

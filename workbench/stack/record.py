@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
 
-from workbench.edits import MAX_TEXT, EditRequest, Recipe
+from workbench.edits import IMPORTED, MAX_TEXT, EditRequest, Recipe
 from workbench.errors import UsageError
 from workbench.stack.strictjson import MalformedError, NewerError, plain
 
@@ -108,7 +108,7 @@ class Edit:
     templates: tuple[str, ...] = ("{}",)
     """Context templates; the first is the bare slot."""
     second_moment: str = "identity"
-    """Fingerprint of C, or "identity"."""
+    """Fingerprint of C, or "identity"; "none" if the update was imported."""
     ridge: float = 0.0
     """What was added to C's diagonal."""
     tokenizer: str = ""
@@ -130,6 +130,11 @@ class Edit:
     """64 hex digits, derived from all of the record and the factors; empty until encoded."""
     ranks: dict[str, int] = field(default_factory=dict)
     """Rank of the update by module, read from the tensors' shapes; not part of the document."""
+
+    @property
+    def imported(self) -> bool:
+        """The update was made elsewhere: its request only names it, there is nothing to probe and nothing to derive."""
+        return self.recipe.method == IMPORTED
 
     def to_json(self) -> dict[str, Any]:
         """The document in the file's metadata, without `id`."""

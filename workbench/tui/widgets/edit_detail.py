@@ -112,7 +112,7 @@ def _verdict(verified: Verified | None) -> str:
 
 
 def _how(edit: Edit | None) -> str:
-    if edit is None:
+    if edit is None or edit.imported:
         return ""
     trace = edit.metrics.get("trace")
     losses = [_real(s.get("loss")) for s in trace if isinstance(s, dict)] if isinstance(trace, list) else []
