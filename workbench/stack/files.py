@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from workbench.errors import StackError, StorageError
@@ -54,10 +54,15 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         StorageError: the disk would not take it; what was at `path` is unharmed.
     """
+    write_parts(path, (data,))
+
+
+def write_parts(path: Path, parts: Iterable[bytes]) -> None:
+    """As `write_atomic`, for a file made piece by piece; what making a piece raises leaves `path` unharmed too."""
     temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}{TEMPORARY}")
     with storage("write", path):
         try:
-            _write_new(temporary, data)
+            _write_new(temporary, parts)
             os.replace(temporary, path)  # noqa: PTH105  one place that writes, one module of calls
         except BaseException:
             with contextlib.suppress(OSError):
@@ -177,10 +182,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _write_new(path: Path, data: bytes) -> None:
+def _write_new(path: Path, parts: Iterable[bytes]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY, 0o666)
     try:
-        _write_all(descriptor, data)
+        for part in parts:
+            _write_all(descriptor, part)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
