@@ -14,6 +14,7 @@ from torch import Tensor
 from workbench.errors import BaseMismatch, EditError, ModelError
 from workbench.stack.materialise import DTYPES, Materialiser, delta, realised_fraction, weight_sha256
 from workbench.stack.record import Factors, Layout
+from workbench.stack.tiles import add_outers
 
 M = "h.1.mlp.c_proj"
 D_IN, D_OUT = 37, 23
@@ -118,7 +119,7 @@ def test_an_append_adds_one_product_to_the_kept_sum(monkeypatch: pytest.MonkeyPa
     from workbench.stack import materialise
 
     added: list[Factors] = []
-    real = materialise.add_outers
+    real = add_outers
 
     def counting(total: Tensor, some: list[Factors], layout: Layout) -> None:
         added.extend(some)
@@ -151,7 +152,7 @@ def test_an_interruption_leaves_no_half_sum(monkeypatch: pytest.MonkeyPatch) -> 
     pristine, factors = weight("in,out", torch.float32), draw(4)
     found = materialiser(pristine, "in,out")
     found.weight(M, factors[:1])
-    real = materialise.add_outers
+    real = add_outers
 
     def interrupted(total: Tensor, some: list[Factors], layout: Layout) -> None:
         real(total, some[:1], layout)
