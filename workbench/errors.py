@@ -28,6 +28,10 @@ class StorageError(WorkbenchError):
     """The disk would not take it: full, read-only, not permitted."""
 
 
+class HubError(WorkbenchError):
+    """The Hugging Face Hub cannot be reached, or does not give or take it."""
+
+
 class UsageError(WorkbenchError):
     """The command or the file given makes no sense."""
 
