@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 MAX_DEPTH = 24
@@ -45,6 +46,8 @@ def parse(data: bytes | str) -> Any:
     """
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
+        if isinstance(data, str):
+            _check_text(data)
         document = json.loads(
             text, object_pairs_hook=_unique, parse_int=_int, parse_float=_float, parse_constant=_constant
         )
@@ -56,7 +59,9 @@ def parse(data: bytes | str) -> Any:
         raise MalformedError("is nested too deeply") from error
     except ValueError as error:
         raise MalformedError("is not JSON") from error
-    _check(document, MAX_DEPTH)
+    _check_depth(document)
+    if "\\u" in text:  # nothing but an escape can say half of a surrogate pair in text that is valid UTF-8
+        _check_text(document)
     return document
 
 
@@ -95,22 +100,29 @@ def _constant(word: str) -> NoReturn:
     raise MalformedError(f"holds {word}, which is not a number")
 
 
-def _check(value: object, depth: int) -> None:
-    if isinstance(value, str) and not value.isascii():
-        _check_text(value)
-    if not isinstance(value, (dict, list)):
-        return
-    if depth == 0:
-        raise MalformedError("is nested too deeply")
+def _check_depth(document: object) -> None:
+    nested = [document]
+    for _ in range(MAX_DEPTH):
+        nested = [child for one in nested for child in _children(one) if type(child) in (dict, list)]
+        if not nested:
+            return
+    raise MalformedError("is nested too deeply")
+
+
+def _children(value: object) -> Collection[object]:
     if isinstance(value, dict):
-        for key in value:
-            _check_text(key)
-    for item in value.values() if isinstance(value, dict) else value:
-        _check(item, depth - 1)
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
-def _check_text(text: str) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise MalformedError("holds half of a surrogate pair") from error
+def _check_text(value: object) -> None:
+    """Refuses half of a surrogate pair in any text, keys included."""
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise MalformedError("holds half of a surrogate pair") from error
+    for key in value if isinstance(value, dict) else ():
+        _check_text(key)
+    for child in _children(value):
+        _check_text(child)
