@@ -211,7 +211,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.body)
         name = f"{asked['organization'] or 'me'}/{asked['name']}"
         if name in self.hub.repositories:
-            raise Refused(409, message="You already created this model repo")
+            document = json.dumps({"error": "You already created this model repo", "url": f"{self.hub.url}/{name}"})
+            return self._send(document.encode(), 409)
         self.hub.put(name, {}, private=asked.get("visibility") == "private" or bool(asked.get("private")))
         self._json({"url": f"{self.hub.url}/{name}"})
 

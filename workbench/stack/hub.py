@@ -155,9 +155,11 @@ def _endpoint() -> str:
 
 def _api() -> HfApi:
     from huggingface_hub import HfApi
+    from huggingface_hub.utils.logging import set_verbosity_error
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
+    set_verbosity_error()
     return HfApi(endpoint=_endpoint(), library_name="workbench")
 
 
@@ -179,8 +181,11 @@ def _plainly(repo: str, doing: str) -> Iterator[None]:
         raise _told(error, repo, doing) from error
 
 
-def _is_network(error: OSError) -> bool:
-    return isinstance(error, (ConnectionError, TimeoutError))
+def _is_network(error: Exception) -> bool:
+    """Whether nobody answered; the client's HTTP library is httpx of one name or another."""
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return True
+    return any(kind.__name__ == "TransportError" for kind in type(error).__mro__)
 
 
 def _told(error: Exception, repo: str, doing: str) -> WorkbenchError:
@@ -201,12 +206,10 @@ def _told(error: Exception, repo: str, doing: str) -> WorkbenchError:
         return NoRevisionError(f"'{repo}' has no such branch, tag or commit.", "Check --revision.")
     if isinstance(error, errors.HfHubHTTPError):
         return _told_status(error.response.status_code, repo, doing, _reason(error))
+    if _is_network(error):
+        return HubError(f"The Hub cannot be reached at {_endpoint()}.", "Check the network, and HF_ENDPOINT if set.")
     if isinstance(error.__cause__, Exception):
         return _told(error.__cause__, repo, doing)
-    if any(kind.__name__ in ("TransportError", "TimeoutException") for kind in type(error).__mro__) or isinstance(
-        error, OSError
-    ):
-        return HubError(f"The Hub cannot be reached at {_endpoint()}.", "Check the network, and HF_ENDPOINT if set.")
     return HubError(f"Cannot {doing}: {_reason(error)}", _LATER)
 
 
