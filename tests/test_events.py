@@ -29,6 +29,7 @@ SAMPLES: dict[str, Any] = {
     "tuple[float, ...]": (0.1, 0.2),
     "tuple[int, int]": (1, 2),
     "tuple[tuple[str, float], ...]": (("Rome", 0.9), (" 北京", 0.1)),
+    "tuple[str, ...]": ("a", " b"),
     "tuple[EditRow, ...]": (ROW, ROW),
     "Stage": "keys",
 }

@@ -190,7 +190,7 @@ class NormReport(Event):
 class ProbeResult(Event):
     """One probe's answer."""
 
-    kind: Literal["efficacy", "paraphrase", "neighbourhood", "generation", "perplexity"]
+    kind: Literal["efficacy", "paraphrase", "neighbourhood", "generation", "perplexity", "command"]
     prompt: str
     expected: str = ""
     rival: str = ""
@@ -283,6 +283,31 @@ class Verified(Event):
     actual: str
     outcome: Literal["bit-identical", "different", "not comparable"]
     detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported(Event):
+    """Something of a stack was written for others."""
+
+    format: str
+    """"bundle", "edit", "requests", "peft" or "merged"."""
+    out: str
+    count: int
+    """How many edits, or requests, it holds."""
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported(Event):
+    """Edits of others were taken into the stack, all or none."""
+
+    sources: tuple[str, ...]
+    """Where they came from."""
+    added: tuple[str, ...]
+    """Ids that they have here."""
+    skipped: int
+    """How many were there already."""
+    position: int
 
 
 @dataclass(frozen=True, kw_only=True)
