@@ -41,7 +41,8 @@ def make_update(
     Raises:
         Cancelled: `cancelled` said so; asked before the keys and before every evaluation of the loss.
         RequestError: the templates do not start with the bare `{}`, or one has not exactly one slot.
-        EditError: the recipe is not one to make an edit by, no token for subject or target, a text too long, something not a number, a zero division factor.
+        EditError: the update was imported, no token for subject or target, a text too long, something not a number,
+            a zero division factor.
         ModelError: the tokenizer, the head or the site are not what is needed.
         DeviceError: the device ran out of memory.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,17 @@ from workbench.events import Event, ModelLoading
 from workbench.models.device import DTYPES, dtype_name, pick_device
 from workbench.models.fingerprint import base_fingerprint, tokenizer_fingerprint
 from workbench.models.folder import find_model
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+"""What a tokenizer is read from, besides its own vocabulary files. Copied, not written anew: another spelling of it would be another fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -81,17 +93,24 @@ def load_model(name: str, device: str = "auto", dtype: str = "auto") -> Generato
     )
 
 
-def save_model(loaded: LoadedModel, folder: Path) -> None:
-    """Writes model and tokenizer into `folder` as they are now, loadable by transformers.
+def save_model(loaded: LoadedModel, folder: Path, shard_size: int | str = "5GB") -> None:
+    """Writes the model into `folder` as it is now, and the files of its tokenizer as they are, for transformers.
+
+    Args:
+        loaded: the model; its dtype is kept.
+        folder: where to.
+        shard_size: of one safetensors file at most: bytes, or words like "5GB".
 
     Raises:
         OSError, StorageError: the disk would not take it.
     """
     try:
-        loaded.model.save_pretrained(folder)
-        loaded.tokenizer.save_pretrained(folder)
+        loaded.model.save_pretrained(folder, max_shard_size=shard_size)
     except SafetensorError as error:
         raise StorageError(f"Cannot write the weights: {error}.", "Is the disk full?") from error
+    for name in {*TOKENIZER_FILES, *loaded.tokenizer.vocab_files_names.values()}:
+        if (loaded.folder / name).is_file():
+            shutil.copyfile(loaded.folder / name, folder / name)
 
 
 def describe_dtype(loaded: LoadedModel) -> str:

@@ -1,0 +1,132 @@
+"""What leaves the workbench for other tools: the state of a stack as a PEFT LoRA adapter, or as a merged checkpoint.
+
+Both are folders that are there whole or not at all. A merged checkpoint holds, byte for byte, the weights that the
+exactness rule gives, and every other tensor of the base as it is.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from workbench.engine.card import NAME as CARD
+from workbench.engine.card import Exported, adapter_card, merged_card
+from workbench.engine.core import Core
+from workbench.engine.engine import Engine
+from workbench.errors import ModelError, UsageError
+from workbench.models.families import EditSite, edit_site, layer_count
+from workbench.models.fingerprint import base_fingerprint
+from workbench.models.held_out import HELD_OUT
+from workbench.models.load import save_model
+from workbench.models.profiles import PROFILE
+from workbench.models.second_moment import read_second_moment, second_moment_path, write_second_moment
+from workbench.stack import adapter, files
+from workbench.stack.markdown import on_hub, public_name
+from workbench.stack.record import Edit
+
+SHARD_SIZE = "5GB"
+"""Largest shard of a merged checkpoint, as transformers writes it."""
+
+
+def export_peft(engine: Engine, out: Path, edits: Sequence[Edit] | None = None) -> None:
+    """Writes a PEFT LoRA adapter of the edits that are active, or of `edits`, into the folder `out`.
+
+    In every edited module its rank is the sum of the edits' ranks, and its scale is 1. With the base loaded in the
+    same dtype its logits are those of the edited model up to rounding: the adapter's sum is not rounded to the weight's
+    dtype, the edited weight is.
+
+    Raises:
+        UsageError: no edit is active, or `out` exists and is not an empty folder.
+        StackError, VerificationError: an edit file is damaged.
+        StorageError: the disk would not take it; `out` is as before.
+    """
+    core = engine.core
+    chosen = core.stack.active if edits is None else tuple(edits)
+    if not chosen:
+        raise UsageError("There is nothing to export: no edit is applied.", "Apply an edit, or redo one.")
+    factors = adapter.joined(core.stack.factors(edit) for edit in chosen)
+    base = core.base()
+    layouts = {module: info["layout"] for edit in chosen for module, info in edit.base.modules.items()}
+    config = adapter.adapter_config(factors, layouts, public_name(base), base.revision if on_hub(base) else "")
+    with _new_folder(out) as unfinished:
+        files.write_atomic(unfinished / adapter.WEIGHTS, adapter.adapter_weights(factors))
+        files.write_atomic(unfinished / adapter.CONFIG, config)
+        files.write_atomic(unfinished / CARD, adapter_card(_exported(core, chosen)).encode())
+
+
+def export_merged(
+    engine: Engine, out: Path, edits: Sequence[Edit] | None = None, *, shard_size: int | str = SHARD_SIZE
+) -> None:
+    """Writes the model with the edits that are active, or with `edits`, into the folder `out`, for transformers.
+
+    Weights as safetensors shards of at most `shard_size` (bytes, or "5GB") in the dtype they have in memory, config,
+    generation config, the base's tokenizer files as they are, a card with the list of edits; and what the workbench
+    needs to edit it further: profile, held-out text, and those second moments that no edit has changed. The model
+    holds the same edits afterwards.
+
+    Raises:
+        UsageError: `out` exists and is not an empty folder.
+        StackError, VerificationError: an edit file is damaged.
+        StorageError: the disk would not take it; `out` is as before.
+    """
+    core = engine.core
+    chosen = core.stack.active if edits is None else tuple(edits)
+    for edit in chosen:
+        core.live.adopt(edit)
+    core.live.show([core.stack.factors(edit) for edit in chosen])
+    modules = sorted({module for edit in chosen for module in edit.weights})
+    with _new_folder(out) as unfinished:
+        save_model(core.loaded, unfinished, shard_size)
+        for name in (PROFILE, HELD_OUT):
+            if (core.loaded.folder / name).is_file():
+                shutil.copyfile(core.loaded.folder / name, unfinished / name)
+        kept, dropped = _carry_moments(core, modules, unfinished)
+        card = merged_card(_exported(core, chosen), kept, dropped, core.live.hashes(modules))
+        files.write_atomic(unfinished / CARD, card.encode())
+
+
+def _exported(core: Core, edits: Sequence[Edit]) -> Exported:
+    return Exported(core.base(), edits, core.stack.folder.resolve().name)
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"'{out}' is there already.", "Name a new or empty folder.")
+    with files.folder_atomic(out) as unfinished:
+        yield unfinished
+
+
+def _carry_moments(core: Core, edited: Sequence[str], folder: Path) -> tuple[list[str], list[str]]:
+    """Writes the second moments that hold for the merged model too, under its own fingerprint.
+
+    The keys of a down-projection depend on what comes before it only. So where every edited module is a
+    down-projection of that layer or a later one, the base's C is the merged model's.
+
+    Returns:
+        the modules whose C came along, and those whose C holds no longer.
+    """
+    sites = _sites(core)
+    measured = [site for site in sites if second_moment_path(core.loaded.folder, site).is_file()]
+    fingerprint = base_fingerprint(folder) if measured else ""
+    kept: list[str] = []
+    for site in measured:
+        later = {other.module for other in sites if other.layer >= site.layer}
+        read = (
+            read_second_moment(core.loaded.folder, site, core.loaded.fingerprint) if later.issuperset(edited) else None
+        )
+        if read is not None:
+            write_second_moment(folder, site, read[0], read[1], fingerprint)
+            kept.append(site.module)
+    return kept, [site.module for site in measured if site.module not in kept]
+
+
+def _sites(core: Core) -> list[EditSite]:
+    """The down-projections that can be edited, by layer."""
+    found = []
+    for layer in range(layer_count(core.loaded.model)):
+        with suppress(ModelError):  # a layer of another kind has no site, and so no second moment
+            found.append(edit_site(core.loaded.model, layer))
+    return found
