@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from workbench import events as ev
-from workbench.cli.history import opened, row_of
+from workbench.cli.history import opened
 from workbench.cli.lines import LOG_HEADER, log_line
 from workbench.cli.options import Common, stack_options
 from workbench.cli.output import Output
 from workbench.cli.where import existing_stack
 from workbench.errors import StackError
 
+if TYPE_CHECKING:
+    from workbench.stack.store import Stack
+
 EPILOG = """\b
 Examples:
   workbench log
   workbench log edits/tour
+  workbench log -n 20 --skip 40           the third page of twenty
+  workbench log --reverse | less
   workbench log edits/tour --json | head -1
 
 \b
@@ -28,24 +37,80 @@ neighbours that hold, |ΔW|/|W|, the edit, its note; · is not measured.
 """
 
 
+@dataclass(frozen=True)
+class Part:
+    """Which part of the list is wanted, and from which end."""
+
+    limit: int | None
+    skip: int
+    oldest_first: bool
+
+    def of(self, numbers: list[int]) -> list[int]:
+        """Those wanted of `numbers`, which ascend, in the order to be shown."""
+        ordered = numbers if self.oldest_first else numbers[::-1]
+        return ordered[self.skip :][: self.limit]
+
+
 @click.command(short_help="List the edits of a stack.", epilog=EPILOG)
 @click.argument("name", metavar="[STACK]", required=False)
 @click.option("--all", "everything", is_flag=True, help="Then those on other branches.")
+@click.option("-n", "--limit", type=click.IntRange(min=1), metavar="N", help="At most N edits of the line.")
+@click.option("--skip", type=click.IntRange(min=0), default=0, metavar="N", help="Leave the first N of the list out.")
+@click.option("--reverse", is_flag=True, help="Oldest first.")
 @stack_options
-def log(name: str | None, everything: bool, common: Common) -> int:
+def log(name: str | None, everything: bool, limit: int | None, skip: int, reverse: bool, common: Common) -> int:
     """List the edits of STACK, newest first."""
-    folder = existing_stack(common, name)
-    with Output(common.json) as output, opened(folder, output) as found:
-        rows = [row_of(found, edit) for edit in found.line]
-        if rows and sys.stdout.isatty():
-            output.tell(LOG_HEADER)
-        for row in [*reversed(rows), *(row_of(found, edit) for edit in found.others if everything)]:
-            output.line(log_line(row))
-            output.document(ev.to_line(row))
-        base = found.base.name if found.base else "no base yet"
-        branches = f", {len(found.others)} on other branches (--all shows them)" if found.others else ""
-        output.tell(f"{folder}: position {found.position} of {len(rows)} on {base}{branches}")
+    folder, part = existing_stack(common, name), Part(limit, skip, reverse)
+    with Output(common.json) as output:
+        if limit is None or everything or not _page(folder, part, output):
+            _in_full(folder, part, everything, output)
+        return output.done(0)
+
+
+def _page(folder: Path, part: Part, output: Output) -> bool:
+    """Shows a page without opening the rest; False, with nothing shown, if the stack must be opened in full."""
+    from workbench.engine.views import edit_row
+    from workbench.stack.glance import glance
+
+    seen = glance(folder)
+    numbers = part.of(list(range(1, seen.length + 1))) if seen else []
+    edits = seen.page(numbers) if seen else None
+    if seen is None or edits is None:
+        return False
+    _show((edit_row(seen, edit, number) for number, edit in zip(numbers, edits, strict=True)), output)
+    _tell_where(output, folder, seen.position, seen.length, seen.base.name if seen.base else "", seen.others)
+    return True
+
+
+def _in_full(folder: Path, part: Part, everything: bool, output: Output) -> None:
+    """Raises StackError, after the list, if a file is broken."""
+    with opened(folder, output) as found:
+        _show(_rows(found, part, everything), output)
+        others = len(found.others)
+        _tell_where(output, folder, found.position, len(found.line), found.base.name if found.base else "", others)
         if found.broken:
             file, reason = next(iter(found.broken.items()))
             raise StackError(f"{file}: {reason}", f"{len(found.broken)} broken in all; the rest is as shown.")
-        return output.done(0)
+
+
+def _rows(found: Stack, part: Part, everything: bool) -> Iterator[ev.EditRow]:
+    from workbench.engine.views import edit_row
+
+    line = found.line
+    for number in part.of(list(range(1, len(line) + 1))):
+        yield edit_row(found, line[number - 1], number)
+    for edit in found.others if everything else ():
+        yield replace(edit_row(found, edit, edit.number), state="undone")
+
+
+def _show(rows: Iterator[ev.EditRow], output: Output) -> None:
+    for count, row in enumerate(rows):
+        if count == 0 and sys.stdout.isatty():
+            output.tell(LOG_HEADER)
+        output.line(log_line(row))
+        output.document(ev.to_line(row))
+
+
+def _tell_where(output: Output, folder: Path, position: int, length: int, base: str, others: int) -> None:
+    branches = f", {others} on other branches (--all shows them)" if others else ""
+    output.tell(f"{folder}: position {position} of {length} on {base or 'no base yet'}{branches}")

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 from workbench.events import EditRow, StackChanged
 from workbench.stack.editfile import Edit
 from workbench.stack.store import Stack
 
 State = Literal["applied", "undone", "broken", "off"]
+
+
+class Listed(Protocol):
+    """What a row needs to know of the stack that its edit is of."""
+
+    @property
+    def position(self) -> int:
+        """How many edits of the line are applied."""
+
+    @property
+    def off(self) -> frozenset[str]:
+        """Ids that are toggled off."""
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """Files that cannot be used, with the reason."""
+
+    def path_of(self, edit: Edit | str) -> Path:
+        """Where an edit lies."""
 
 
 def stack_changed(stack: Stack, drift: float = 0.0, perplexity_base: float | None = None) -> StackChanged:
@@ -25,7 +45,7 @@ def stack_changed(stack: Stack, drift: float = 0.0, perplexity_base: float | Non
     )
 
 
-def edit_row(stack: Stack, edit: Edit, index: int) -> EditRow:
+def edit_row(stack: Listed, edit: Edit, index: int) -> EditRow:
     """The row of `edit`, the `index`-th of its line."""
     norms = _table(edit.metrics.get("norms"))
     probes = edit.metrics.get("probes")
@@ -53,7 +73,7 @@ def edit_row(stack: Stack, edit: Edit, index: int) -> EditRow:
     )
 
 
-def _state(stack: Stack, edit: Edit, index: int) -> State:
+def _state(stack: Listed, edit: Edit, index: int) -> State:
     if stack.path_of(edit).name in stack.broken:
         return "broken"
     if index > stack.position:
