@@ -251,18 +251,6 @@ def test_base_answers_are_the_base_model_s(engine: Engine) -> None:
     assert now.top != before.top
 
 
-def test_what_is_merged_loads_with_transformers_byte_for_byte(engine: Engine, tmp_path: Path) -> None:
-    from transformers import AutoModelForCausalLM
-
-    drain(engine.apply(OTHER))
-    engine.save_merged(tmp_path / "merged")
-    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").state_dict()
-    for name, tensor in engine.core.loaded.model.state_dict().items():
-        assert torch.equal(loaded[name], tensor), name
-    with pytest.raises(UsageError, match="there already"):
-        engine.save_merged(tmp_path / "merged")
-
-
 def test_the_stack_on_disk_never_needs_the_model_to_be_read(engine: Engine) -> None:
     drain(engine.apply(REQUEST))
     rows = only(drain(engine.refresh())[0], ev.StackChanged).edits

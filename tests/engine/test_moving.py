@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
-import os
-import re
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import SafetensorError
 
 from tests.engine.making import OTHER, REQUEST, drain, open_on, weight_bytes
 from workbench import events as ev
 from workbench.edits import Neighbour
 from workbench.engine import applying
 from workbench.engine.engine import Engine
-from workbench.errors import BaseMismatch, DeviceError, EditError, StackError, StorageError, VerificationError
+from workbench.errors import BaseMismatch, DeviceError, EditError, StackError, VerificationError
 from workbench.stack.editfile import encode_edit, file_name
 from workbench.stack.record import Edit, Factors, ModuleInfo
 
@@ -201,18 +197,3 @@ def test_a_missing_file_is_no_agreement(engine: Engine, small: Path, tmp_path: P
         drain(again.replay())
     assert drain(again.replay(1))[1]
     again.close()
-
-
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), SafetensorError("I/O error")])
-def test_a_merged_model_is_there_whole_or_not_at_all(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    def full(folder: Path) -> None:
-        (folder / "half").write_text("of it")
-        raise error
-
-    monkeypatch.setattr(engine.core.loaded.model, "save_pretrained", full)
-    before = sorted(tmp_path.iterdir())
-    with pytest.raises(StorageError, match=re.compile("disk is full|I/O error")):
-        engine.save_merged(tmp_path / "merged")
-    assert sorted(tmp_path.iterdir()) == before

@@ -45,6 +45,9 @@ def replay(name: str | None, to: int | None, verify: bool, out: Path | None, com
         found.follow(lambda cancelled: engine.replay(to, verify=True, cancelled=cancelled))
         found.judge()
         if out:
-            engine.save_merged(out)
+            from workbench.engine.exporting import export_merged
+
+            edits = engine.stack.line[: engine.stack.position if to is None else to]
+            export_merged(engine, out, [edit for edit in edits if edit.id not in engine.stack.off])
             output.tell(f"Saved to {out}.")
         return output.done(0)

@@ -13,13 +13,12 @@ from workbench.edits import EditRequest
 from workbench.engine import asking, checking
 from workbench.engine.applying import apply_edit
 from workbench.engine.core import Core, base_of
-from workbench.errors import EditError, UsageError
+from workbench.errors import EditError
 from workbench.events import EditFailed, Event, ModelLoading, Warning  # noqa: A004  the wire's word
 from workbench.models.device import within_memory
 from workbench.models.families import layer_count
-from workbench.models.load import load_model, save_model
+from workbench.models.load import load_model
 from workbench.models.profiles import read_profile
-from workbench.stack import files
 from workbench.stack.place import default_stack
 from workbench.stack.store import Stack
 
@@ -148,18 +147,6 @@ class Engine:
         previous.close()
         yield from _findings(other)
         yield core.changed()
-
-    def save_merged(self, out: Path) -> None:
-        """Writes model and tokenizer with the weights as they are now, loadable by transformers.
-
-        Raises:
-            UsageError: `out` exists and is not an empty folder.
-            StorageError: the disk would not take it; `out` is as before.
-        """
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UsageError(f"'{out}' is there already.", "Name a new or empty folder.")
-        with files.folder_atomic(out) as unfinished:
-            save_model(self.core.loaded, unfinished)
 
     def _move(self, step: Callable[[], None]) -> Generator[Event, None, None]:
         """Takes `step` on the disk and then in the model; where the model cannot follow, the disk goes back."""
