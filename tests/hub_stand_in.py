@@ -248,6 +248,9 @@ class Handler(BaseHTTPRequestHandler):
         added = {}
         for row in rows:
             value = row["value"]
+            if row["key"] == "deletedFile":
+                tree = {path: data for path, data in tree.items() if path != value["path"]}
+                continue
             large = row["key"] == "lfsFile"
             added[value["path"]] = self.hub.objects[value["oid"]] if large else base64.b64decode(value["content"])
         made = repo.add(branch, {**tree, **added}, header["value"]["summary"])

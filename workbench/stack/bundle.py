@@ -49,7 +49,7 @@ def write_bundle(stack: StackView, out: Path) -> int:
     """
     if stack.incomplete:
         raise StackError(stack.incomplete, "Only a whole stack can be bundled; see workbench verify.")
-    reached = _reached(stack)
+    reached = edits_reached(stack)
     if not reached:
         raise UsageError("The stack is empty.", "There is nothing to bundle.")
     try:
@@ -83,7 +83,7 @@ class Bundle(StackView):
             for member, entry in zip(members, listed, strict=False):
                 edit = _edit(archive.read_member(descriptor, member), member, entry)
                 found.edits[edit.id], found.paths[edit.id] = edit, path / file_name(edit)
-            _check_whole(index, found.edits)
+            check_whole(index, found.edits)
         opened = Opened(index, found, _NoJournal(path), [], [], rebuilt=False)
         return cls(path, opened, {member.name.removeprefix(FOLDER): member for member in members}, size)
 
@@ -121,7 +121,7 @@ def is_bundle(path: Path) -> bool:
         return files.read_exactly(descriptor, 2) == b"PK"
 
 
-def _reached(stack: StackView) -> dict[str, Edit]:
+def edits_reached(stack: StackView) -> dict[str, Edit]:
     """The edits that a branch or tag leads to, by file name."""
     words = [*(branch.name for branch in stack.branches if not branch.current), *stack.tags]
     lines = [stack.line, *(stack.line_at(word) for word in words)]
@@ -138,12 +138,12 @@ def _members(stack: StackView, reached: Mapping[str, Edit]) -> Iterator[tuple[st
             notes[kept.id] = stack.note_of(kept)
         listed.append({"file": name, "id": kept.id, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)})
         yield FOLDER + name, data
-    index = _shared(stack, {edit.id for edit in reached.values()}, notes)
+    index = shared_index(stack, {edit.id for edit in reached.values()}, notes)
     document = {"kind": KIND, "version": FORMAT, "index": parse(index.encode()), "edits": listed}
     yield MANIFEST, canonical(document).encode("utf-8")
 
 
-def _shared(stack: StackView, held: set[str], notes: dict[str, str]) -> Index:
+def shared_index(stack: StackView, held: set[str], notes: dict[str, str]) -> Index:
     """The stack's index, in one spelling, with these notes and without what it says of edits that are not `held`."""
     return Index(
         order=tuple(edit.id for edit in stack.line),
@@ -210,7 +210,7 @@ def _edit(data: bytes, member: archive.Member, entry: Mapping[str, Any]) -> Edit
     return edit
 
 
-def _check_whole(index: Index, edits: Mapping[str, Edit]) -> None:
+def check_whole(index: Index, edits: Mapping[str, Edit]) -> None:
     """Raises MalformedError if a line is not whole, or something is said of an edit that is not there."""
     tips = {tip for tip in (*index.tips.values(), *index.tags.values()) if tip}
     if index.base is None or any(not belongs(index.base, edit) for edit in edits.values()):

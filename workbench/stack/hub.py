@@ -125,18 +125,21 @@ def download(remote: Remote, names: Collection[str], folder: Path) -> None:
         )
 
 
-def commit(remote: Remote, contents: Mapping[str, bytes | Path], message: str) -> str:
-    """Adds or replaces files in one commit on top of `remote`; returns the new commit's id.
+def commit(remote: Remote, contents: Mapping[str, bytes], message: str, stale: Collection[str] = ()) -> str:
+    """Adds or replaces files, and takes the `stale` ones away, in one commit on `remote`; returns the new commit's id.
 
     Raises:
         HubError: the Hub does not take them, also where the repository has changed since `remote` was looked at.
     """
     with _plainly(remote.repo, f"write to {remote.repo}"):
-        from huggingface_hub import CommitOperationAdd
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         made = _api().create_commit(
             remote.repo,
-            [CommitOperationAdd(path, data) for path, data in contents.items()],
+            [
+                *(CommitOperationDelete(path) for path in stale),
+                *(CommitOperationAdd(path, data) for path, data in contents.items()),
+            ],
             commit_message=message,
             revision=remote.revision,
             parent_commit=remote.commit,
