@@ -113,7 +113,7 @@ def test_going_too_far_is_said_in_plain_words_and_moves_nothing(tmp_path: Path) 
             stack.travel(3)
         with pytest.raises(UsageError, match="no position"):
             stack.travel(-1)
-        with pytest.raises(UsageError, match="no edit whose id starts with 'ffff0000'"):
+        with pytest.raises(UsageError, match="no edit, branch or tag 'ffff0000'"):
             stack.travel("ffff0000")
         with pytest.raises(UsageError, match="too short"):
             stack.travel("abc")
@@ -270,7 +270,7 @@ def test_verify_notices_hashes_that_do_not_follow_on_and_wrong_numbers(tmp_path:
 
 def test_a_newer_index_is_refused_and_left_alone(tmp_path: Path) -> None:
     filled(tmp_path, "a")
-    text = json.dumps({"version": 2, "anything": 1})
+    text = json.dumps({"version": 3, "anything": 1})
     (tmp_path / "stack.json").write_text(text)
     for write in (False, True):
         with pytest.raises(StackError, match="newer workbench") as caught:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from workbench.errors import UsageError, WorkbenchError
@@ -36,9 +37,9 @@ class Writer:
         self._lock.release()
 
     def commit(
-        self, old: Index, new: Index, entry: Entry, journal: Journal, file: tuple[Path, bytes] | None = None
+        self, old: Index, new: Index, entry: Entry, journal: Journal, new_files: Sequence[tuple[Path, bytes]] = ()
     ) -> None:
-        """Makes `new` the index, after `file` and the journal's `entry`.
+        """Makes `new` the index, after `new_files` and the journal's `entry`; all or nothing.
 
         Raises:
             UsageError: the stack was closed.
@@ -46,13 +47,14 @@ class Writer:
         """
         if not self._lock.held:
             raise UsageError("The stack is closed.", "Open it again.")
-        fresh = file[0] if file and not file[0].exists() else None
-        entry = dataclasses.replace(entry, tip=new.tip, position=new.position)
+        fresh = [path for path, _ in new_files if not path.exists()]
         told = len(journal.entries)
         try:
-            if file:
-                files.write_atomic(*file)
-            journal.add(entry)
+            if entry.edits:
+                journal.add(told_of(Entry(what="begin", edits=entry.edits), old))
+            for path, data in new_files:
+                files.write_atomic(path, data)
+            journal.add(told_of(entry, new))
             write_index(self._folder, new)
         except BaseException as error:
             self._roll_back(error, old, fresh)
@@ -69,34 +71,35 @@ class Writer:
         findings = [self._lock.finding] if self._lock.finding else []
         with files.storage("read", self._folder):
             leftovers = [path for path in self._folder.iterdir() if _LEFTOVER.fullmatch(path.name)]
+        leftovers += opened.abandoned
         for path in leftovers:
             files.remove(path)
         if leftovers:
             findings.append(f"Files never finished were removed: {len(leftovers)}.")
         state, told = opened.index, opened.journal
         if opened.rebuilt:
-            told.add(Entry(what="rebuild", tip=state.tip, position=state.position))
+            told.add(told_of(Entry(what="rebuild"), state))
         for edit in opened.adopted:
             file = opened.found.paths[edit.id].name
-            told.add(Entry(what="adopt", edit=edit.id, file=file, tip=state.tip, position=state.position))
+            told.add(told_of(Entry(what="adopt", edit=edit.id, file=file), state))
         if opened.unfinished:
-            told.add(Entry(what="settle", tip=state.tip, position=state.position))
+            told.add(told_of(Entry(what="settle", text=opened.unfinished), state))
         if opened.rebuilt or opened.adopted:
             write_index(self._folder, state)
         return findings
 
     def begin(self, index: Index, journal: Journal) -> None:
         """Writes the first index of a folder. Raises StorageError."""
-        journal.add(Entry(what="create", tip=index.tip, position=index.position))
+        journal.add(told_of(Entry(what="create"), index))
         write_index(self._folder, index)
 
-    def _roll_back(self, error: BaseException, old: Index, fresh: Path | None) -> None:
+    def _roll_back(self, error: BaseException, old: Index, fresh: Sequence[Path]) -> None:
         """Best effort; what it cannot undo, opening puts in order, so a second failure is noted on the first."""
         try:
             if read_index(self._folder)[0] not in (old, None):
                 write_index(self._folder, old)
-            if fresh:
-                files.remove(fresh)
+            for path in fresh:
+                files.remove(path)
         except WorkbenchError as second:
             error.add_note(f"Going back failed too: {second}")
 
@@ -104,6 +107,11 @@ class Writer:
         """Says in the journal that its last entry did not come to be; best effort."""
         text = str(error) or type(error).__name__
         try:
-            journal.add(Entry(what="failed", edit=entry.edit, tip=old.tip, position=old.position, text=text))
+            journal.add(told_of(Entry(what="failed", edit=entry.edit, text=text), old))
         except WorkbenchError as second:
             error.add_note(f"The journal could not be corrected: {second}")
+
+
+def told_of(entry: Entry, state: Index) -> Entry:
+    """`entry` with the state afterwards."""
+    return dataclasses.replace(entry, tip=state.tip, position=state.position, branch=state.branch, index=state.digest)

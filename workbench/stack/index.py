@@ -6,6 +6,7 @@ The edit files alone are enough to rebuild it; it is the commit point of every c
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +15,16 @@ from typing import Any, Self
 from workbench.edits import MAX_TEXT
 from workbench.errors import StackError
 from workbench.stack import files
+from workbench.stack.names import MAIN, check_name
 from workbench.stack.record import MAX_NUMBER, Base, check_id, check_version
 from workbench.stack.strictjson import MalformedError, NewerError, parse
 
 NAME = "stack.json"
-FORMAT = 1
-"""Version of the index."""
+FORMAT = 2
+"""Version of the index. 1 had no branches and no tags; it is still read."""
 MAX_BYTES = 64 * 1024 * 1024
+MAX_NAMES = 10_000
+"""Most branches, and most tags."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,17 @@ class Index:
     """Notes written after the edit was made, by id."""
     base: Base | None = None
     """None: not known yet, the stack is empty."""
+    branch: str = MAIN
+    """Name of the current line."""
+    branches: dict[str, str | None] = field(default_factory=dict)
+    """The other branches: name to the id of the last edit; None: an empty line."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """Names of edits."""
+
+    @property
+    def tips(self) -> dict[str, str | None]:
+        """All branches, the current one included: name to the id of the last edit."""
+        return {**self.branches, self.branch: self.tip}
 
     @property
     def tip(self) -> str | None:
@@ -53,18 +68,30 @@ class Index:
         document: dict[str, Any] = {"version": FORMAT, **dataclasses.asdict(self)}
         return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=True) + "\n").encode("ascii")
 
+    @property
+    def digest(self) -> str:
+        """Says in 16 hex digits which index it is."""
+        return hashlib.sha256(self.encode()).hexdigest()[:16]
+
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Reads what `encode` wrote. Raises MalformedError."""
         document = parse(data)
         check_version(document, FORMAT)
+        if document["version"] == 1:
+            document = {**document, "branch": MAIN, "branches": {}, "tags": {}}
         if document.keys() != {"version", *(f.name for f in dataclasses.fields(cls))}:
             raise MalformedError("has fields that are not those of an index")
         order, off, position = _ids(document["order"]), _ids(document["off"]), document["position"]
         if type(position) is not int or not 0 <= position <= len(order):
             raise MalformedError("has a position that is not on its line")
         base = None if document["base"] is None else Base.from_json(document["base"])
-        return cls(order, position, off, _notes(document["notes"]), base)
+        branches = _names(document["branches"], empty=True)
+        branch = check_name(document["branch"])
+        if branch in branches:
+            raise MalformedError("names a branch twice")
+        tags = {name: check_id(edit) for name, edit in _names(document["tags"]).items()}
+        return cls(order, position, off, _notes(document["notes"]), base, branch, branches, tags)
 
 
 def read_index(folder: Path) -> tuple[Index | None, str]:
@@ -99,6 +126,13 @@ def _ids(value: object) -> tuple[str, ...]:
     if len(set(ids)) != len(ids):
         raise MalformedError("lists an edit twice")
     return ids
+
+
+def _names(value: object, *, empty: bool = False) -> dict[str, str | None]:
+    """Names and the ids they stand for; with `empty` also for nothing."""
+    if not isinstance(value, dict) or len(value) > MAX_NAMES:
+        raise MalformedError("has no proper list of names")
+    return {check_name(name): None if empty and edit is None else check_id(edit) for name, edit in value.items()}
 
 
 def _notes(value: object) -> dict[str, str]:

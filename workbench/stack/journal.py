@@ -25,9 +25,16 @@ MAX_BYTES = 64 * 1024 * 1024
 """Most that is read."""
 
 What = Literal[
-    "create", "apply", "undo", "redo", "travel", "toggle", "import", "note", "adopt", "rebuild", "settle", "failed"
+    "create", "apply", "undo", "redo", "travel", "toggle", "note",
+    "switch", "branch", "unbranch", "tag", "untag",
+    "begin", "reorder", "remove", "resolve", "import", "merge", "pull",
+    "adopt", "rebuild", "settle", "failed",
 ]  # fmt: skip
 WHATS: tuple[str, ...] = get_args(What)
+
+
+UNFINISHED = "unfinished"
+"""Text of a "settle" that says: the entry before it never reached the index."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +49,18 @@ class Entry:
     """Id of the edit it was done to."""
     file: str = ""
     """The edit's file, where one was written."""
+    edits: tuple[str, ...] = ()
+    """Ids of all edits that a change of several saves."""
     tip: str | None = None
     """Id of the last edit of the line afterwards; None: an empty line."""
     position: int = 0
     """Position afterwards."""
+    branch: str = ""
+    """Name of the line afterwards; empty in journals that knew no branches."""
+    index: str = ""
+    """Digest of the index afterwards; empty in journals of old."""
     text: str = ""
-    """The note, "on" or "off", or what went wrong."""
+    """The note, "on" or "off", the name of a branch or tag, or what went wrong."""
 
 
 class Journal:
@@ -65,7 +78,17 @@ class Journal:
     @property
     def mentioned(self) -> set[str]:
         """Ids of all edits that it names."""
-        return {found for entry in self.entries for found in (entry.edit, entry.tip) if found}
+        return {found for entry in self.entries for found in (entry.edit, entry.tip, *entry.edits) if found}
+
+    @property
+    def effective(self) -> list[Entry]:
+        """The entries without those that a later one says did not come to be."""
+        kept: list[Entry] = []
+        for entry in self.entries:
+            if kept and (entry.what == "failed" or (entry.what == "settle" and entry.text == UNFINISHED)):
+                kept.pop()
+            kept.append(entry)
+        return [entry for entry in kept if entry.what != "begin"]
 
     def add(self, entry: Entry) -> None:
         """Writes `entry` with the time and the user. Raises StorageError."""
@@ -108,14 +131,23 @@ def _checked(document: object) -> Entry:
     if not isinstance(document, dict) or document.get("what") not in WHATS:
         raise MalformedError("is not an entry")
     values: dict[str, Any] = {f.name: document[f.name] for f in dataclasses.fields(Entry) if f.name in document}
+    values["edits"] = _ids(values.get("edits", []))
     for name, value in values.items():
-        if name in ("edit", "tip"):
+        if name == "edits":
+            good = True
+        elif name in ("edit", "tip"):
             good = value is None or bool(check_id(value))
         else:
             good = type(value) is int and value >= 0 if name == "position" else isinstance(value, str)
         if not good:
             raise MalformedError("is not an entry")
     return Entry(**values)
+
+
+def _ids(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise MalformedError("is not an entry")
+    return tuple(check_id(ident) for ident in value)
 
 
 def _user() -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 from workbench.errors import StackError, StorageError, VerificationError
 from workbench.stack.editfile import SUFFIX, read_edit
 from workbench.stack.index import Index, read_index
-from workbench.stack.journal import Entry, Journal
+from workbench.stack.journal import UNFINISHED, Entry, Journal
 from workbench.stack.lineage import Found, line_of, longest_line, scan
+from workbench.stack.names import MAIN, is_name, next_name
 from workbench.stack.record import Base, Edit
 
 
@@ -30,8 +31,10 @@ class Opened:
     """Edits that were on the disk but not on the line."""
     rebuilt: bool
     """The index is not the one on the disk, because that one is missing or damaged."""
-    unfinished: bool = False
-    """The journal's last entry is not of the state that the index tells."""
+    unfinished: str = ""
+    """Why the journal's last entry is not of the state that the index tells; empty: it is."""
+    abandoned: list[Path] = dataclasses.field(default_factory=list)
+    """Files of a change of several edits that was cut off."""
     cut_short: bool = False
     """An applied edit is damaged or missing, so that the position stands before it."""
 
@@ -44,6 +47,7 @@ def reconcile(folder: Path, who: str = "") -> Opened:
         StorageError: the folder may not be read.
     """
     index, damage = read_index(folder)
+    read = index.digest if index else ""
     journal = Journal(folder, who)
     found = scan(folder)
     opened = Opened(Index(), found, journal, [*journal.findings], [], False)
@@ -57,7 +61,8 @@ def reconcile(folder: Path, who: str = "") -> Opened:
     _report_missing(opened)
     while (edit := _in_flight(opened)) is not None:
         _adopt(opened, edit)
-    _report_unfinished(opened)
+    _report_unfinished(opened, read)
+    _abandon(opened)
     return opened
 
 
@@ -70,16 +75,49 @@ def _fits(index: Index, found: Found) -> bool:
 
 
 def _rebuild(opened: Opened, damage: str) -> None:
-    edits, entries = opened.found.edits, opened.journal.entries
+    edits, entries = opened.found.edits, opened.journal.effective
     line, position = _told(edits, entries) or (longest_line(edits), len(edits))
     base = None
     for edit in [edits[i] for i in line] or list(edits.values())[:1]:
         base = extended(base, edit)
-    opened.index = Index(line, min(position, len(line)), _off(entries), _notes(entries), base)
+    branch, branches = _branches(edits, entries)
+    opened.index = Index(
+        order=line,
+        position=min(position, len(line)),
+        off=_off(entries),
+        notes=_notes(entries),
+        base=base,
+        branch=branch,
+        branches=branches,
+        tags=_tags(edits, entries),
+    )
     opened.rebuilt = bool(edits) or bool(damage)
     if opened.rebuilt:
         count = f"{len(edits)} edit file{'s' * (len(edits) != 1)}"
         opened.findings.append(f"{damage or 'stack.json is missing'}; it was rebuilt from {count}.")
+
+
+def _branches(edits: Mapping[str, Edit], entries: Sequence[Entry]) -> tuple[str, dict[str, str | None]]:
+    """The current branch and the others, as the journal tells them; one whose edits are gone is left out."""
+    tips: dict[str, str | None] = {}
+    current = MAIN
+    for entry in entries:
+        if entry.what == "unbranch":
+            tips.pop(entry.text, None)
+        if is_name(entry.branch):
+            current, tips[entry.branch] = entry.branch, entry.tip
+    tips.pop(current, None)
+    return current, {name: tip for name, tip in tips.items() if tip is None or line_of(edits, tip)}
+
+
+def _tags(edits: Mapping[str, Edit], entries: Sequence[Entry]) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    for entry in entries:
+        if entry.what == "untag":
+            tags.pop(entry.text, None)
+        if entry.what == "tag" and entry.edit and entry.edit in edits and is_name(entry.text):
+            tags[entry.text] = entry.edit
+    return tags
 
 
 def extended(base: Base | None, edit: Edit) -> Base:
@@ -87,6 +125,17 @@ def extended(base: Base | None, edit: Edit) -> Base:
     if base is None:
         return edit.base
     return dataclasses.replace(base, modules={**edit.base.modules, **base.modules})
+
+
+def leaving(index: Index, kept: int, *, name: str = "") -> Index:
+    """`index` cut to its first `kept` edits, as a branch of its own if that leaves any edit or `name` is given."""
+    if kept == len(index.order) and not name:
+        return index
+    branch = name or next_name(index.branch, {*index.tips, *index.tags})
+    order = index.order[:kept]
+    return dataclasses.replace(
+        index, order=order, position=kept, branch=branch, branches={**index.branches, index.branch: index.tip}
+    )
 
 
 def belongs(base: Base, edit: Edit) -> bool:
@@ -100,7 +149,7 @@ def _told(edits: Mapping[str, Edit], entries: Sequence[Entry]) -> tuple[tuple[st
     """The newest state in the journal whose edits are all there: line and position."""
     for entry in reversed(entries):
         line = line_of(edits, entry.tip)
-        if line:
+        if line or (line == () and entry.branch and entry.what not in ("create", "rebuild", "settle")):
             return line, entry.position
     return None
 
@@ -151,6 +200,8 @@ def _in_flight(opened: Opened) -> Edit | None:
     if not journal.found or any(edit not in edits for edit in index.order):
         return None
     last = journal.entries[-1] if journal.entries else None
+    if last and last.what == "begin":
+        return None
     known = journal.mentioned | set(index.order)
     if last and last.what in ("apply", "import", "adopt") and last.edit not in index.order:
         known.discard(str(last.edit))
@@ -165,22 +216,38 @@ def _adopt(opened: Opened, edit: Edit) -> None:
     except (StackError, StorageError, VerificationError) as error:
         opened.found.drop(edit.id, error.message)
         return
-    order = (*index.order[: index.position], edit.id)
+    index = leaving(index, index.position)
+    order = (*index.order, edit.id)
     opened.index = dataclasses.replace(index, order=order, position=len(order), base=extended(index.base, edit))
     opened.adopted.append(edit)
     opened.findings.append(f"{path.name} was saved but not yet listed; it is applied at position {len(order)}.")
 
 
-def _report_unfinished(opened: Opened) -> None:
+def _report_unfinished(opened: Opened, read: str) -> None:
+    """Holds the journal's last entry against the index, whose digest was `read` when it was read."""
     index, entries = opened.index, opened.journal.entries
     if not opened.journal.found and index.order:
         opened.findings.append("The journal is missing; a new one begins with the next change.")
     if opened.rebuilt or opened.adopted or not entries or any(i not in opened.found.edits for i in index.order):
         return
-    if (entries[-1].tip, entries[-1].position) != (index.tip, index.position):
-        opened.unfinished = True
+    last = entries[-1]
+    if last.what == "begin":
+        opened.unfinished = "cut off"
+        opened.findings.append("A change of several edits was cut off; the stack is as it was before.")
+    elif last.index != read if last.index else (last.tip, last.position) != (index.tip, index.position):
         known = index.tip is None or index.tip in opened.journal.mentioned
-        what = (
-            f"The last change ({entries[-1].what}) was not finished" if known else "The journal lacks the last change"
-        )
+        opened.unfinished = UNFINISHED if known else "lost"
+        what = f"The last change ({last.what}) was not finished" if known else "The journal lacks the last change"
         opened.findings.append(f"{what}; the stack stands at position {index.position}.")
+
+
+def _abandon(opened: Opened) -> None:
+    """Leaves out what a change of several edits had saved before it was cut off: all of it, or nothing."""
+    if opened.unfinished not in ("cut off", UNFINISHED):
+        return
+    index, found, last = opened.index, opened.found, opened.journal.entries[-1]
+    kept = {ident for tip in index.tips.values() for ident in line_of(found.edits, tip) or ()} | set(index.order)
+    for ident in last.edits:
+        if ident in found.edits and ident not in kept:
+            opened.abandoned.append(found.paths.pop(ident))
+            del found.edits[ident]

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from workbench.edits import MAX_TEXT
-from workbench.errors import BaseMismatch, StackError, UsageError
+from workbench.errors import BaseMismatch, UsageError
 from workbench.stack import files
 from workbench.stack.commit import Writer
 from workbench.stack.editfile import SUFFIX, encode_edit, file_name
 from workbench.stack.index import NAME as INDEX
 from workbench.stack.index import Index
 from workbench.stack.journal import Entry, What
-from workbench.stack.lineage import line_of
-from workbench.stack.reconcile import Opened, belongs, extended, reconcile
+from workbench.stack.names import BASE, new_name, next_name
+from workbench.stack.reconcile import Opened, belongs, extended, leaving, reconcile
 from workbench.stack.record import Base, Edit, Factors
 from workbench.stack.view import SHORTEST_PREFIX, StackView
 
@@ -94,27 +94,64 @@ class Stack(StackView):
     def append(self, edit: Edit, factors: Sequence[Factors]) -> Edit:
         """Saves `edit` after the position and applies it; parent, number and id are set here.
 
-        Undone edits leave the line but stay on disk, as a branch.
+        Where edits are undone, a new branch begins; they stay on the old one.
 
         Raises:
             BaseMismatch: it was made on another base.
             EditError: it cannot be saved as it is.
             StorageError: the disk would not take it; nothing has changed.
         """
-        if self.base is not None and not belongs(self.base, edit):
-            raise BaseMismatch(_other_base(self.base, edit.base), "Nothing was saved.")
-        kept = self._index.order[: self.position]
-        placed = dataclasses.replace(edit, id="", parent=self._index.applied_tip, number=self.position + 1)
-        saved, data = encode_edit(placed, factors)
-        order = (*kept, saved.id)
-        changed = dataclasses.replace(
-            self._index, order=order, position=len(order), base=extended(self._index.base, saved)
-        )
-        path = self._folder / file_name(saved)
-        self._commit(changed, "apply", edit=saved.id, file=(path, data))
-        self._found.edits[saved.id], self._found.paths[saved.id] = saved, path
-        self._found.broken.pop(path.name, None)
+        (saved,) = self._add(leaving(self._index, self.position), [(edit, factors)], "apply")
         return saved
+
+    def graft(
+        self, keep: int, additions: Iterable[tuple[Edit, Sequence[Factors]]], what: What, *, branch: str = ""
+    ) -> tuple[Edit, ...]:
+        """Makes the line its first `keep` edits followed by copies of `additions`, all or nothing.
+
+        Parents, numbers and ids are set here; an edit that already stands where it is put keeps its id. A copy of an
+        edit that is toggled off is off. What the line was stays on its branch.
+
+        Args:
+            keep: how many edits of the line stay.
+            additions: edits and their updates, in order.
+            what: for the journal.
+            branch: name of the new line; empty: the next free one, or the present one if it only grows.
+
+        Raises:
+            UsageError: the branch's name is taken.
+            BaseMismatch, EditError, StorageError: as `append`; nothing has changed.
+        """
+        name = new_name(branch, self._taken) if branch else ""
+        return self._add(leaving(self._index, keep, name=name), additions, what)
+
+    def _add(self, start: Index, additions: Iterable[tuple[Edit, Sequence[Factors]]], what: What) -> tuple[Edit, ...]:
+        """Commits `start` with `additions` after its line, everything applied."""
+        saved: list[Edit] = []
+        new_files: list[tuple[Path, bytes]] = []
+        order, off, base = [*start.order], [*start.off], start.base
+        for edit, factors in additions:
+            if base is not None and not belongs(base, edit):
+                raise BaseMismatch(_other_base(base, edit.base), "Nothing was saved.")
+            parent = order[-1] if order else None
+            placed, data = encode_edit(dataclasses.replace(edit, id="", parent=parent, number=len(order) + 1), factors)
+            if edit.id in off and placed.id not in off:
+                off.append(placed.id)
+            base = extended(base, placed)
+            order.append(placed.id)
+            saved.append(placed)
+            if placed.id not in self._found.edits:
+                new_files.append((self._folder / file_name(placed), data))
+        changed = dataclasses.replace(start, order=tuple(order), off=tuple(off), position=len(order), base=base)
+        fresh = tuple(placed.id for placed in saved if placed.id not in self._found.edits)
+        last = saved[-1].id if saved else None
+        self._commit(changed, what, edit=last, new_files=new_files, saved=fresh if what != "apply" else ())
+        for placed in saved:
+            if placed.id not in self._found.edits:
+                self._found.edits[placed.id] = placed
+                self._found.paths[placed.id] = self._folder / file_name(placed)
+                self._found.broken.pop(file_name(placed), None)
+        return tuple(saved)
 
     def undo(self, count: int = 1) -> None:
         """Moves the position back. Raises UsageError if so many are not applied, StorageError."""
@@ -141,7 +178,8 @@ class Stack(StackView):
     def travel(self, to: int | str) -> None:
         """Goes to a position of the line, or to an edit by its id or the start of it, on any branch.
 
-        An edit off the line makes its own ancestors the line.
+        An edit off the line is reached by going over to its branch; one that no branch leads to begins one. `to` may
+        also be a tag, a branch or "base".
 
         Raises:
             UsageError: there is no such position or edit.
@@ -153,14 +191,90 @@ class Stack(StackView):
             if not 0 <= to <= len(self.line):
                 raise UsageError(f"There is no position {to}.", f"The line goes from 0 to {len(self.line)}.")
             return self._move(to, "travel")
+        if to == BASE:
+            return self._move(0, "travel")
         edit = self.find(to)
-        line = line_of(self._found.edits, edit.id)
-        if line is None:
-            raise StackError(f"An edit before {edit.id[:8]} is missing.", "Put its file back; see workbench verify.")
-        order = self._index.order if self._index.order[: len(line)] == line else line
-        changed = dataclasses.replace(self._index, order=order, position=len(line))
+        if edit.id in self._index.order:
+            return self._move(self._index.order.index(edit.id) + 1, "travel", edit.id)
+        return self._go_over(self._home_of(to, edit.id), edit.id, "travel")
+
+    def switch(self, name: str) -> None:
+        """Makes another branch the line, all of it applied.
+
+        Raises:
+            UsageError: there is no such branch.
+            StackError, VerificationError: an edit of it is missing or damaged; nothing has moved.
+        """
+        if name not in self._index.tips:
+            raise UsageError(f"There is no branch '{name}'.", f"There is {', '.join(sorted(self._index.tips))}.")
+        self._go_over(name, self._index.tips[name], "switch")
+
+    def start_branch(self, name: str, at: str | None = None) -> None:
+        """Begins a branch at the position, or where `at` says, and makes it the line.
+
+        Args:
+            name: of the branch.
+            at: a branch, a tag, an edit's id or "base".
+
+        Raises:
+            UsageError: the name cannot be, or is taken; there is no such place.
+            StackError, VerificationError: an edit on the way there is missing or damaged; nothing has moved.
+        """
+        name = new_name(name, self._taken)
+        order = self._index.order[: self.position] if at is None else tuple(edit.id for edit in self.line_at(at))
+        self._make_line(name, order, len(order), "branch", text=name)
+
+    def delete_branch(self, name: str) -> int:
+        """Forgets the name of a branch; returns how many of its edits no branch leads to now. They stay on disk.
+
+        Raises:
+            UsageError: there is no such branch, or it is the current one.
+        """
+        if name == self.branch:
+            raise UsageError(f"'{name}' is the current branch.", "Switch to another one first.")
+        if name not in self._index.branches:
+            raise UsageError(f"There is no branch '{name}'.", "See workbench branch.")
+        before = len(self.loose)
+        rest = {other: tip for other, tip in self._index.branches.items() if other != name}
+        self._commit(dataclasses.replace(self._index, branches=rest), "unbranch", edit=None, text=name)
+        return len(self.loose) - before
+
+    def tag(self, name: str, ident: str) -> None:
+        """Gives an edit a name. Raises UsageError: the name cannot be, or is taken; there is no such edit."""
+        edit = self.find(ident)
+        tags = {**self._index.tags, new_name(name, self._taken): edit.id}
+        self._commit(dataclasses.replace(self._index, tags=tags), "tag", edit=edit.id, text=name)
+
+    def untag(self, name: str) -> None:
+        """Takes a name from an edit. Raises UsageError: there is no such tag."""
+        if name not in self._index.tags:
+            raise UsageError(f"There is no tag '{name}'.", "See workbench tag.")
+        tags = {other: ident for other, ident in self._index.tags.items() if other != name}
+        self._commit(dataclasses.replace(self._index, tags=tags), "untag", edit=None, text=name)
+
+    @property
+    def _taken(self) -> set[str]:
+        """Names that branches and tags have."""
+        return {*self._index.tips, *self._index.tags}
+
+    def _home_of(self, word: str, ident: str) -> str:
+        """The branch to be on for an edit off the line: one that leads to it, else a new one."""
+        if word in self._index.branches:
+            return word
+        homes = [name for name, tip in sorted(self._index.branches.items()) if ident in self._ids_to(tip, strict=False)]
+        return homes[0] if homes else next_name(self.branch, self._taken)
+
+    def _go_over(self, name: str, to: str | None, what: What) -> None:
+        """Makes `name` the line, or begins it there, and goes to its edit `to`; None: to the base."""
+        tip = self._index.tips.get(name, to)
+        order = self._ids_to(tip)
+        self._make_line(name, order, order.index(to) + 1 if to else 0, what)
+
+    def _make_line(self, name: str, order: tuple[str, ...], position: int, what: What, text: str = "") -> None:
+        others = {other: tip for other, tip in self._index.tips.items() if other != name}
+        changed = dataclasses.replace(self._index, order=order, position=position, branch=name, branches=others)
         self._check_fresh(changed)
-        return self._commit(changed, "travel", edit=edit.id)
+        self._commit(changed, what, edit=changed.applied_tip, text=text)
 
     def toggle(self, ident: str, *, off: bool) -> None:
         """Leaves an edit out of what is active, or takes it in again. Raises UsageError, StorageError."""
@@ -193,10 +307,10 @@ class Stack(StackView):
                 self._commit(before, "failed", edit=None, text=str(error))
             raise
 
-    def _move(self, position: int, what: What) -> None:
+    def _move(self, position: int, what: What, edit: str | None = None) -> None:
         changed = dataclasses.replace(self._index, position=position)
         self._check_fresh(changed)
-        self._commit(changed, what, edit=None)
+        self._commit(changed, what, edit=edit)
 
     def _check_fresh(self, new: Index) -> None:
         """Raises StackError or VerificationError if an edit that is not applied now, but in `new`, is damaged."""
@@ -206,12 +320,19 @@ class Stack(StackView):
                 self.factors(self._found.edits[ident])
 
     def _commit(
-        self, new: Index, what: What, *, edit: str | None, text: str = "", file: tuple[Path, bytes] | None = None
+        self,
+        new: Index,
+        what: What,
+        *,
+        edit: str | None,
+        text: str = "",
+        new_files: Sequence[tuple[Path, bytes]] = (),
+        saved: tuple[str, ...] = (),
     ) -> None:
         if self._writer is None:
             raise UsageError("The stack is open for reading only.", "Open it for writing.")
-        entry = Entry(what=what, edit=edit, text=text, file=file[0].name if file else "")
-        self._writer.commit(self._index, new, entry, self._journal, file)
+        entry = Entry(what=what, edit=edit, text=text, file=new_files[-1][0].name if new_files else "", edits=saved)
+        self._writer.commit(self._index, new, entry, self._journal, new_files)
         self._index = new
 
 

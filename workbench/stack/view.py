@@ -6,11 +6,14 @@ import dataclasses
 import itertools
 from pathlib import Path
 
-from workbench.errors import UsageError, VerificationError
+from workbench.errors import StackError, UsageError, VerificationError
 from workbench.stack import files
 from workbench.stack.audit import Checked, audit
 from workbench.stack.editfile import read_edit
+from workbench.stack.index import Index
 from workbench.stack.journal import Entry
+from workbench.stack.lineage import line_of
+from workbench.stack.names import BASE
 from workbench.stack.reconcile import Opened
 from workbench.stack.record import Base, Edit, Factors
 
@@ -18,8 +21,23 @@ SHORTEST_PREFIX = 4
 """Fewest digits of an id that name an edit."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Branch:
+    """A named line."""
+
+    name: str
+    tip: str | None
+    """Id of its last edit; None: an empty line."""
+    length: int
+    """Number of its edits, the undone ones of the current line included."""
+    current: bool
+
+
 class StackView:
     """A stack as it lies on the disk; `store.Stack` adds the changes."""
+
+    _line: tuple[Index, tuple[Edit, ...]] | None = None
+    """The line of an index, kept for as long as the index is the same."""
 
     def __init__(self, folder: Path, opened: Opened, given: Base | None) -> None:
         self._folder = folder
@@ -50,8 +68,45 @@ class StackView:
     @property
     def line(self) -> tuple[Edit, ...]:
         """The current line, oldest first, as far as its files are there; those after `position` are undone."""
-        there = itertools.takewhile(lambda edit: edit in self._found.edits, self._index.order)
-        return tuple(self._noted(self._found.edits[edit]) for edit in there)
+        if self._line is None or self._line[0] is not self._index:
+            there = itertools.takewhile(lambda edit: edit in self._found.edits, self._index.order)
+            self._line = self._index, tuple(self._noted(self._found.edits[edit]) for edit in there)
+        return self._line[1]
+
+    def line_at(self, word: str) -> tuple[Edit, ...]:
+        """All edits from the first to the one that `word` means, oldest first; none for "base" or an empty branch.
+
+        Raises:
+            UsageError: `word` is no edit, branch or tag.
+            StackError: an edit on the way there is missing.
+        """
+        if word == BASE or self._tip_named(word) is None:
+            return ()
+        return tuple(self._noted(self._found.edits[ident]) for ident in self._ids_to(self.find(word).id))
+
+    @property
+    def branch(self) -> str:
+        """Name of the current line."""
+        return self._index.branch
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """All branches by name."""
+        return tuple(
+            Branch(name, tip, len(self._ids_to(tip, strict=False)), name == self.branch)
+            for name, tip in sorted(self._index.tips.items())
+        )
+
+    @property
+    def loose(self) -> tuple[Edit, ...]:
+        """Edits that no branch leads to, by number, then time."""
+        held = {ident for tip in self._index.tips.values() for ident in self._ids_to(tip, strict=False)}
+        return tuple(edit for edit in self.others if edit.id not in held)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Names of edits: name to id."""
+        return dict(self._index.tags)
 
     @property
     def position(self) -> int:
@@ -120,24 +175,50 @@ class StackView:
             raise UsageError(f"The edit {ident[:8]} is not in this stack.", "See workbench log.")
         return self._found.paths[ident]
 
-    def find(self, prefix: str) -> Edit:
-        """The one edit, on any branch, whose id starts with `prefix`. Raises UsageError."""
-        prefix = prefix.lower()
+    def find(self, word: str) -> Edit:
+        """The one edit, on any branch, that `word` means: a tag, a branch (its last edit), or how an id starts.
+
+        Raises:
+            UsageError: there is none, or more than one.
+        """
+        named = self._tip_named(word)
+        if named is None:
+            raise UsageError(f"The branch '{word}' has no edits yet.", "It is the base.")
+        prefix = named.lower()
         if len(prefix) < SHORTEST_PREFIX:
-            raise UsageError(f"'{prefix}' is too short for an id.", f"Give at least {SHORTEST_PREFIX} of its digits.")
+            raise UsageError(f"'{word}' is too short for an id.", f"Give at least {SHORTEST_PREFIX} of its digits.")
         matches = [edit for ident, edit in self._found.edits.items() if ident.startswith(prefix)]
         if len(matches) > 1:
             raise UsageError(f"There are {len(matches)} edits whose ids start with '{prefix}'.", "Give more digits.")
         if not matches:
-            raise UsageError(f"There is no edit whose id starts with '{prefix}'.", "See workbench log.")
+            raise UsageError(f"There is no edit, branch or tag '{word}'.", "See workbench log and workbench branch.")
         return self._noted(matches[0])
+
+    def _tip_named(self, word: str) -> str | None:
+        """The id that a tag or branch stands for, None for an empty branch, and anything else as it is."""
+        return self._index.tags.get(word) or self._index.tips.get(word, word)
+
+    def _ids_to(self, tip: str | None, *, strict: bool = True) -> tuple[str, ...]:
+        """Ids from the first edit to `tip`. Raises StackError if strict and one is missing off the current line."""
+        if tip is None:
+            return ()
+        if tip == self._index.tip:
+            return self._index.order
+        line = line_of(self._found.edits, tip)
+        if line is None and strict:
+            raise StackError(f"An edit before {tip[:8]} is missing.", "Put its file back; see workbench verify.")
+        return line or ()
 
     def note_of(self, edit: Edit) -> str:
         """The note on an edit: the last one written, else the one in its file."""
         return self._index.notes.get(edit.id, edit.note)
 
     def factors(self, edit: Edit) -> tuple[Factors, ...]:
-        """The update of an edit, from its file, checked in full.
+        """The update of an edit, from its file, checked in full. Raises as `read`."""
+        return self.read(edit)[1]
+
+    def read(self, edit: Edit) -> tuple[Edit, tuple[Factors, ...]]:
+        """An edit as its file has it, without later notes, and its update, checked in full.
 
         Raises:
             StackError: the file is damaged.
@@ -147,7 +228,7 @@ class StackView:
         read, factors = read_edit(path)
         if read.id != edit.id:
             raise VerificationError(f"{path.name} is no longer the edit that it was.", "Get an intact copy.")
-        return factors
+        return read, factors
 
     def verify(self) -> tuple[Checked, ...]:
         """Checks every file in full: schema, id, parent, number, and that weight hashes follow on each other."""
