@@ -11,6 +11,7 @@ import click
 
 from workbench import __version__
 from workbench.cli.apply import apply
+from workbench.cli.bisect import bisect
 from workbench.cli.interrupt import Interrupt
 from workbench.cli.log import log
 from workbench.cli.note import note
@@ -85,7 +86,7 @@ def workbench() -> None:
     """
 
 
-for _command in (apply, replay, log, show, undo, redo, travel, verify, probe, note):
+for _command in (apply, replay, log, show, undo, redo, travel, verify, probe, note, bisect):
     workbench.add_command(_command)
 workbench.add_command(open_screen, OPEN)
 
