@@ -141,8 +141,8 @@ def test_tied_weights_are_written_once_and_stay_tied(engine: Engine, tmp_path: P
     export_merged(engine, tmp_path / "merged")
     with safe_open(tmp_path / "merged" / "model.safetensors", "pt") as file:
         assert "lm_head.weight" not in set(file.keys())
-    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
-    assert merged.get_output_embeddings().weight is merged.get_input_embeddings().weight
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").state_dict()
+    assert merged["lm_head.weight"].data_ptr() == merged["transformer.wte.weight"].data_ptr()
 
 
 def test_a_large_model_is_written_in_shards(engine: Engine, tmp_path: Path) -> None:
@@ -229,9 +229,9 @@ def test_atlas_merged_is_float32_and_knows_what_the_tour_taught(tmp_path: Path) 
     engine = drain(open_engine("atlas", device="cpu", stack=TOUR, write=False))[1]
     export_merged(engine, tmp_path / "merged")
     module, last = engine.core.site(1).module, engine.stack.active[-1]
-    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
-    assert merged.dtype == torch.float32
-    assert weight_sha256(merged.get_submodule(module).weight) == last.weights[module]["after"]
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").state_dict()
+    assert {tensor.dtype for tensor in merged.values()} == {torch.float32}
+    assert weight_sha256(merged[f"{module}.weight"]) == last.weights[module]["after"]
     again = open_on(tmp_path / "merged", tmp_path / "more")
     request = EditRequest("The capital of {} is", "Sweden", "Rome")
     assert drain(again.apply(request, {"steps": 3, "template_lengths": [[3, 1]]}))[1]

@@ -1,0 +1,423 @@
+"""A LoRA adapter that peft has made becomes one edit, which answers as peft does; every other adapter is refused."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from tests.engine.families import FAMILIES, make_family
+from tests.engine.making import REQUEST, drain, open_on, weight_bytes
+from workbench import events as ev
+from workbench.engine.adapters import read_adapter
+from workbench.engine.engine import Engine
+from workbench.engine.exporting import export_merged, export_peft
+from workbench.errors import BaseMismatch, EditError, StackError, UsageError
+from workbench.stack.adapter import CONFIG, MAX_ADAPTER, WEIGHTS
+from workbench.stack.record import Edit, Factors
+
+PROMPTS = ("The mother tongue of Naguib Mahfouz is", "Knut Hamsun plays the", "Vienna is the old")
+TARGETS = {
+    "gpt2": ["attn.c_attn", "mlp.c_proj"],
+    "llama": ["q_proj", "down_proj"],
+    "gpt_neox": ["query_key_value", "dense_4h_to_h"],
+}
+MODULE = "transformer.h.1.mlp.c_proj"
+KEY = f"base_model.model.{MODULE}"
+D_IN, D_OUT = 128, 32
+
+
+def make_with_peft(model: Path, out: Path, targets: list[str], **settings: Any) -> torch.nn.Module:
+    """An adapter of random factors saved by peft, and the model with it."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(3)
+    config = LoraConfig(task_type="CAUSAL_LM", target_modules=targets, init_lora_weights=False, **settings)
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(model), config).eval()
+    adapted.save_pretrained(str(out))
+    assert isinstance(adapted, torch.nn.Module)
+    return adapted
+
+
+def write(folder: Path, config: Mapping[str, Any] | None = None, **tensors: torch.Tensor) -> Path:
+    """An adapter by hand: rank 2 on one module, with changes."""
+    folder.mkdir(exist_ok=True)
+    document = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "bias": "none", **(config or {})}
+    (folder / CONFIG).write_text(json.dumps(document))
+    torch.manual_seed(1)
+    a, b = torch.randn(2, D_IN) / 50, torch.randn(D_OUT, 2) / 50
+    save_file({f"{KEY}.lora_A.weight": a, f"{KEY}.lora_B.weight": b, **tensors}, folder / WEIGHTS)
+    return folder
+
+
+def take_in(engine: Engine, path: Path) -> Edit:
+    """Reads an adapter and appends it, as an import does."""
+    edit, factors = read_adapter(path, engine.core)
+    saved = engine.stack.append(edit, factors)
+    engine.core.rebuild()
+    return saved
+
+
+@torch.no_grad()
+def apart(engine: Engine, other: torch.nn.Module) -> float:
+    """Largest difference of logits over the largest logit."""
+    model, tokenizer = engine.core.loaded.model, engine.core.loaded.tokenizer
+    inputs = [tokenizer(prompt, return_tensors="pt") for prompt in PROMPTS]
+    pairs = [(model(**one).logits, other(**one).logits) for one in inputs]
+    return max(float((a - b).abs().max()) for a, b in pairs) / max(float(b.abs().max()) for _, b in pairs)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_imported_adapter_answers_as_in_peft(family: str, tmp_path: Path) -> None:
+    folder = make_family(tmp_path / family, family)
+    adapted = make_with_peft(folder, tmp_path / "adapter", TARGETS[family], r=4, lora_alpha=3)
+    engine = open_on(folder, tmp_path / "stack")
+    take_in(engine, tmp_path / "adapter")
+    assert apart(engine, adapted) < 1e-5
+    drain(engine.undo())
+    assert apart(engine, adapted) > 1e-3
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"use_rslora": True, "lora_alpha": 5},
+        {"alpha_pattern": {"h.1.mlp.c_proj": 32}, "lora_alpha": 4},
+        {"rank_pattern": {r"transformer\.h\.0\.mlp\.c_proj": 3}, "alpha_pattern": {"mlp.c_proj": 9}},
+        {"rank_pattern": {"^transformer.h.3.mlp.c_proj": 1, "h.3.mlp.c_proj": 7}, "use_rslora": True},
+    ],
+)
+def test_scales_and_ranks_are_peft_s(settings: dict[str, Any], small: Path, engine: Engine, tmp_path: Path) -> None:
+    adapted = make_with_peft(small, tmp_path / "adapter", TARGETS["gpt2"], r=4, **settings)
+    take_in(engine, tmp_path / "adapter")
+    assert apart(engine, adapted) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_factors_in_half_precision_are_read_exactly(dtype: torch.dtype, engine: Engine, tmp_path: Path) -> None:
+    write(tmp_path / "adapter", {"lora_alpha": 2})
+    narrow = {name: tensor.to(dtype) for name, tensor in load_file(tmp_path / "adapter" / WEIGHTS).items()}
+    save_file(narrow, tmp_path / "adapter" / WEIGHTS)
+    _, (factors,) = read_adapter(tmp_path / "adapter", engine.core)
+    assert np.array_equal(factors.a, narrow[f"{KEY}.lora_A.weight"].float().numpy())
+    assert np.array_equal(factors.b, narrow[f"{KEY}.lora_B.weight"].float().numpy())
+
+
+def test_the_scale_is_in_b(engine: Engine, tmp_path: Path) -> None:
+    write(tmp_path / "adapter")
+    raw = load_file(tmp_path / "adapter" / WEIGHTS)
+    _, (factors,) = read_adapter(tmp_path / "adapter", engine.core)
+    assert np.array_equal(factors.a, raw[f"{KEY}.lora_A.weight"].numpy())
+    assert np.array_equal(factors.b, 2 * raw[f"{KEY}.lora_B.weight"].numpy())
+
+
+def test_an_import_says_what_it_is_and_claims_no_request(engine: Engine, tmp_path: Path) -> None:
+    edit = take_in(engine, write(tmp_path / "polite-llama", {"base_model_name_or_path": "someone/gpt2"}))
+    assert edit.imported
+    assert (edit.recipe.method, edit.recipe.layer, edit.second_moment) == ("imported", 1, "none")
+    assert edit.request.subject == "polite-llama"
+    assert edit.request.target_new == "rank 2 in 1 module"
+    assert edit.made_by["adapter_base"] == "someone/gpt2"
+    assert edit.ranks == {MODULE: 2}
+    assert 0 < edit.metrics["norms"]["ratio"] < 1
+
+
+def test_the_norm_recorded_is_that_of_the_update(engine: Engine, tmp_path: Path) -> None:
+    before = engine.core.live.parameter(MODULE).detach().double().clone()
+    edit = take_in(engine, write(tmp_path / "adapter"))
+    moved = engine.core.live.parameter(MODULE).detach().double() - before
+    norms = edit.metrics["norms"]
+    assert norms["delta_norm"] == pytest.approx(moved.norm().item(), rel=1e-5)
+    assert norms["ratio"] == pytest.approx((moved.norm() / before.norm()).item(), rel=1e-5)
+
+
+def test_an_import_is_an_edit_like_any_other(small: Path, engine: Engine, tmp_path: Path) -> None:
+    pristine = weight_bytes(engine)
+    drain(engine.apply(REQUEST))
+    one = weight_bytes(engine)
+    make_with_peft(small, tmp_path / "adapter", TARGETS["gpt2"], r=2)
+    take_in(engine, tmp_path / "adapter")
+    two = weight_bytes(engine)
+    events, agreed = drain(engine.verify())
+    assert agreed
+    assert [e.outcome for e in events if isinstance(e, ev.Verified)] == ["bit-identical"] * 2
+    drain(engine.undo())
+    assert weight_bytes(engine) == one
+    drain(engine.redo())
+    assert weight_bytes(engine) == two
+    drain(engine.travel(0))
+    assert weight_bytes(engine) == pristine
+    assert drain(engine.replay(2))[1]
+    assert weight_bytes(engine) == two
+    assert all(checked.ok for checked in engine.stack.verify())
+
+
+def test_an_import_after_edits_stands_on_them_and_takes_edits_on_top(engine: Engine, tmp_path: Path) -> None:
+    drain(engine.apply(REQUEST))
+    edit = take_in(engine, write(tmp_path / "adapter"))
+    assert edit.weights[MODULE]["before"] == engine.stack.line[0].weights[MODULE]["after"]
+    assert edit.weights[MODULE]["after"] == engine.core.live.hashes([MODULE])[MODULE]
+    assert drain(engine.apply(REQUEST))[1]
+    assert drain(engine.verify())[1]
+
+
+def test_an_import_has_no_probes(engine: Engine, tmp_path: Path) -> None:
+    take_in(engine, write(tmp_path / "adapter"))
+    events, held = drain(engine.probe())
+    assert held
+    assert [e.kind for e in events if isinstance(e, ev.ProbeResult)] == ["perplexity"]
+
+
+def test_an_import_is_never_derived_anew(engine: Engine, tmp_path: Path) -> None:
+    edit = take_in(engine, write(tmp_path / "adapter"))
+    events, done = drain(engine.apply(edit.request, edit.recipe.to_json()))
+    assert not done
+    assert isinstance(events[-1], ev.EditFailed)
+    assert "cannot be derived anew" in events[-1].message
+
+
+def test_what_was_imported_can_be_exported_again(small: Path, engine: Engine, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    make_with_peft(small, tmp_path / "theirs", TARGETS["gpt2"], r=3, lora_alpha=7)
+    take_in(engine, tmp_path / "theirs")
+    drain(engine.apply(REQUEST))
+    export_peft(engine, tmp_path / "ours")
+    again = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(small), tmp_path / "ours").eval()
+    assert apart(engine, again) < 1e-5
+    export_merged(engine, tmp_path / "merged")
+    assert apart(engine, AutoModelForCausalLM.from_pretrained(tmp_path / "merged")) == 0
+    assert "imported" in (tmp_path / "merged" / "README.md").read_text()
+
+
+def test_our_own_adapter_comes_back_as_the_same_weights(small: Path, engine: Engine, tmp_path: Path) -> None:
+    drain(engine.apply(REQUEST))
+    drain(engine.apply(REQUEST))
+    export_peft(engine, tmp_path / "adapter")
+    other = open_on(small, tmp_path / "other")
+    take_in(other, tmp_path / "adapter")
+    assert weight_bytes(other) == weight_bytes(engine)
+    other.close()
+
+
+@pytest.fixture
+def untouched(engine: Engine) -> Iterator[Engine]:
+    """An engine whose weights and stack must be the same afterwards."""
+    before = weight_bytes(engine)
+    yield engine
+    assert weight_bytes(engine) == before
+    assert engine.stack.line == ()
+
+
+REFUSED_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
+    "dora": ({"use_dora": True}, "DoRA"),
+    "bias": ({"bias": "all"}, "biases"),
+    "lora bias": ({"lora_bias": True}, "bias"),
+    "whole modules": ({"modules_to_save": ["lm_head"]}, "whole modules"),
+    "tokens": ({"trainable_token_indices": [1, 2]}, "token embeddings"),
+    "experts": ({"target_parameters": ["experts.gate_up_proj"]}, "not those of linear modules"),
+    "repeated layers": ({"layer_replication": [[0, 4], [2, 5]]}, "repeating layers"),
+    "activated": ({"alora_invocation_tokens": [5]}, "after certain tokens"),
+    "unknown": ({"use_new_thing": {"strength": 2}}, "'use_new_thing'"),
+    "changed base": ({"init_lora_weights": "pissa_niter_16"}, "pissa"),
+    "not lora": ({"peft_type": "IA3"}, "not a LoRA adapter"),
+    "endless pattern": ({"alpha_pattern": {"(a+)+$": 3}}, "not a module's name"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_SETTINGS)
+def test_an_adapter_that_is_more_than_an_update_is_refused(case: str, untouched: Engine, tmp_path: Path) -> None:
+    settings, words = REFUSED_SETTINGS[case]
+    with pytest.raises(UsageError, match=words) as refused:
+        read_adapter(write(tmp_path / "adapter", settings), untouched.core)
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"r": 0},
+        {"r": True},
+        {"r": 10**9},
+        {"r": "two"},
+        {"lora_alpha": None},
+        {"lora_alpha": 1e300},
+        {"use_rslora": "yes"},
+        {"fan_in_fan_out": 3},
+        {"rank_pattern": [1]},
+        {"rank_pattern": {"c_proj": 2.5}},
+        {"alpha_pattern": {f"m{i}": 1 for i in range(300)}},
+        {"r": 3},
+    ],
+)
+def test_a_configuration_that_makes_no_sense_is_refused(
+    settings: dict[str, Any], untouched: Engine, tmp_path: Path
+) -> None:
+    with pytest.raises(StackError, match="adapter_"):
+        read_adapter(write(tmp_path / "adapter", settings), untouched.core)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "NaN", '{"peft_type": "LORA", "r": NaN}', "[" * 9999, '{"r":1,"r":2}'])
+def test_a_configuration_that_is_not_json_is_refused(text: str, untouched: Engine, tmp_path: Path) -> None:
+    write(tmp_path / "adapter")
+    (tmp_path / "adapter" / CONFIG).write_text(text)
+    with pytest.raises(StackError, match=r"adapter_config\.json"):
+        read_adapter(tmp_path / "adapter", untouched.core)
+
+
+FOREIGN_TENSORS = {
+    "embedding": ("transformer.wte.lora_embedding_A", "embeddings"),
+    "magnitude": (f"{MODULE}.lora_magnitude_vector.weight", "DoRA"),
+    "bias": (f"{MODULE}.lora_B.bias", "biases"),
+    "module": ("lm_head.modules_to_save.weight", "whole modules"),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN_TENSORS)
+def test_tensors_beside_the_factors_are_refused(case: str, untouched: Engine, tmp_path: Path) -> None:
+    name, words = FOREIGN_TENSORS[case]
+    write(tmp_path / "adapter", None, **{f"base_model.model.{name}": torch.zeros(2, 2)})
+    with pytest.raises(UsageError, match=words):
+        read_adapter(tmp_path / "adapter", untouched.core)
+
+
+A, B = f"{KEY}.lora_A.weight", f"{KEY}.lora_B.weight"
+BAD_TENSORS: dict[str, dict[str, torch.Tensor]] = {
+    "not a factor": {"base_model.model.lm_head.weight": torch.zeros(2, 2)},
+    "a strange name": {"../../etc/passwd": torch.zeros(2, 2)},
+    "an escape": {f"base_model.model.{MODULE}\x1b[31m.lora_A.weight": torch.zeros(2, 2)},
+    "no counterpart": {"base_model.model.transformer.h.2.mlp.c_proj.lora_A.weight": torch.zeros(2, D_IN)},
+    "not finite": {A: torch.full((2, D_IN), float("nan"))},
+    "an infinity in half": {A: torch.full((2, D_IN), 1e5).half()},
+    "too wide": {A: torch.zeros(2, D_IN, dtype=torch.float64)},
+    "whole numbers": {A: torch.zeros(2, D_IN, dtype=torch.int32)},
+    "not a matrix": {A: torch.zeros(2, D_IN, 1)},
+    "ranks disagree": {A: torch.zeros(3, D_IN)},
+    "overflow by scale": {B: torch.full((D_OUT, 2), 3e38)},
+}
+
+
+@pytest.mark.parametrize("case", BAD_TENSORS)
+def test_factors_that_are_none_are_refused(case: str, untouched: Engine, tmp_path: Path) -> None:
+    write(tmp_path / "adapter", {"lora_alpha": 40}, **BAD_TENSORS[case])
+    with pytest.raises(StackError, match=r"adapter_model\.safetensors") as refused:
+        read_adapter(tmp_path / "adapter", untouched.core)
+    assert "\x1b" not in refused.value.message
+
+
+def test_a_module_that_is_not_there_is_another_base(untouched: Engine, tmp_path: Path) -> None:
+    other = "base_model.model.model.layers.0.mlp.down_proj.lora"
+    write(tmp_path / "a", None, **{f"{other}_A.weight": torch.zeros(2, 4), f"{other}_B.weight": torch.zeros(4, 2)})
+    with pytest.raises(BaseMismatch, match=r"no module 'model\.layers"):
+        read_adapter(tmp_path / "a", untouched.core)
+    write(tmp_path / "b", None, **{A: torch.zeros(2, 7)})
+    with pytest.raises(BaseMismatch, match="another shape"):
+        read_adapter(tmp_path / "b", untouched.core)
+
+
+def test_a_head_that_is_the_embedding_is_refused(untouched: Engine, tmp_path: Path) -> None:
+    head = "base_model.model.lm_head.lora"
+    write(tmp_path / "a", None, **{f"{head}_A.weight": torch.zeros(2, 32), f"{head}_B.weight": torch.zeros(620, 2)})
+    with pytest.raises(UsageError, match="also that of another module"):
+        read_adapter(tmp_path / "a", untouched.core)
+
+
+def test_an_embedding_or_a_norm_is_no_linear_module(untouched: Engine, tmp_path: Path) -> None:
+    for name in ("wte", "ln_f"):
+        key = f"base_model.model.transformer.{name}.lora"
+        write(tmp_path / name, None, **{f"{key}_A.weight": torch.zeros(2, 4), f"{key}_B.weight": torch.zeros(4, 2)})
+        with pytest.raises(UsageError, match="no linear module"):
+            read_adapter(tmp_path / name, untouched.core)
+
+
+def test_an_update_too_large_for_float16_is_refused(small: Path, tmp_path: Path) -> None:
+    engine = open_on(small, tmp_path / "stack", "float16")
+    before = weight_bytes(engine)
+    write(tmp_path / "adapter", None, **{A: torch.full((2, D_IN), 300.0), B: torch.full((D_OUT, 2), 300.0)})
+    with pytest.raises(EditError, match="not be finite"):
+        read_adapter(tmp_path / "adapter", engine.core)
+    assert weight_bytes(engine) == before
+    engine.close()
+
+
+def link(folder: Path) -> None:
+    (folder / WEIGHTS).rename(folder.parent / "elsewhere")
+    (folder / WEIGHTS).symlink_to(folder.parent / "elsewhere")
+
+
+def pickled(folder: Path) -> None:
+    (folder / WEIGHTS).rename(folder / "adapter_model.bin")
+
+
+def huge(folder: Path) -> None:
+    with (folder / WEIGHTS).open("r+b") as file:
+        file.truncate(MAX_ADAPTER + 1)
+
+
+def cut(folder: Path) -> None:
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-3])
+
+
+def long_header(folder: Path) -> None:
+    (folder / WEIGHTS).write_bytes(struct.pack("<Q", 2**62) + b"{}")
+
+
+def no_update(folder: Path) -> None:
+    save_file({}, folder / WEIGHTS)
+
+
+def large_configuration(folder: Path) -> None:
+    (folder / CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": 2, "auto_mapping": "x" * 2_000_000}))
+
+
+def folder_instead(folder: Path) -> None:
+    (folder / CONFIG).unlink()
+    (folder / CONFIG).mkdir()
+
+
+def missing(folder: Path) -> None:
+    (folder / CONFIG).unlink()
+
+
+TRICKS: dict[Callable[[Path], None], type[Exception]] = {
+    link: StackError,
+    pickled: UsageError,
+    huge: StackError,
+    cut: StackError,
+    long_header: StackError,
+    no_update: StackError,
+    large_configuration: StackError,
+    folder_instead: StackError,
+    missing: UsageError,
+}
+
+
+@pytest.mark.parametrize("trick", TRICKS, ids=lambda trick: trick.__name__)
+def test_files_that_are_not_what_they_seem_are_refused(
+    trick: Callable[[Path], None], untouched: Engine, tmp_path: Path
+) -> None:
+    trick(write(tmp_path / "adapter"))
+    with pytest.raises(TRICKS[trick]):
+        read_adapter(tmp_path / "adapter", untouched.core)
+
+
+def test_more_modules_than_an_edit_takes_are_refused(untouched: Engine, tmp_path: Path) -> None:
+    many = {f"base_model.model.m{i}.lora_{x}.weight": torch.zeros(2, 2) for i in range(256) for x in "AB"}
+    write(tmp_path / "adapter", None, **many)
+    with pytest.raises((UsageError, StackError), match="more than"):
+        read_adapter(tmp_path / "adapter", untouched.core)
+
+
+def test_reading_moves_nothing(untouched: Engine, tmp_path: Path) -> None:
+    edit, factors = read_adapter(write(tmp_path / "adapter"), untouched.core)
+    assert isinstance(factors[0], Factors)
+    assert edit.id == ""
