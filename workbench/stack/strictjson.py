@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Collection
 from typing import Any, NoReturn
 
@@ -14,6 +15,9 @@ MAX_DEPTH = 24
 """Deepest nesting of lists and objects."""
 MAX_INT = 2**63
 """Integers lie strictly between -MAX_INT and MAX_INT."""
+
+_LONG_NUMBER = re.compile(r"\d{18}")
+"""What an integer out of range contains."""
 
 
 class MalformedError(ValueError):
@@ -62,6 +66,28 @@ def parse(data: bytes | str) -> Any:
     _check_depth(document)
     if "\\u" in text:  # nothing but an escape can say half of a surrogate pair in text that is valid UTF-8
         _check_text(document)
+    return document
+
+
+def parse_canonical(text: str) -> Any:
+    """Reads one JSON document that must be in its one spelling; faster than `parse`, and as strict.
+
+    The spelling leaves no room for keys said twice, NaN, infinities or half of a surrogate pair.
+
+    Raises:
+        MalformedError: it is not JSON, or another spelling of it, or JSON that is refused here.
+    """
+    try:
+        document = json.loads(text, parse_int=_int) if _LONG_NUMBER.search(text) else json.loads(text)
+    except MalformedError:
+        raise
+    except RecursionError as error:
+        raise MalformedError("is nested too deeply") from error
+    except ValueError as error:
+        raise MalformedError("is not JSON") from error
+    _check_depth(document)
+    if canonical(document) != text:
+        raise MalformedError("has a record that is not in its canonical form")
     return document
 
 
