@@ -12,6 +12,7 @@ import click
 from workbench import __version__
 from workbench.cli.apply import apply
 from workbench.cli.bisect import bisect
+from workbench.cli.diff import diff
 from workbench.cli.interrupt import Interrupt
 from workbench.cli.log import log
 from workbench.cli.note import note
@@ -86,7 +87,20 @@ def workbench() -> None:
     """
 
 
-for _command in (apply, replay, log, show, undo, redo, travel, verify, probe, note, bisect):
+for _command in (
+    apply,
+    replay,
+    log,
+    show,
+    undo,
+    redo,
+    travel,
+    verify,
+    probe,
+    note,
+    bisect,
+    diff,
+):
     workbench.add_command(_command)
 workbench.add_command(open_screen, OPEN)
 

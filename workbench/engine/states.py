@@ -103,7 +103,9 @@ class _Pairing:
 
     def take(self, edit: Edit) -> Edit | None:
         """The counterpart of `edit`: by where it was copied from, else by its request."""
-        candidates = [*self._by_root.get(_root(edit, self._known), ()), *self._by_request.get(edit.request, ())]
+        candidates = [*self._by_root.get(_root(edit, self._known), ())]
+        if not edit.imported:
+            candidates += self._by_request.get(edit.request, ())
         partner = next((one for one in candidates if one.id in self._waiting), None)
         return self._waiting.pop(partner.id) if partner else None
 

@@ -79,6 +79,22 @@ def read_answers(
     return readings
 
 
+@torch.no_grad()
+def next_token_log_p(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> Tensor:
+    """Log-probabilities of every next token after each prompt: (prompts, vocabulary), float32, on the CPU.
+
+    Raises:
+        EditError: a prompt has no token, or more than the model reads.
+    """
+    rows = [row for prompt in prompts for row in _rows(tokenizer, Question(prompt))]
+    _check_length(model, rows)
+    found: dict[int, Tensor] = {}
+    for batch in _batches(rows):
+        for index, logits in zip(batch, _logits(model, [rows[i] for i in batch]), strict=True):
+            found[index] = logits[0].float().log_softmax(-1).cpu()
+    return torch.stack([found[i] for i in range(len(rows))])
+
+
 def _rows(tokenizer: PreTrainedTokenizerBase, question: Question) -> list[_Row]:
     prompt = prompt_ids(tokenizer, question.prompt)
     answers = [answer_ids(tokenizer, answer) for answer in question.answers] or [()]
