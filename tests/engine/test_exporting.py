@@ -16,12 +16,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.engine.families import FAMILIES, make_family
 from tests.engine.making import OTHER, REQUEST, drain, open_on, weight_bytes
+from tests.stack.making import Disk
 from workbench.edits import EditRequest
 from workbench.engine.engine import Engine, open_engine
 from workbench.engine.exporting import export_merged, export_peft
 from workbench.errors import StorageError, UsageError
 from workbench.models.fingerprint import base_fingerprint, tokenizer_fingerprint
 from workbench.models.folder import find_model
+from workbench.stack import files
 from workbench.stack.materialise import weight_sha256
 
 TOUR = Path(__file__).parent.parent.parent / "edits" / "tour"
@@ -285,3 +287,15 @@ def test_a_merged_model_is_there_whole_or_not_at_all(
     with pytest.raises(StorageError, match=re.compile("disk is full|I/O error")):
         export_merged(engine, tmp_path / "merged")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_merged_model_is_on_the_disk_before_it_has_its_name(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk()
+    monkeypatch.setattr(files, "os", disk)
+    export_merged(engine, tmp_path / "merged")
+    named = len(disk.log) - 1 - disk.log[::-1].index("replace")
+    written = [path for path in (tmp_path / "merged").rglob("*") if path.is_file()]
+    assert len(written) > 5
+    assert disk.log[named - len(written) : named] == ["fsync"] * len(written)

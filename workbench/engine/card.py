@@ -59,7 +59,7 @@ def merged_card(exported: Exported, kept: Sequence[str], dropped: Sequence[str],
         ),
         "## Edit it further",
         _further(kept, dropped),
-        *_again(exported, "replay {stack} --model {model} --verify --out OUT"),
+        *_again(exported, "replay {stack} --model {model} --dtype {dtype} --out OUT"),
     )
 
 
@@ -94,11 +94,11 @@ def _loading(base: Base) -> list[str]:
 
 
 def _again(exported: Exported, command: str) -> list[str]:
-    words = {"stack": exported.stack, "model": public_name(exported.base)}
+    words = {"stack": exported.stack, "model": public_name(exported.base), "dtype": exported.base.dtype}
     quoted = {name: shlex.quote(visible(word)) for name, word in words.items()}
     return [
         "## Make it again",
-        "With the base and the edit files:",
+        f"With the base and the edit files of the stack {plain(exported.stack)}, at the same position:",
         _block("pip install rome-workbench", f"workbench {command.format(**quoted)}"),
     ]
 

@@ -85,6 +85,7 @@ def folder_atomic(folder: Path) -> Iterator[Path]:
         try:
             unfinished.mkdir()
             yield unfinished
+            _sync_all(unfinished)
             if folder.exists():
                 folder.rmdir()
             os.replace(unfinished, folder)  # noqa: PTH105
@@ -180,6 +181,18 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_all(folder: Path) -> None:
+    """Waits until the disk has `folder` and all that lies in it, whoever wrote it. Raises OSError."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            descriptor = os.open(Path(parent, name), os.O_RDWR | _BINARY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_folder(Path(parent))
 
 
 def _write_new(path: Path, parts: Iterable[bytes]) -> None:
