@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from workbench.edits import MAX_TEXT
-from workbench.errors import BaseMismatch, UsageError
+from workbench.errors import BaseMismatch, EditError, UsageError, VerificationError
 from workbench.stack import files
 from workbench.stack.commit import Writer
 from workbench.stack.editfile import SUFFIX, encode_edit, file_name
@@ -109,8 +109,8 @@ class Stack(StackView):
     ) -> tuple[Edit, ...]:
         """Makes the line its first `keep` edits followed by copies of `additions`, all or nothing.
 
-        Parents, numbers and ids are set here; an edit that already stands where it is put keeps its id. A copy of an
-        edit that is toggled off is off. What the line was stays on its branch.
+        Parents, numbers and ids are set here; an edit that already stands where it is put keeps its id, if it is given
+        `as_saved`. A copy of an edit that is toggled off is off, and a copy takes the notes along. What the line was stays on its branch.
 
         Args:
             keep: how many edits of the line stay.
@@ -128,7 +128,7 @@ class Stack(StackView):
     def _add(self, start: Index, additions: Iterable[tuple[Edit, Sequence[Factors]]], what: What) -> tuple[Edit, ...]:
         """Commits `start` with `additions` after its line, everything applied."""
         saved: list[Edit] = []
-        new_files: list[tuple[Path, bytes]] = []
+        fresh: dict[str, tuple[Edit, bytes]] = {}
         order, off, base = [*start.order], [*start.off], start.base
         for edit, factors in additions:
             if base is not None and not belongs(base, edit):
@@ -140,18 +140,49 @@ class Stack(StackView):
             base = extended(base, placed)
             order.append(placed.id)
             saved.append(placed)
-            if placed.id not in self._found.edits:
-                new_files.append((self._folder / file_name(placed), data))
+            fresh[placed.id] = placed, data
         changed = dataclasses.replace(start, order=tuple(order), off=tuple(off), position=len(order), base=base)
-        fresh = tuple(placed.id for placed in saved if placed.id not in self._found.edits)
-        last = saved[-1].id if saved else None
-        self._commit(changed, what, edit=last, new_files=new_files, saved=fresh if what != "apply" else ())
-        for placed in saved:
-            if placed.id not in self._found.edits:
-                self._found.edits[placed.id] = placed
-                self._found.paths[placed.id] = self._folder / file_name(placed)
-                self._found.broken.pop(file_name(placed), None)
+        self._save(changed, fresh, what, edit=saved[-1].id if saved else None)
         return tuple(saved)
+
+    def adopt(
+        self, index: Index, additions: Iterable[tuple[Edit, Sequence[Factors]]], what: What, *, text: str = ""
+    ) -> None:
+        """Makes `index` the stack's, with edits from elsewhere that keep their ids, all or nothing.
+
+        Raises:
+            BaseMismatch: an edit was made on another base.
+            VerificationError: the content of an edit is not that of its id.
+            StackError, EditError, StorageError: an edit cannot be taken; nothing has changed.
+        """
+        fresh: dict[str, tuple[Edit, bytes]] = {}
+        for edit, factors in additions:
+            if self.base is not None and not belongs(self.base, edit):
+                raise BaseMismatch(_other_base(self.base, edit.base), "Nothing was saved.")
+            fresh[edit.id] = encode_edit(edit, factors)
+            if fresh[edit.id][0].id != edit.id:
+                raise VerificationError(f"The edit {edit.id[:8]} is not what it says it is.", "Nothing was saved.")
+        self._check_fresh(index, fresh)
+        self._save(index, fresh, what, edit=index.applied_tip, text=text)
+
+    def _save(
+        self, new: Index, fresh: Mapping[str, tuple[Edit, bytes]], what: What, *, edit: str | None, text: str = ""
+    ) -> None:
+        """Commits `new` with those of the edits `fresh` that are not on the disk yet."""
+        wanted = {ident: one for ident, one in fresh.items() if ident not in self._found.edits}
+        paths = {ident: self._new_path(one) for ident, (one, _) in wanted.items()}
+        new_files = [(paths[ident], data) for ident, (_, data) in wanted.items()]
+        self._commit(new, what, edit=edit, text=text, new_files=new_files, saved=tuple(wanted) * (what != "apply"))
+        for ident, (one, _) in wanted.items():
+            self._found.edits[ident], self._found.paths[ident] = one, paths[ident]
+            self._found.broken.pop(paths[ident].name, None)
+
+    def _new_path(self, edit: Edit) -> Path:
+        """Where `edit` shall lie. Raises EditError if that is the file of another, whose id begins alike."""
+        path = self._folder / file_name(edit)
+        if path.exists() and path in self._found.paths.values():
+            raise EditError(f"The file {path.name} is another edit's, with an id that begins alike.", "It is kept.")
+        return path
 
     def undo(self, count: int = 1) -> None:
         """Moves the position back. Raises UsageError if so many are not applied, StorageError."""
@@ -312,9 +343,9 @@ class Stack(StackView):
         self._check_fresh(changed)
         self._commit(changed, what, edit=edit)
 
-    def _check_fresh(self, new: Index) -> None:
-        """Raises StackError or VerificationError if an edit that is not applied now, but in `new`, is damaged."""
-        applied = set(self._index.order[: self.position])
+    def _check_fresh(self, new: Index, known: Collection[str] = ()) -> None:
+        """Raises StackError, VerificationError if an edit applied in `new`, but neither now nor `known`, is damaged."""
+        applied = {*self._index.order[: self.position], *known}
         for ident in new.order[: new.position]:
             if ident not in applied:
                 self.factors(self._found.edits[ident])

@@ -54,6 +54,11 @@ class StackView:
         return self._folder
 
     @property
+    def index(self) -> Index:
+        """The whole state: line, position, branches, tags, notes, and what is toggled off."""
+        return self._index
+
+    @property
     def base(self) -> Base | None:
         """The base it belongs to, with every module edited so far; None: empty and not yet bound to one."""
         return self._index.base
@@ -208,6 +213,10 @@ class StackView:
         if line is None and strict:
             raise StackError(f"An edit before {tip[:8]} is missing.", "Put its file back; see workbench verify.")
         return line or ()
+
+    def as_saved(self, edit: Edit) -> Edit:
+        """An edit of this stack as its file has it, without the notes written since."""
+        return self._found.edits[edit.id]
 
     def note_of(self, edit: Edit) -> str:
         """The note on an edit: the last one written, else the one in its file."""
