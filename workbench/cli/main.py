@@ -13,6 +13,8 @@ from workbench import __version__
 from workbench.cli.apply import apply
 from workbench.cli.bisect import bisect
 from workbench.cli.diff import diff
+from workbench.cli.export import export
+from workbench.cli.import_ import import_
 from workbench.cli.interrupt import Interrupt
 from workbench.cli.log import log
 from workbench.cli.note import note
@@ -100,6 +102,8 @@ for _command in (
     note,
     bisect,
     diff,
+    export,
+    import_,
 ):
     workbench.add_command(_command)
 workbench.add_command(open_screen, OPEN)
