@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from workbench.editing.update import Update
@@ -41,3 +43,9 @@ def norm_report(
         cos_keys=update.cos_keys,
         realised=realised_fraction(before, after, change),
     )
+
+
+def norm_of_product(factors: Factors) -> float:
+    """|B A|, Frobenius in float64, without making it: its square is the trace of (BᵀB)(A Aᵀ)."""
+    a, b = factors.a.astype("float64"), factors.b.astype("float64")
+    return math.sqrt(max(float(((b.T @ b) * (a @ a.T)).sum()), 0.0))

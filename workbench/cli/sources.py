@@ -1,0 +1,95 @@
+"""Listing what can be imported: every file in it checked in full, none of it unpacked, and no model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench import events as ev
+from workbench.cli.lines import SHORT_HASH, log_line
+from workbench.cli.output import Output
+
+if TYPE_CHECKING:
+    from workbench.stack.record import Base, Edit
+    from workbench.stack.sources import Source
+
+
+def list_source(source: Source, output: Output) -> None:
+    """A line for every edit of `source`, and what it is.
+
+    Raises:
+        StackError, VerificationError, UsageError: something in it is damaged, hostile, or cannot be imported.
+    """
+    if source.kind == "adapter":
+        _list_adapter(source, output)
+        return
+    for row in _rows(source):
+        output.line(log_line(row))
+        output.document(ev.to_line(row))
+    output.tell(f"{source.path}: {_what(source)}; every id and checksum agrees")
+
+
+def _rows(source: Source) -> Iterator[ev.EditRow]:
+    """The rows of all edits, the line first; each edit is read in full."""
+    from workbench.engine.views import edit_row
+
+    if source.view is None:
+        yield from (edit_row(_Alone(edit), edit, edit.number) for edit in source.edits)
+        return
+    for number, edit in enumerate(source.view.line, start=1):
+        source.view.read(edit)
+        yield edit_row(source.view, edit, number)
+    for edit in source.view.others:
+        source.view.read(edit)
+        yield replace(edit_row(source.view, edit, edit.number), state="undone")
+
+
+def _what(source: Source) -> str:
+    """As in: bundle of 12 edits on atlas (7c368c013147), position 12, branches main and trial."""
+    if source.view is None:
+        return f"edit on {_base(source.edits[0].base)}"
+    view = source.view
+    count, base = len(view.line) + len(view.others), f" on {_base(view.base)}" if view.base else ""
+    branches = ", ".join(branch.name for branch in view.branches)
+    tags = f", tags {', '.join(view.tags)}" if view.tags else ""
+    edits = f"{count} edit{'s' * (count != 1)}"
+    return f"{source.kind} of {edits}{base}, position {view.position}, branches {branches}{tags}"
+
+
+def _base(base: Base) -> str:
+    return f"{base.name} ({base.fingerprint[:SHORT_HASH]}, {base.dtype})"
+
+
+def _list_adapter(source: Source, output: Output) -> None:
+    from workbench.stack.adapter import read_adapter_files
+
+    _, factors = read_adapter_files(source.path.resolve())
+    for one in factors:
+        output.line(f"{one.module}  rank {one.a.shape[0]}")
+    output.tell(f"{source.path}: LoRA adapter of {len(factors)} modules; it would become one edit")
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """An edit file as if it were a stack of its own."""
+
+    edit: Edit
+    off: frozenset[str] = frozenset()
+
+    @property
+    def position(self) -> int:
+        """Applied."""
+        return self.edit.number
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """Nothing."""
+        return {}
+
+    def path_of(self, edit: Edit | str) -> Path:
+        """What it would be called."""
+        from workbench.stack.editfile import file_name
+
+        return Path(file_name(self.edit if isinstance(edit, str) else edit))
