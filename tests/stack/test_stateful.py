@@ -24,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.stack.making import D_IN, D_OUT, MODULE, Disk, PowerCutError, base, edit, factors
 from workbench.stack import files
 from workbench.stack.materialise import Materialiser
-from workbench.stack.record import Factors
+from workbench.stack.record import Edit, Factors
 from workbench.stack.store import Stack
 
 NOWHERE = 1_000
@@ -221,16 +221,20 @@ class StackMachine(RuleBasedStateMachine):
         copies = [(self.stack.find(ident), self.factors[ident]) for ident in idents]
         self.grafted(keep, copies, crash)
 
-    def grafted(self, keep: int, additions: Sequence[tuple[object, Factored]], crash: int) -> None:
+    def grafted(self, keep: int, additions: Sequence[tuple[Edit, Factored]], crash: int) -> None:
         """Grafts, and finds the copies by the parents that they got; a crash leaves all of them or none."""
         model = self.model
-        fresh = self.changing(lambda: self.stack.graft(keep, additions, "reorder"), crash)  # type: ignore[arg-type]
+        fresh = self.changing(lambda: self.stack.graft(keep, additions, "reorder"), crash)
         for ident in fresh:
             depth = len(self.ancestry(ident)) - 1 - keep
             self.factors[ident] = additions[depth][1]
         name = self.stack.branch
         line = [one.id for one in self.stack.line]
-        done = dataclasses.replace(model.over(name, line, len(line)), off=self.stack.off)
+        pairs = zip(line[keep:], additions, strict=False)
+        copied = {new: model.notes[old.id] for new, (old, _) in pairs if old.id in model.notes}
+        done = dataclasses.replace(
+            model.over(name, line, len(line)), off=self.stack.off, notes={**copied, **model.notes}
+        )
         happened = observed(self.stack) == done and (line, model.position) != (model.line, len(model.line))
         if crash == NOWHERE or happened:
             assert line[:keep] == model.line[:keep]
@@ -238,7 +242,7 @@ class StackMachine(RuleBasedStateMachine):
             assert (name == model.branch) == (keep == len(model.line))
             for ident, (source, update) in zip(line[keep:], additions, strict=True):
                 assert np.array_equal(self.factors[ident][0].a, update[0].a)
-                assert (ident in self.stack.off) == (source.id in model.off or ident in model.off)  # type: ignore[attr-defined]
+                assert (ident in self.stack.off) == (source.id in model.off or ident in model.off)
             self.model = done
 
     def changed(self, change: Callable[[], object], after: Model, crash: int) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from workbench.editing.cancel import Cancelled, check
 from workbench.editing.edit import make_update
@@ -36,6 +36,8 @@ from workbench.probing.generation import continuation
 from workbench.probing.probes import Probe, ask, keep_unstated, probes_of, settle
 from workbench.stack.record import Edit, Factors
 
+T = TypeVar("T")
+
 SAMPLE_TOKENS = 24
 """Length of the sample continuation shown after an edit."""
 
@@ -54,10 +56,10 @@ def apply_edit(
     site = core.site(recipe.layer)
     yield EditStarted(request=request.to_json(), recipe=recipe.to_json(), module=site.module, index=index, of=of)
     core.live.adopt_site(site)
-    making = _Making(core, site, request, recipe, cancelled)
+    making = Making(core, site, request, recipe, cancelled)
     try:
         with within_memory():
-            edit = yield from _or_restore(core, making.run())
+            edit = yield from or_restore(core, making.commit())
     except Cancelled:
         yield EditCancelled(position=core.stack.position, step=len(making.steps))
         return False
@@ -74,21 +76,30 @@ def apply_edit(
     return True
 
 
-def _or_restore(core: Core, making: Generator[Event, None, Edit]) -> Generator[Event, None, Edit]:
+def or_restore(core: Core, making: Generator[Event, None, T]) -> Generator[Event, None, T]:
     """Runs `making`; if it does not return, the weights are as before."""
     before = core.live.shown
     done = False
     try:
-        edit = yield from making
+        made = yield from making
         done = True
-        return edit
+        return made
     finally:
         if not done and core.live.shown is not before:
             core.live.show(before)
 
 
-class _Making:
-    """One edit being made, and what was measured on the way."""
+@dataclasses.dataclass(frozen=True)
+class Ground:
+    """What an update is derived with besides its request and recipe."""
+
+    templates: tuple[str, ...]
+    moment: SecondMoment | None
+    """None: C = I."""
+
+
+class Making:
+    """One edit being made on the state that the model shows, and what was measured on the way."""
 
     def __init__(
         self, core: Core, site: EditSite, request: EditRequest, recipe: Recipe, cancelled: Callable[[], bool]
@@ -96,17 +107,23 @@ class _Making:
         self.core, self.site, self.request, self.recipe, self.cancelled = core, site, request, recipe, cancelled
         self.steps: list[OptimStep] = []
 
-    def run(self) -> Generator[Event, None, Edit]:
+    def commit(self) -> Generator[Event, None, Edit]:
         """All stages; returns the committed edit."""
+        core = self.core
+        edit, factors = yield from self.make(self._ground)
+        yield StageStarted(stage="save")
+        return core.stack.append(dataclasses.replace(edit, made_by=core.made_by(core.stack.applied)), factors)
+
+    def make(self, ground: Callable[[], Ground]) -> Generator[Event, None, tuple[Edit, tuple[Factors, ...]]]:
+        """All stages but the last; the model shows the edit then, and nothing is saved."""
         core = self.core
         check(self.cancelled)
         probes = self._settled()
-        perplexity_before = self._perplexity()
+        perplexity_before = self.core.perplexity_here()
         check(self.cancelled)
         yield StageStarted(stage="templates")
-        templates = core.templates(self.recipe)
-        moment = core.second_moment(self.site) if self.recipe.second_moment else None
-        update = yield from self._update(templates, moment)
+        on = ground()
+        update = yield from self._update(on.templates, on.moment)
         check(self.cancelled)
         yield StageStarted(stage="insert")
         factors = (Factors(self.site.module, update.u[None, :].numpy(), update.v[:, None].numpy()),)
@@ -116,23 +133,23 @@ class _Making:
         results = yield from self._probe(probes)
         perplexity = yield from self._read_perplexity(perplexity_before)
         check(self.cancelled)
-        yield StageStarted(stage="save")
         edit = Edit(
             request=self.request,
             recipe=self.recipe,
             base=core.base(self.site),
-            templates=templates,
-            second_moment=moment.fingerprint if moment else "identity",
-            ridge=moment.ridge if moment else 0.0,
+            templates=on.templates,
+            second_moment=on.moment.fingerprint if on.moment else "identity",
+            ridge=on.moment.ridge if on.moment else 0.0,
             tokenizer=core.loaded.tokenizer_fingerprint,
             weights={self.site.module: hashes},
             metrics=self._metrics(norms, results, perplexity),
             made_by=core.made_by(),
         )
-        edit = core.stack.append(edit, factors)
-        if perplexity["after"] is not None:
-            core.perplexities[core.state()] = perplexity["after"]
-        return edit
+        return edit, factors
+
+    def _ground(self) -> Ground:
+        moment = self.core.second_moment(self.site) if self.recipe.second_moment else None
+        return Ground(self.core.templates(self.recipe), moment)
 
     def _settled(self) -> list[Probe]:
         """The probes: neighbours keep what the base says; the rest is held against what is said before this edit."""
@@ -175,17 +192,11 @@ class _Making:
         return [*results, sample]
 
     def _read_perplexity(self, before: float | None) -> Generator[Event, None, dict[str, float | None]]:
-        after = self.core.perplexity()
+        after = self.core.perplexity_here()
         if after is not None:
             yield ProbeResult(kind="perplexity", prompt="held-out text", value=after, before=before, side="stack")
             yield from broken_model(after)
         return {"before": before, "after": after, "base": self.core.perplexity_base()}
-
-    def _perplexity(self) -> float | None:
-        core = self.core
-        if core.state() not in core.perplexities and (value := core.perplexity()) is not None:
-            core.perplexities[core.state()] = value
-        return core.perplexities.get(core.state())
 
     def _metrics(
         self, norms: NormReport, results: list[ProbeResult], perplexity: dict[str, float | None]

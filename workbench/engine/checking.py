@@ -29,26 +29,47 @@ def verify(core: Core, *, cancelled: Callable[[], bool]) -> Generator[Event, Non
 def compare(core: Core, to: int, *, cancelled: Callable[[], bool]) -> Generator[Event, None, bool]:
     """Yields one Verified a position of the line up to `to`; the model is left alone; returns whether all agree.
 
-    The weight before an edit is compared as well as the one after it: for the first edit of a module, the base's.
+    Each edit is put on the state that it was made on: the edits before it without those that were toggled off then. The
+    weight before it is compared as well as the one after it; for the first edit of a module, the base's.
 
     Raises:
         StackError, VerificationError: an edit file is damaged.
     """
-    shown: list[tuple[Factors, ...]] = []
-    hashes: dict[str, str] = {}
+    state = _Recorded(core)
     agreed = True
     for position, edit in enumerate(core.stack.line[:to], start=1):
         if cancelled():
             return False
         core.live.adopt(edit)
-        before = {module: hashes.get(module) or core.live.would_be(module, shown) for module in edit.weights}
-        if edit.id not in core.stack.off:
-            shown.append(core.stack.factors(edit))
-        hashes |= {module: core.live.would_be(module, shown) for module in edit.weights}
-        verdict = _compare(core, edit, position, before, hashes)
+        before, after = state.around(edit)
+        verdict = _compare(core, edit, position, before, after)
         agreed = agreed and verdict.outcome == "bit-identical"
         yield verdict
     return agreed
+
+
+class _Recorded:
+    """The state that each edit of a line was made on, one after the other."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._before: list[tuple[Edit, tuple[Factors, ...]]] = []
+        self._off: frozenset[str] = frozenset()
+        self._shown: list[tuple[Factors, ...]] = []
+        self._hashes: dict[str, str] = {}
+
+    def around(self, edit: Edit) -> tuple[dict[str, str], dict[str, str]]:
+        """sha256 of the weights that `edit` changes before and after it, by module."""
+        if edit.off != self._off:
+            self._off, self._hashes = edit.off, {}
+            self._shown = [factors for earlier, factors in self._before if earlier.id not in edit.off]
+        live, factors = self._core.live, self._core.stack.factors(edit)
+        before = {module: self._hashes.get(module) or live.would_be(module, self._shown) for module in edit.weights}
+        self._before.append((edit, factors))
+        self._shown.append(factors)
+        after = {module: live.would_be(module, self._shown) for module in edit.weights}
+        self._hashes |= after
+        return before, after
 
 
 def replay(core: Core, to: int | None, *, verify: bool, cancelled: Callable[[], bool]) -> Generator[Event, None, bool]:
@@ -69,7 +90,27 @@ def replay(core: Core, to: int | None, *, verify: bool, cancelled: Callable[[], 
     for edit in edits:
         core.live.adopt(edit)
     core.live.show([core.stack.factors(edit) for edit in edits])
+    off = [edit.id for edit in line[:end] if edit.id in core.stack.off]
+    if verify and end and frozenset(off) != line[end - 1].off:
+        yield _unrecorded(core, line[end - 1], end, len(off))
+        return False
     return agreed
+
+
+def _unrecorded(core: Core, last: Edit, position: int, off: int) -> Verified:
+    """Says that no edit recorded the state at `position`, because other edits are off than when its last was made."""
+    module = next(iter(last.weights))
+    detail = f"{off} edit{' is' if off == 1 else 's are'} toggled off, and no edit recorded the weights of that state"
+    if not off:
+        detail = "edits are on that were off when the last one was made, so nothing recorded the weights of this state"
+    return Verified(
+        position=position,
+        edit="",
+        expected="",
+        actual=core.live.hashes([module])[module],
+        outcome="not comparable",
+        detail=detail,
+    )
 
 
 def _compare(core: Core, edit: Edit, position: int, before: dict[str, str], after: dict[str, str]) -> Verified:
@@ -80,8 +121,6 @@ def _compare(core: Core, edit: Edit, position: int, before: dict[str, str], afte
         here, there = dtype_name(core.live.parameter(module).dtype), edit.base.dtype
         if here != there:
             return with_fields(verdict, outcome="not comparable", detail=f"recorded in {there}, loaded in {here}")
-        if core.stack.off & {e.id for e in core.stack.line[:position]}:
-            return with_fields(verdict, outcome="not comparable", detail="an edit before it is toggled off")
         if before[module] != recorded["before"]:
             verdict = with_fields(verdict, expected=recorded["before"], actual=before[module])
             return with_fields(verdict, outcome="different", detail=f"the weight of {module} before it is another one")

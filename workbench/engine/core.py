@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import platform
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -24,7 +26,7 @@ from workbench.models.held_out import held_out_lines
 from workbench.models.load import LoadedModel
 from workbench.models.second_moment import read_second_moment
 from workbench.probing.perplexity import perplexity
-from workbench.stack.record import Base
+from workbench.stack.record import Base, Edit, Factors
 from workbench.stack.store import Stack
 
 HELD_OUT_LINES = 64
@@ -39,8 +41,8 @@ class Core:
         self.live = LiveWeights(loaded.model)
         self._templates: dict[tuple[Any, int], tuple[str, ...]] = {}
         self._moments: dict[str, SecondMoment] = {}
-        self.perplexities: dict[tuple[str, ...], float] = {}
-        """Perplexity by the ids of the applied edits."""
+        self.perplexities: dict[bytes, float] = {}
+        """Perplexity by the state of the model."""
 
     def base(self, site: EditSite | None = None) -> Base:
         """The model as a base; with the module at `site`, if one is given."""
@@ -107,19 +109,30 @@ class Core:
         value = perplexity(self.loaded.model, self.loaded.tokenizer, self.held_out)
         return None if math.isnan(value) else value
 
-    def state(self) -> tuple[str, ...]:
-        """Ids of the applied edits: which state the model is in."""
-        return tuple(edit.id for edit in self.stack.active)
+    def state(self) -> bytes:
+        """Says which state the model is in: a digest of the updates that it shows."""
+        return _digest(self.live.shown)
+
+    def perplexity_here(self) -> float | None:
+        """Perplexity of the model as it is now, measured once a state; None without text."""
+        state = self.state()
+        if state not in self.perplexities:
+            value = self.perplexity()
+            if value is None:
+                return None
+            self.perplexities[state] = value
+        return self.perplexities[state]
 
     def perplexity_base(self) -> float | None:
-        """The same of the base, measured once."""
-        if () not in self.perplexities:
+        """The same of the base."""
+        base = _digest(())
+        if base not in self.perplexities:
             with self.live.at_base():
                 value = self.perplexity()
             if value is None:
                 return None
-            self.perplexities[()] = value
-        return self.perplexities[()]
+            self.perplexities[base] = value
+        return self.perplexities[base]
 
     def ready(self) -> ModelReady:
         """What was loaded."""
@@ -143,15 +156,25 @@ class Core:
         """What the stack is now."""
         return stack_changed(self.stack, self.live.drift(), self.perplexity_base())
 
-    def made_by(self) -> dict[str, Any]:
-        """Versions and device, as they go into an edit file."""
+    def made_by(self, earlier: Sequence[Edit] = ()) -> dict[str, Any]:
+        """Versions, device, and which of the edits `earlier` on the line are off, as they go into an edit file."""
+        off = [edit.id for edit in earlier if edit.id in self.stack.off]
         return {
             "workbench": __version__,
             "torch": torch.__version__,
             "transformers": transformers.__version__,
             "python": platform.python_version(),
             "device": str(self.loaded.device),
-        }
+        } | ({"off": off} if off else {})
+
+
+def _digest(shown: Sequence[tuple[Factors, ...]]) -> bytes:
+    digest = hashlib.sha256()
+    for one in (one for edit in shown for one in edit):
+        digest.update(repr((one.module, one.a.shape, one.b.shape)).encode())
+        digest.update(one.a.tobytes())
+        digest.update(one.b.tobytes())
+    return digest.digest()
 
 
 def base_of(loaded: LoadedModel) -> Base:

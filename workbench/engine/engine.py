@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.edits import EditRequest
-from workbench.engine import asking, checking
+from workbench.engine import asking, checking, rearranging
 from workbench.engine.applying import apply_edit
 from workbench.engine.core import Core, base_of
 from workbench.errors import EditError
@@ -20,6 +20,7 @@ from workbench.models.families import layer_count
 from workbench.models.load import load_model
 from workbench.models.profiles import read_profile
 from workbench.stack.place import default_stack
+from workbench.stack.record import Edit
 from workbench.stack.store import Stack
 
 Cancelled = Callable[[], bool]
@@ -81,6 +82,26 @@ class Engine:
     def travel(self, to: int | str) -> Generator[Event, None, None]:
         """Goes to a position, or to the edit whose id starts with `to`, on whatever branch it lies."""
         yield from self._move(lambda: self.stack.travel(to))
+
+    def toggle(
+        self, edit: str, *, off: bool, resolve: bool = False, cancelled: Cancelled = _never
+    ) -> Generator[Event, None, None]:
+        """Leaves an edit out, wherever it stands on the line, or takes it in again; as `rearranging.toggle`."""
+        yield from rearranging.toggle(self.core, edit, off=off, resolve=resolve, cancelled=cancelled)
+
+    def arrange(
+        self, order: Sequence[str], *, resolve: bool = False, branch: str = "", cancelled: Cancelled = _never
+    ) -> Generator[Event, None, tuple[Edit, ...]]:
+        """Makes the applied edits with the ids `order`, in that order, the line; as `rearranging.arrange`."""
+        return (yield from rearranging.arrange(self.core, order, resolve=resolve, branch=branch, cancelled=cancelled))
+
+    def switch(self, name: str) -> Generator[Event, None, None]:
+        """Goes over to another branch, to its end."""
+        yield from self._move(lambda: self.stack.switch(name))
+
+    def start_branch(self, name: str, at: str | None = None) -> Generator[Event, None, None]:
+        """Begins a branch here, or where `at` says, and goes there."""
+        yield from self._move(lambda: self.stack.start_branch(name, at))
 
     def note(self, edit: str, text: str) -> Generator[Event, None, None]:
         """Writes a note on an edit."""

@@ -136,6 +136,20 @@ class Edit:
         """The update was made elsewhere: its request only names it, there is nothing to probe and nothing to derive."""
         return self.recipe.method == IMPORTED
 
+    @property
+    def off(self) -> frozenset[str]:
+        """Ids of edits before it on its line that were toggled off when its weight hashes were taken."""
+        listed = self.made_by.get("off")
+        return (
+            frozenset(ident for ident in listed if isinstance(ident, str)) if isinstance(listed, list) else frozenset()
+        )
+
+    @property
+    def copied_from(self) -> str | None:
+        """Id of the edit that it is a copy of, put to another place or made anew there; None: it is no copy."""
+        source = self.made_by.get("copied_from")
+        return source if isinstance(source, str) and _ID.fullmatch(source) else None
+
     def to_json(self) -> dict[str, Any]:
         """The document in the file's metadata, without `id`."""
         document = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("id", "ranks")}

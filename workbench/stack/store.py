@@ -110,7 +110,8 @@ class Stack(StackView):
         """Makes the line its first `keep` edits followed by copies of `additions`, all or nothing.
 
         Parents, numbers and ids are set here; an edit that already stands where it is put keeps its id, if it is given
-        `as_saved`. A copy of an edit that is toggled off is off, and a copy takes the notes along. What the line was stays on its branch.
+        `as_saved`. A copy of an edit that is toggled off is off, and a copy takes the notes along. What the line was
+        stays on its branch.
 
         Args:
             keep: how many edits of the line stay.
@@ -129,7 +130,7 @@ class Stack(StackView):
         """Commits `start` with `additions` after its line, everything applied."""
         saved: list[Edit] = []
         fresh: dict[str, tuple[Edit, bytes]] = {}
-        order, off, base = [*start.order], [*start.off], start.base
+        order, off, notes, base = [*start.order], [*start.off], {**start.notes}, start.base
         for edit, factors in additions:
             if base is not None and not belongs(base, edit):
                 raise BaseMismatch(_other_base(base, edit.base), "Nothing was saved.")
@@ -137,11 +138,15 @@ class Stack(StackView):
             placed, data = encode_edit(dataclasses.replace(edit, id="", parent=parent, number=len(order) + 1), factors)
             if edit.id in off and placed.id not in off:
                 off.append(placed.id)
+            if edit.id in notes:
+                notes.setdefault(placed.id, notes[edit.id])
             base = extended(base, placed)
             order.append(placed.id)
             saved.append(placed)
             fresh[placed.id] = placed, data
-        changed = dataclasses.replace(start, order=tuple(order), off=tuple(off), position=len(order), base=base)
+        changed = dataclasses.replace(
+            start, order=tuple(order), off=tuple(off), notes=notes, position=len(order), base=base
+        )
         self._save(changed, fresh, what, edit=saved[-1].id if saved else None)
         return tuple(saved)
 

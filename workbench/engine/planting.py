@@ -1,0 +1,170 @@
+"""Putting edits on a line at another place than the one they were made for: reorder, remove, import, merge, resolve.
+
+Stored updates are taken as they are, and the weight hashes are computed for the new place; or, to resolve, each update
+is derived anew from the request, recipe and context templates in its file, on the state that it then stands on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator, Sequence
+
+from workbench.editing.cancel import check
+from workbench.engine.applying import Ground, Making, or_restore
+from workbench.engine.core import Core
+from workbench.errors import EditError
+from workbench.events import EditStarted, Event
+from workbench.models.device import dtype_name, within_memory
+from workbench.models.families import EditSite
+from workbench.stack.editfile import encode_edit
+from workbench.stack.journal import What
+from workbench.stack.record import Edit, Factors, WeightHashes
+
+Additions = Sequence[tuple[Edit, tuple[Factors, ...]]]
+Cancelled = Callable[[], bool]
+
+
+def plant(
+    core: Core,
+    keep: int,
+    additions: Additions,
+    what: What,
+    *,
+    resolve: bool = False,
+    branch: str = "",
+    cancelled: Cancelled,
+) -> Generator[Event, None, tuple[Edit, ...]]:
+    """Makes the line its first `keep` edits followed by copies of `additions`, all or nothing; all of it is applied.
+
+    Args:
+        core: the model and the stack.
+        keep: how many edits of the line stay as they are.
+        additions: edits, as they were saved, with their updates.
+        what: for the journal.
+        resolve: derive the updates anew, instead of taking the stored ones.
+        branch: name of the new line; empty: the next free one, or the present one if it only grows.
+        cancelled: asked before every edit, and while one is resolved.
+
+    Raises:
+        Cancelled: `cancelled` said so.
+        BaseMismatch: an edit does not fit this model.
+        EditError: an edit cannot be resolved, or its weight would not be finite.
+        StackError, StorageError, UsageError: the stack does not take them.
+        DeviceError: the device ran out of memory.
+    """
+
+    def run() -> Generator[Event, None, tuple[Edit, ...]]:
+        planned = yield from plan(core, keep, additions, resolve=resolve, cancelled=cancelled)
+        with core.stack.or_back():
+            placed = core.stack.graft(keep, planned, what, branch=branch)
+            core.rebuild()
+        return placed
+
+    with within_memory():
+        placed = yield from or_restore(core, run())
+    yield core.changed()
+    return placed
+
+
+def plan(
+    core: Core, keep: int, additions: Additions, *, resolve: bool = False, cancelled: Cancelled
+) -> Generator[Event, None, Additions]:
+    """What `plant` saves: each edit with the weight hashes of its new place. Nothing is saved.
+
+    To resolve, the model shows what has been placed so far; it is for the caller to put back what it showed.
+
+    Raises:
+        Cancelled, BaseMismatch, EditError: as `plant`.
+    """
+    place = _Place(core, keep)
+    for index, (edit, factors) in enumerate(additions, start=1):
+        check(cancelled)
+        core.live.adopt(edit)
+        moved = place.put(edit, factors)
+        if resolve and moved is not edit and edit.id not in core.stack.off:
+            site = _site_of(core, edit)
+            yield EditStarted(
+                request=edit.request.to_json(),
+                recipe=edit.recipe.to_json(),
+                module=site.module,
+                index=index,
+                of=len(additions),
+            )
+            core.live.show(place.shown)
+            made, factors = yield from Making(core, site, edit.request, edit.recipe, cancelled).make(
+                lambda edit=edit, site=site: _ground(core, edit, site)  # type: ignore[misc]  # a lambda has no types
+            )
+            moved = dataclasses.replace(made, note=edit.note, made_by=place.made_by(core.made_by(), edit))
+        place.take(edit, moved, factors)
+    return place.taken
+
+
+class _Place:
+    """The line as it grows."""
+
+    def __init__(self, core: Core, keep: int) -> None:
+        self._core = core
+        line = core.stack.line[:keep]
+        self._off = [edit.id for edit in line if edit.id in core.stack.off]
+        self._parent = line[-1].id if line else None
+        self._number = keep + 1
+        self._hashes: dict[str, str] = {}
+        """sha256 of each module's weight with what is active so far, as far as it was asked for."""
+        self.shown = [core.stack.factors(edit) for edit in line if edit.id not in core.stack.off]
+        """The updates that are active so far."""
+        self.taken: list[tuple[Edit, tuple[Factors, ...]]] = []
+
+    def put(self, edit: Edit, factors: tuple[Factors, ...]) -> Edit:
+        """`edit` with the hashes of this place; the very same object if it was made here."""
+        weights = {one.module: self._around(one.module, factors) for one in factors}
+        stands = (edit.parent, edit.number) == (self._parent, self._number)
+        if stands and edit.weights == weights and edit.off == frozenset(self._off):
+            return edit
+        base = dataclasses.replace(edit.base, dtype=dtype_name(self._core.loaded.dtype))
+        return dataclasses.replace(edit, base=base, weights=weights, made_by=self.made_by(edit.made_by, edit))
+
+    def made_by(self, made_by: dict[str, object], source: Edit) -> dict[str, object]:
+        """`made_by` with where it was copied from, and what is off before this place."""
+        rest = {name: value for name, value in made_by.items() if name not in ("off", "copied_from")}
+        return {**rest, "copied_from": source.id} | ({"off": [*self._off]} if self._off else {})
+
+    def take(self, source: Edit, placed: Edit, factors: tuple[Factors, ...]) -> None:
+        """Goes on after `placed`, which keeps the id of its source until it is saved."""
+        saved, _ = encode_edit(dataclasses.replace(placed, id="", parent=self._parent, number=self._number), factors)
+        self._number, self._parent = self._number + 1, saved.id
+        if source.id in self._core.stack.off:
+            self._off.append(saved.id)
+        else:
+            self.shown.append(factors)
+            self._hashes |= {module: around["after"] for module, around in saved.weights.items()}
+        self.taken.append((dataclasses.replace(saved, id=source.id), factors))
+
+    def _around(self, module: str, factors: tuple[Factors, ...]) -> WeightHashes:
+        if module not in self._hashes:
+            self._hashes[module] = self._core.live.would_be(module, self.shown)
+        after = self._core.live.would_be(module, [*self.shown, factors])
+        return WeightHashes(before=self._hashes[module], after=after)
+
+
+def _site_of(core: Core, edit: Edit) -> EditSite:
+    """Where `edit` was made. Raises EditError if it was made elsewhere than where this model would make it."""
+    site = core.site(edit.recipe.layer)
+    if [site.module] != [*edit.weights]:
+        raise EditError(
+            f"The edit {edit.id[:8]} cannot be made anew: it changes other modules than layer {edit.recipe.layer}'s.",
+            "Take it as it is stored.",
+        )
+    return site
+
+
+def _ground(core: Core, edit: Edit, site: EditSite) -> Ground:
+    """The templates and C that `edit` was made with. Raises EditError if this C is another one."""
+    if edit.second_moment == "identity":
+        return Ground(edit.templates, None)
+    moment = core.second_moment(site)
+    if moment.fingerprint != edit.second_moment:
+        raise EditError(
+            f"The edit {edit.id[:8]} was made with another second moment C than the one at hand.",
+            "Get that one, or take the edit as it is stored.",
+        )
+    return Ground(edit.templates, moment)

@@ -1,0 +1,99 @@
+"""Toggle, reorder, remove: any edit of the line can go, come back or move; what that means for later ones is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+
+from workbench.engine.core import Core
+from workbench.engine.planting import Additions, plant
+from workbench.errors import UsageError
+from workbench.events import Event, Warning  # noqa: A004  the wire's word
+from workbench.stack.record import Edit
+from workbench.stack.store import Stack
+
+Cancelled = Callable[[], bool]
+REMAKE = "--resolve computes them anew."
+
+
+def toggle(core: Core, word: str, *, off: bool, resolve: bool, cancelled: Cancelled) -> Generator[Event, None, None]:
+    """Leaves an edit out, wherever it stands on the line, or takes it in again.
+
+    The updates of later edits stay as they are, though they were computed with the other state of it, and that is said;
+    with `resolve` the later applied ones are derived anew, on a branch of their own.
+
+    Raises:
+        UsageError: there is no such edit.
+        Cancelled, EditError, StackError, StorageError: it did not end; everything is as before.
+    """
+    stack, before = core.stack, core.live.shown
+    ident = stack.find(word).id
+    changes = off != (ident in stack.off)
+    keep, later = _after(stack, ident) if changes else (0, ())
+    try:
+        with stack.or_back():
+            stack.toggle(ident, off=off)
+            core.rebuild()
+            if resolve and later:
+                yield from plant(core, keep, _stored(stack, later), "resolve", resolve=True, cancelled=cancelled)
+                return
+    except BaseException:
+        core.live.show(before)
+        raise
+    yield core.changed()
+    if later:
+        yield Warning(message=computed_with(len(later), "on" if off else "off"), hint=REMAKE)
+
+
+def arrange(
+    core: Core, order: Sequence[str], *, resolve: bool, branch: str, cancelled: Cancelled
+) -> Generator[Event, None, tuple[Edit, ...]]:
+    """Makes the applied edits with the ids `order`, in that order, the line: reorders, and removes the others.
+
+    The line as it was stays on its branch. Returns the new line.
+
+    Raises:
+        UsageError: an id is not that of an applied edit, or comes twice.
+        Cancelled, EditError, StackError, StorageError: it did not end; everything is as before.
+    """
+    stack = core.stack
+    applied = {edit.id: edit for edit in stack.applied}
+    if len(set(order)) != len(order) or any(ident not in applied for ident in order):
+        raise UsageError("An order names applied edits, each of them once.", "See workbench log.")
+    keep = _common(order, [*applied])
+    moved = [applied[ident] for ident in order[keep:]]
+    yield from plant(
+        core,
+        keep,
+        _stored(stack, moved),
+        "resolve" if resolve else "reorder" if len(order) == len(applied) else "remove",
+        resolve=resolve,
+        branch=branch,
+        cancelled=cancelled,
+    )
+    if moved and not resolve:
+        kept = "1 edit keeps its update, which was" if len(moved) == 1 else f"{len(moved)} edits keep updates that were"
+        yield Warning(message=f"{kept} computed on other edits than now stand before.", hint=REMAKE)
+    return stack.line
+
+
+def computed_with(count: int, state: str) -> str:
+    """Says that later edits took the one that is toggled for "on" or "off" when they were computed."""
+    return f"{count} later edit{' was' if count == 1 else 's were'} computed while it was {state}."
+
+
+def _after(stack: Stack, ident: str) -> tuple[int, tuple[Edit, ...]]:
+    """How many applied edits there are up to `ident`, and those after it; none if it is not applied."""
+    ids = [edit.id for edit in stack.applied]
+    if ident not in ids:
+        return 0, ()
+    keep = ids.index(ident) + 1
+    return keep, stack.applied[keep:]
+
+
+def _common(order: Sequence[str], line: Sequence[str]) -> int:
+    """Length of the beginning that both have."""
+    return next((n for n, (a, b) in enumerate(zip(order, line, strict=False)) if a != b), min(len(order), len(line)))
+
+
+def _stored(stack: Stack, edits: Sequence[Edit]) -> Additions:
+    return [(stack.as_saved(edit), stack.factors(edit)) for edit in edits]
