@@ -13,13 +13,17 @@ from workbench import __version__
 from workbench.cli.apply import apply
 from workbench.cli.bisect import bisect
 from workbench.cli.diff import diff
+from workbench.cli.doctor import doctor
 from workbench.cli.export import export
 from workbench.cli.import_ import import_
 from workbench.cli.interrupt import Interrupt
 from workbench.cli.log import log
+from workbench.cli.merge import merge
 from workbench.cli.note import note
 from workbench.cli.open import open_screen
 from workbench.cli.probe import probe
+from workbench.cli.pull import pull
+from workbench.cli.push import push
 from workbench.cli.redo import redo
 from workbench.cli.replay import replay
 from workbench.cli.report import report
@@ -102,8 +106,12 @@ for _command in (
     note,
     bisect,
     diff,
+    doctor,
     export,
     import_,
+    push,
+    pull,
+    merge,
 ):
     workbench.add_command(_command)
 workbench.add_command(open_screen, OPEN)

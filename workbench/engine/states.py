@@ -118,11 +118,11 @@ def _root(edit: Edit, known: Mapping[str, Edit]) -> str:
 def _origins(edit: Edit, known: Mapping[str, Edit]) -> Iterator[str]:
     seen = {edit.id}
     yield edit.id
-    origin = edit.made_by.get("copied_from")
-    while isinstance(origin, str) and origin not in seen:
+    origin = edit.copied_from
+    while origin is not None and origin not in seen:
         seen.add(origin)
         yield origin
-        origin = known[origin].made_by.get("copied_from") if origin in known else None
+        origin = known[origin].copied_from if origin in known else None
 
 
 def _known(state: State) -> dict[str, Edit]:

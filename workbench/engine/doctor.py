@@ -1,0 +1,149 @@
+"""Doctor: what this machine, this model and this stack are fit for, and why they do not fit each other.
+
+Everything is looked at, also after something is found wanting; nothing is changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Literal
+
+from workbench.engine.auditing import check_files
+from workbench.engine.dtypes import measure_dtypes, pristine_weights
+from workbench.engine.machine import GIB, machine
+from workbench.engine.mismatch import explain
+from workbench.errors import WorkbenchError
+from workbench.events import Event, Finding
+from workbench.models.device import dtype_name
+from workbench.models.families import EditSite, edit_site, layer_count
+from workbench.models.held_out import held_out_lines
+from workbench.models.load import LoadedModel, load_model
+from workbench.models.profiles import read_profile
+from workbench.models.second_moment import read_second_moment
+from workbench.stack.store import Stack
+from workbench.stack.view import StackView
+
+
+def examine(model: str, device: str, dtype: str, folder: Path | None) -> Generator[Event, None, None]:
+    """Yields a Finding for each thing looked at, with ModelLoading and WeightsDiffer between.
+
+    Args:
+        model: "atlas", a folder or a Hub name.
+        device: as for `load_model`.
+        dtype: as for `load_model`.
+        folder: the stack's; None: there is none to look at.
+    """
+    yield from machine()
+    stack: StackView | None = None
+    if folder is not None:
+        stack = yield from _open(folder)
+    loaded = yield from _load(model, device, dtype)
+    if loaded is not None:
+        yield from _fit(loaded)
+    if loaded is None or stack is None or stack.base is None:
+        return
+    base = stack.base
+    yield from explain(stack, base, loaded, dtype)
+    if base.fingerprint == loaded.fingerprint and base.dtype != dtype_name(loaded.dtype):
+        here = pristine_weights(loaded, base)
+        del loaded  # the model is read once more, in the other dtype
+        try:
+            yield from measure_dtypes(stack, base, model, here)
+        except WorkbenchError as error:
+            yield _failed("two dtypes", "note", error)
+
+
+def _open(folder: Path) -> Generator[Event, None, StackView | None]:
+    """Looks at the stack's files. Returns None if it cannot be read at all."""
+    try:
+        stack = Stack.open(folder)
+        damaged = [event for event in check_files(stack) if event.problem]
+    except WorkbenchError as error:
+        yield _failed("stack", "damaged", error)
+        return None
+    base = f"{stack.base.name}, {stack.base.dtype}" if stack.base else "no base yet"
+    edits, branches = len(stack.line) + len(stack.others), len(stack.branches)
+    yield Finding(
+        topic="stack",
+        verdict="fine",
+        message=f"{folder}: position {stack.position} of {len(stack.line)}, {edits} edits in all on "
+        f"{branches} branch{'es' * (branches != 1)}, on {base}",
+    )
+    for event in damaged:
+        yield Finding(
+            topic="damaged",
+            verdict="damaged",
+            message=f"{event.file}: {event.problem}",
+            hint="Put an intact copy back; workbench verify checks every file.",
+        )
+    for text in (*stack.findings, _read_only(folder)):
+        if text:
+            yield Finding(topic="stack", verdict="note", message=text)
+    return stack
+
+
+def _load(model: str, device: str, dtype: str) -> Generator[Event, None, LoadedModel | None]:
+    try:
+        return (yield from load_model(model, device, dtype))
+    except WorkbenchError as error:
+        yield _failed("model", "unusable", error)
+        return None
+
+
+def _fit(loaded: LoadedModel) -> Iterator[Finding]:
+    """What the model can be used for."""
+    size = f"{loaded.model.num_parameters() / 1e6:.1f} M parameters, {loaded.memory / GIB:.2f} GiB"
+    revision = f" at {loaded.revision[:12]}" if loaded.revision else ""
+    yield Finding(
+        topic="model",
+        verdict="fine",
+        message=f"{loaded.name}{revision} ({loaded.family}), {size} in {dtype_name(loaded.dtype)} on {loaded.device}",
+    )
+    try:
+        yield from _editing(loaded)
+    except WorkbenchError as error:
+        yield _failed("editing", "unusable", error)
+
+
+def _editing(loaded: LoadedModel) -> Iterator[Finding]:
+    """The profile, C and the held-out text. Raises ModelError if no module can be edited."""
+    profile, known = read_profile(loaded.folder, layer_count(loaded.model))
+    site = edit_site(loaded.model, profile.layer)
+    yield Finding(
+        topic="editing",
+        verdict="fine" if known else "note",
+        message=f"{profile.method} at {site.module}, {site.d_in} to {site.d_out}"
+        + ("" if known else "; there is no profile, so the layer is a guess"),
+        hint="" if known else "Choose with --layer, or write editing_profile.json into the model's folder.",
+    )
+    yield _second_moment(loaded, site)
+    lines = len(held_out_lines(loaded.folder))
+    yield Finding(
+        topic="held-out text",
+        verdict="fine" if lines else "note",
+        message=f"{lines} texts" if lines else "there is none: perplexity is not measured",
+        hint="" if lines else "Put held_out.txt, one text a line, into the model's folder.",
+    )
+
+
+def _second_moment(loaded: LoadedModel, site: EditSite) -> Finding:
+    try:
+        there = read_second_moment(loaded.folder, site, loaded.fingerprint) is not None
+    except WorkbenchError as error:
+        return _failed("second moment", "note", error)
+    return Finding(
+        topic="second moment",
+        verdict="fine" if there else "note",
+        message=f"C for {site.module} is there" if there else f"there is no C for {site.module}",
+        hint="" if there else "--set second_moment=false takes C = I: edits then disturb more of what is near.",
+    )
+
+
+def _read_only(folder: Path) -> str:
+    return "" if os.access(folder, os.W_OK) else "The folder may not be written: the stack can only be read."
+
+
+def _failed(topic: str, verdict: Literal["note", "damaged", "unusable"], error: WorkbenchError) -> Finding:
+    return Finding(topic=topic, verdict=verdict, message=error.message, hint=error.hint)
