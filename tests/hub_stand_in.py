@@ -97,6 +97,8 @@ class Handler(BaseHTTPRequestHandler):
 
     hub: Hub
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
 
     def log_message(self, *_: Any) -> None:
         """Nothing is said."""
@@ -212,7 +214,8 @@ class Handler(BaseHTTPRequestHandler):
         name = f"{asked['organization'] or 'me'}/{asked['name']}"
         if name in self.hub.repositories:
             document = json.dumps({"error": "You already created this model repo", "url": f"{self.hub.url}/{name}"})
-            return self._send(document.encode(), 409)
+            self._send(document.encode(), 409)
+            return
         self.hub.put(name, {}, private=asked.get("visibility") == "private" or bool(asked.get("private")))
         self._json({"url": f"{self.hub.url}/{name}"})
 

@@ -398,6 +398,26 @@ class Conflict(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Merged(Event):
+    """What came of a merge; all of it is written, or nothing."""
+
+    written: bool
+    added: tuple[str, ...]
+    """Ids of the edits that were put in place, as they stand in the line now."""
+    targets: int
+    """Facts with two targets."""
+    keys: int
+    """Pairs of keys beyond the threshold; not all of them need have been listed."""
+    probes: int
+    """Probes that fail in the union."""
+    needed: bool
+    """Whether theirs had anything that ours has not."""
+    undecided: bool
+    """Whether there are conflicts of targets or probes about which nobody has chosen yet."""
+    position: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Warning(Event):  # noqa: A001  the wire's word
     """Something a person should know; work goes on."""
 

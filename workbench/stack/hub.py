@@ -162,7 +162,7 @@ def _api() -> HfApi:
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
-    set_verbosity_error()
+    set_verbosity_error()  # type: ignore[no-untyped-call]  # the client leaves it untyped
     return HfApi(endpoint=_endpoint(), library_name="workbench")
 
 

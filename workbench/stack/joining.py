@@ -15,7 +15,7 @@ from workbench.stack.journal import What
 from workbench.stack.lineage import line_of
 from workbench.stack.names import is_name, next_name
 from workbench.stack.reconcile import extended
-from workbench.stack.record import Edit, Factors
+from workbench.stack.record import Edit
 from workbench.stack.store import Stack
 from workbench.stack.view import StackView
 
@@ -52,14 +52,10 @@ def join(ours: Stack, theirs: StackView, what: What, *, name: str) -> Joined:
     outcome, branch, left = plan.settle(name)
     here = {edit.id for edit in (*ours.line, *ours.others)}
     wanted = [ident for ident in plan.reached() if ident not in here]
-    if plan.index != ours.index or wanted:
-        ours.adopt(plan.finished(wanted), _read(theirs, wanted), what, text=name)
+    finished = plan.finished(wanted)
+    if finished != ours.index:
+        ours.adopt(finished, (theirs.read(edits[ident]) for ident in wanted), what, text=name)
     return Joined(outcome, len(wanted), branch, left)
-
-
-def _read(theirs: StackView, wanted: Sequence[str]) -> Iterator[tuple[Edit, Sequence[Factors]]]:
-    for ident in wanted:
-        yield theirs.read(ident)
 
 
 class _Plan:
@@ -70,29 +66,43 @@ class _Plan:
         self.index = ours
 
     def settle(self, name: str) -> tuple[Outcome, str, tuple[str, ...]]:
-        """Decides about the line, the branches and the tags; says the outcome, the new branch and what was left."""
+        """Decides about the line, the branches and the tags; says the outcome, the branch and what was left out."""
         if not self.ours.order and not self.ours.branches and not self.ours.tags:
             self.index = dataclasses.replace(self.theirs, base=self.ours.base or self.theirs.base)
             return "new", "", ()
         partner = self.ours.branch if self.ours.branch in self.theirs.tips else self.theirs.branch
-        outcome, branch = self._line(partner, name)
+        outcome, branch = self._line(name) if partner == self.ours.branch else self._branch(partner, name)
         left = [*self._branches(partner), *self._tags()]
         return outcome, branch, tuple(left)
 
-    def _line(self, partner: str, name: str) -> tuple[Outcome, str]:
-        wanted = self.theirs.tips[partner]
+    def _line(self, name: str) -> tuple[Outcome, str]:
+        """Lets our line grow to the one of the same name, or makes that a branch."""
+        wanted = self.theirs.tips[self.ours.branch]
         relation = self._relation(self.ours.tip, wanted)
         if relation == "grown":
-            order = self._ids(wanted)
-            position = self.ours.position
+            order, position = self._ids(wanted), self.ours.position
             if position == len(self.ours.order):
-                position = self.theirs.position if partner == self.theirs.branch else len(order)
+                position = self.theirs.position if self.ours.branch == self.theirs.branch else len(order)
             self.index = dataclasses.replace(self.index, order=order, position=position)
-        if relation != "branch":
-            return relation, ""
-        branch = self._branch_for(name, wanted)
-        self.index = dataclasses.replace(self.index, branches={**self.index.branches, branch: wanted})
-        return relation, branch
+        return (relation, "") if relation != "branch" else self._beside(name, wanted)
+
+    def _branch(self, partner: str, name: str) -> tuple[Outcome, str]:
+        """Their line, where our line has another name: the branch of that name grows, or begins."""
+        wanted = self.theirs.tips[partner]
+        if partner not in self.ours.branches:
+            return self._beside(partner, wanted)
+        relation = self._relation(self.ours.branches[partner], wanted)
+        if relation == "branch":
+            return self._beside(name, wanted)
+        if relation == "grown":
+            self.index = dataclasses.replace(self.index, branches={**self.index.branches, partner: wanted})
+        return relation, partner
+
+    def _beside(self, name: str, tip: str | None) -> tuple[Outcome, str]:
+        """Makes their line a branch."""
+        branch = self._branch_for(name, tip)
+        self.index = dataclasses.replace(self.index, branches={**self.index.branches, branch: tip})
+        return "branch", branch
 
     def _branch_for(self, name: str, tip: str | None) -> str:
         """`name`, if it is free or a branch that `tip` goes on from; else a name like it."""

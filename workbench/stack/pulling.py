@@ -14,10 +14,10 @@ from pathlib import Path
 
 from workbench.errors import HubError, StackError, UsageError
 from workbench.events import Pulled
-from workbench.stack import bundle, container, hub
+from workbench.stack import bundle, container, files, hub
 from workbench.stack.index import MAX_BYTES, Index, read_index
 from workbench.stack.index import NAME as INDEX
-from workbench.stack.joining import join
+from workbench.stack.joining import Joined, join
 from workbench.stack.store import Stack
 from workbench.stack.strictjson import MalformedError
 
@@ -49,8 +49,8 @@ def pull(repo: str, folder: Path, *, revision: str = hub.MAIN) -> Pulled:
         StorageError: the disk would not take it.
     """
     check_repo(repo)
-    with fetched(repo, revision) as (remote, index, theirs), Stack.open(folder, write=True, base=index.base) as ours:
-        joined = join(ours, theirs, "pull", name=repo)
+    with fetched(repo, revision) as (remote, index, theirs):
+        joined = _joined(folder, theirs, repo)
         return Pulled(
             repo=repo,
             revision=revision,
@@ -62,6 +62,14 @@ def pull(repo: str, folder: Path, *, revision: str = hub.MAIN) -> Pulled:
             branch=joined.branch,
             left=joined.left,
         )
+
+
+def _joined(folder: Path, theirs: Stack, repo: str) -> Joined:
+    if not folder.exists():
+        with files.folder_atomic(folder) as unfinished:
+            return _joined(unfinished, theirs, repo)
+    with Stack.open(folder, write=True, base=theirs.base) as ours:
+        return join(ours, theirs, "pull", name=repo)
 
 
 @contextmanager

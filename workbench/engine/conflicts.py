@@ -1,0 +1,198 @@
+"""What two sets of edits on one base disagree about: facts with two targets, and keys that are nearly one.
+
+A key is what a value is stored under; two edits whose keys point the same way, as C⁻¹ measures it, write over each
+other. Source: ROME, arXiv 2202.05262, equation 2, with u ∝ C⁻¹ k, so that k is recovered from the edit file as C u.
+"""
+
+from __future__ import annotations
+
+import heapq
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from workbench.edits import EditRequest
+from workbench.engine.core import Core
+from workbench.errors import EditError, ModelError
+from workbench.events import Conflict
+from workbench.stack.record import Edit, Factors
+
+IDENTITY = "identity"
+"""What an edit file says where C = I was chosen."""
+COSINE = 0.6
+"""Keys with a larger |cos| are reported, unless told otherwise."""
+MOST_PAIRS = 50
+"""Worst pairs of keys that are listed."""
+
+_BLOCK = 2048
+"""Keys of ours held against all of theirs at a time."""
+
+Updates = Mapping[str, tuple[Factors, ...]]
+"""The factors of edits, by id."""
+
+
+def same_words(text: str) -> str:
+    """`text` without what does not change its meaning: case, width, runs of spaces, a full stop at the end."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(".")
+
+
+def facts(request: EditRequest) -> set[tuple[str, str]]:
+    """(subject, question) for every way in which the request asks: its prompt and its paraphrases."""
+    return {(same_words(request.subject), same_words(text)) for text in (request.text, *request.paraphrases)}
+
+
+def target_conflicts(ours: Sequence[Edit], theirs: Sequence[Edit]) -> list[Conflict]:
+    """Pairs about the same subject and relation with different targets; of several on one side the last counts."""
+    own, other = _last_words(ours), _last_words(theirs)
+    pairs = {(own[fact].id, other[fact].id): (own[fact], other[fact]) for fact in own if fact in other}
+    return [
+        Conflict(
+            kind="target",
+            ours=a.id,
+            theirs=b.id,
+            prompt=a.request.text,
+            other_prompt=b.request.text if b.request.text != a.request.text else "",
+            target_ours=a.request.target_new,
+            target_theirs=b.request.target_new,
+        )
+        for a, b in pairs.values()
+        if same_words(a.request.target_new) != same_words(b.request.target_new)
+    ]
+
+
+def _last_words(edits: Iterable[Edit]) -> dict[tuple[str, str], Edit]:
+    return {fact: edit for edit in edits if not edit.imported for fact in facts(edit.request)}
+
+
+@dataclass
+class KeyReport:
+    """Keys of one side held against those of the other."""
+
+    pairs: list[Conflict] = field(default_factory=list)
+    """The worst, worst first."""
+    count: int = 0
+    """How many are beyond the threshold."""
+    incomparable: set[str] = field(default_factory=set)
+    """Ids of edits whose keys are not known: imported ones, and those whose C is not here."""
+
+
+def key_conflicts(
+    core: Core,
+    ours: Sequence[Edit],
+    theirs: Sequence[Edit],
+    updates: Updates,
+    *,
+    threshold: float = COSINE,
+    most: int = MOST_PAIRS,
+) -> KeyReport:
+    """Every pair, one of ours and one of theirs on one module, with |cos(k_i, k_j)| under C⁻¹ above `threshold`.
+
+    One matrix product a module: with C = L Lᵀ, cos is the plain cosine of the whitened keys L⁻¹ k = Lᵀ u.
+    """
+    report = KeyReport()
+    found: list[tuple[float, Conflict]] = []
+    for module in sorted({module for edit in (*ours, *theirs) for module in edit.weights}):
+        whitening = _whitening(core, module, (*ours, *theirs))
+        own, other = (_whitened(module, edits, updates, whitening, report) for edits in (ours, theirs))
+        for a, b, cosine in _beyond(own.keys, other.keys, threshold, most, report):
+            found.append((abs(cosine), _pair(module, own.edits[a], other.edits[b], cosine)))
+    report.pairs = [pair for _, pair in heapq.nlargest(most, found, key=lambda one: one[0])]
+    return report
+
+
+@dataclass(frozen=True, eq=False)
+class _Whitening:
+    """C = L Lᵀ of one module."""
+
+    lower: Tensor | None
+    """L, (d_in, d_in) in float64; None: C is not here, and keys are compared as they are."""
+    fingerprint: str
+
+    def of(self, u: Tensor, made_with: str) -> Tensor:
+        """L⁻¹ k for the update directions `u`, (n, d_in), of edits made with C or with the identity."""
+        if self.lower is None:
+            return u
+        if made_with == IDENTITY:
+            keys: Tensor = torch.linalg.solve_triangular(self.lower, u.T, upper=False).T  # k = u
+            return keys
+        return u @ self.lower  # k = C u
+
+
+def _whitening(core: Core, module: str, edits: Iterable[Edit]) -> _Whitening:
+    """C of `module`, which lies at the layer that an edit of it names."""
+    for layer in dict.fromkeys(edit.recipe.layer for edit in edits if module in edit.weights):
+        try:
+            site = core.site(layer)
+            if site.module == module:
+                moment = core.second_moment(site)
+                return _Whitening(moment.factorisation.lower.cpu(), moment.fingerprint)
+        except (EditError, ModelError):  # no such layer, or no C beside the model: then there is nothing to whiten by
+            continue
+    return _Whitening(None, IDENTITY)
+
+
+@dataclass(frozen=True, eq=False)
+class _Keys:
+    """The whitened keys of one side in one module."""
+
+    edits: list[Edit]
+    keys: Tensor
+    """(n, d_in), float32, of norm 1."""
+
+
+def _whitened(module: str, edits: Sequence[Edit], updates: Updates, whitening: _Whitening, report: KeyReport) -> _Keys:
+    """The keys that are known; notes the edits whose keys are not."""
+    touching = [edit for edit in edits if module in edit.weights]
+    known = [edit for edit in touching if _is_known(edit, module, whitening)]
+    report.incomparable |= {edit.id for edit in touching} - {edit.id for edit in known}
+    kept: list[Edit] = []
+    parts: list[Tensor] = []
+    for made_with in dict.fromkeys((IDENTITY, whitening.fingerprint)):
+        if group := [edit for edit in known if edit.second_moment == made_with]:
+            u = torch.stack([_direction(updates[edit.id], module) for edit in group]).double()
+            parts.append(torch.nn.functional.normalize(whitening.of(u, made_with), dim=1).float())
+            kept += group
+    return _Keys(kept, torch.cat(parts) if parts else torch.zeros(0, 1))
+
+
+def _is_known(edit: Edit, module: str, whitening: _Whitening) -> bool:
+    one_key = edit.ranks.get(module) == 1 and not edit.imported
+    return one_key and edit.second_moment in (IDENTITY, whitening.fingerprint)
+
+
+def _direction(factors: Sequence[Factors], module: str) -> Tensor:
+    """u, (d_in,), of a rank-one update."""
+    return torch.from_numpy(next(one.a[0] for one in factors if one.module == module))
+
+
+def _beyond(
+    own: Tensor, other: Tensor, threshold: float, most: int, report: KeyReport
+) -> Iterator[tuple[int, int, float]]:
+    """Row of `own`, row of `other` and cosine, of the worst `most` pairs of each block; counts all beyond."""
+    if not len(own) or not len(other):
+        return
+    for start in range(0, len(own), _BLOCK):
+        cosines = own[start : start + _BLOCK] @ other.T  # (block, theirs)
+        beyond = int((cosines.abs() > threshold).sum())
+        report.count += beyond
+        worst = cosines.abs().flatten().topk(min(most, beyond)).indices.tolist()
+        for flat in worst:
+            row, column = divmod(flat, len(other))
+            yield start + row, column, float(cosines[row, column])
+
+
+def _pair(module: str, a: Edit, b: Edit, cosine: float) -> Conflict:
+    return Conflict(
+        kind="key",
+        ours=a.id,
+        theirs=b.id,
+        module=module,
+        cosine=cosine,
+        prompt=a.request.text,
+        other_prompt=b.request.text,
+        target_ours=a.request.target_new,
+        target_theirs=b.request.target_new,
+    )
