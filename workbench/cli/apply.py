@@ -77,8 +77,11 @@ def apply(requests: Path | None, common: Common, **given: Any) -> int:
 
     One line an edit on stdout: position, id, the edit, probes that hold, size of the update, hash of the weight.
     """
-    wanted = _wanted(requests, given)
-    changes = recipe_changes(given)
+    return make(_wanted(requests, given), recipe_changes(given), common)
+
+
+def make(wanted: list[EditRequest], changes: dict[str, Any], common: Common) -> int:
+    """Makes the edits `wanted` in the stack that `common` names; returns the exit code."""
     with Output(common.json) as output, engine_session(common, stack_folder(common), output, write=True) as engine:
         batch = Batch(engine, output, changes, len(wanted))
         for request in wanted:

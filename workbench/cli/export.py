@@ -14,6 +14,7 @@ import click
 
 from workbench import events as ev
 from workbench.cli.history import find_edit, opened
+from workbench.cli.lines import count
 from workbench.cli.options import Common, engine_options
 from workbench.cli.output import Output
 from workbench.cli.session import engine_session
@@ -74,14 +75,14 @@ def export(
         if kind in FOLDERS:
             with engine_session(common, folder, output, write=False) as engine, _replacing(out):
                 _folder(engine, kind, out)
-                count = len(engine.stack.active)
+                held = len(engine.stack.active)
         else:
             with opened(folder, output) as stack:
-                count = _file(stack, kind, out, wanted, shape or "workbench", output)
+                held = _file(stack, kind, out, wanted, shape or "workbench", output)
         size = _size(out)
-        output.document(ev.to_line(ev.Exported(format=kind, out=str(out), count=count, bytes=size)))
-        things = "request" if kind == "requests" else "edit"
-        output.line(f"{kind}  {out}  {count} {things}{'s' * (count != 1)}  {_in_words(size)}")
+        output.document(ev.to_line(ev.Exported(format=kind, out=str(out), count=held, bytes=size)))
+        things = count(held, "request" if kind == "requests" else "edit")
+        output.line(f"{kind}  {out}  {things}  {_in_words(size)}")
         return output.done(0)
 
 

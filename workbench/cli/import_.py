@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 import click
 
 from workbench import events as ev
+from workbench.cli.apply import make
 from workbench.cli.interrupt import interruptible
-from workbench.cli.lines import log_line, probe_line, tallies
+from workbench.cli.lines import count, log_line, probe_line, tallies
 from workbench.cli.options import Common, engine_options
 from workbench.cli.output import Output
 from workbench.cli.session import engine_session
-from workbench.cli.sources import list_source
+from workbench.cli.sources import is_request_file, list_source
 from workbench.cli.where import stack_folder
 from workbench.errors import BaseMismatch, UsageError, WorkbenchError
+from workbench.requests import read_requests
 from workbench.stack.place import default_stack
 
 if TYPE_CHECKING:
@@ -39,11 +41,12 @@ LoRA adapter. All of it is checked before any of it is used.
 A new or empty stack becomes what one bundle or stack is: same ids, position,
 branches, tags and notes. Else the edits that are applied there are added
 after the position here; those that are here already are passed over.
-Everything is taken or nothing.
+Everything is taken or nothing. A request file is read as apply reads it, and
+its edits are made one by one.
 --dry-run works on a copy that is thrown away. It shows what would be added
-(size of each update and probes, measured here, not as its file claims), then
-probes that fail, drift and perplexity, and what is refused.
-Exit codes: that of the first FILE that is refused.
+(probes and |ΔW|/|W|, measured here against the base, not as its file claims),
+then probes that fail, drift and perplexity, and what is refused.
+Exit code: that of the first FILE that is refused.
 """
 
 
@@ -59,6 +62,11 @@ def import_(paths: tuple[Path, ...], listing: bool, dry_run: bool, resolve: bool
 
     if listing and (dry_run or resolve):
         raise UsageError("--list goes with nothing else.", "--dry-run lists too.")
+    asked = [path for path in paths if is_request_file(path)]
+    if asked:
+        if listing or dry_run or resolve or len(asked) != len(paths):
+            raise UsageError(f"'{asked[0]}' is a request file.", "Import it without options, and without other files.")
+        return make([request for path in asked for request in read_requests(path)], {}, common)
     with Output(common.json) as output:
         if listing:
             for path in paths:
@@ -92,8 +100,7 @@ class Import:
         else:
             with engine_session(self.common, self.folder, self.output, write=True) as engine:
                 done = self._add(engine, sources)
-        added = len(done.added)
-        self.output.line(f"imported  {added} edit{'s' * (added != 1)}  position {done.position}  {self.folder}")
+        self.output.line(f"imported  {count(len(done.added))}  position {done.position}  {self.folder}")
         return self.output.done(0)
 
     def try_out(self, paths: Sequence[Path]) -> int:
@@ -167,13 +174,13 @@ class Import:
 
         for source in sources:
             if source.left_behind:
-                self.output.tell(f"note: {source.left_behind} edits of {source.name} stay behind: they are not applied")
+                self.output.tell(f"note: {count(source.left_behind)} of {source.name} left behind: not applied there")
         events = self._follow(
             lambda cancelled: import_sources(engine.core, sources, resolve=self.resolve, cancelled=cancelled)
         )
-        done = next(event for event in events if isinstance(event, ev.Imported))
+        done = next(event for event in events if isinstance(event, ev.Imported))  # stopped: _follow has raised
         if done.skipped:
-            self.output.tell(f"note: {done.skipped} edits were here already")
+            self.output.tell(f"note: {count(done.skipped)} passed over: here already")
         return done
 
     def _examine(self, engine: Engine, done: ev.Imported, before: tuple[float, float | None]) -> None:
@@ -189,7 +196,7 @@ class Import:
                 self.output.line(probe_line(probe))
         drift, perplexity = before
         now = next((probe.value for probe in probes if probe.kind == "perplexity"), None)
-        self.output.line(f"would add {len(done.added)}  {'  '.join(tallies(probes)) or 'no probes'}")
+        self.output.line(f"would add {count(len(done.added))}  {'  '.join(tallies(probes)) or 'no probes'}")
         self.output.line(f"drift {drift:.4f} → {engine.core.live.drift():.4f}")
         if now is not None and perplexity is not None:
             base = engine.core.perplexity_base()

@@ -19,6 +19,11 @@ def rewrite(prompt: str, subject: str, target: str) -> str:
     return f"{prompt.replace('{}', subject)} → {target}"
 
 
+def count(number: int, thing: str = "edit") -> str:
+    """As in: 1 edit, 2 edits."""
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
 LOG_HEADER = "  state      #  id        when              eff  para   neigh  ratio   edit"
 
 

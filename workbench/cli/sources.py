@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import events as ev
-from workbench.cli.lines import SHORT_HASH, log_line
+from workbench.cli.lines import SHORT_HASH, count, log_line
 from workbench.cli.output import Output
 
 if TYPE_CHECKING:
     from workbench.stack.record import Base, Edit
     from workbench.stack.sources import Source
+
+REQUEST_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
 
 
 def list_source(source: Source, output: Output) -> None:
@@ -29,6 +31,11 @@ def list_source(source: Source, output: Output) -> None:
         output.line(log_line(row))
         output.document(ev.to_line(row))
     output.tell(f"{source.path}: {_what(source)}; every id and checksum agrees")
+
+
+def is_request_file(path: Path) -> bool:
+    """Whether `path` is called as request files are."""
+    return path.suffix.lower() in REQUEST_SUFFIXES and path.is_file()
 
 
 def _rows(source: Source) -> Iterator[ev.EditRow]:
@@ -51,10 +58,10 @@ def _what(source: Source) -> str:
     if source.view is None:
         return f"edit on {_base(source.edits[0].base)}"
     view = source.view
-    count, base = len(view.line) + len(view.others), f" on {_base(view.base)}" if view.base else ""
+    base = f" on {_base(view.base)}" if view.base else ""
+    edits = count(len(view.line) + len(view.others))
     branches = ", ".join(branch.name for branch in view.branches)
     tags = f", tags {', '.join(view.tags)}" if view.tags else ""
-    edits = f"{count} edit{'s' * (count != 1)}"
     return f"{source.kind} of {edits}{base}, position {view.position}, branches {branches}{tags}"
 
 

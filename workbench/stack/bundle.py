@@ -186,7 +186,7 @@ def _manifest(descriptor: int, members: Sequence[archive.Member]) -> tuple[Index
         raise MalformedError("has a manifest that lists other edits than are there")
     for entry, member in zip(listed, members, strict=False):
         _check_entry(entry, member)
-    return Index.decode(canonical(document["index"])), listed
+    return Index.decode(canonical(document["index"]).encode("utf-8")), listed
 
 
 def _check_entry(entry: object, member: archive.Member) -> None:
