@@ -84,7 +84,7 @@ def test_after_a_power_cut_the_stack_is_as_before_or_as_after(
             assert not [found for found in names(folder) if found.endswith(".tmp")]
             again.append(edit("later"), factors(8))
             assert subjects(again.applied)[-1] == "later"
-        assert Stack.open(folder).findings in ((), ("The journal has 1 damaged line, passed over.",))
+        assert Stack.open(folder).findings == ()
     assert True in outcomes
 
 
@@ -140,7 +140,7 @@ def test_repairing_may_be_cut_short_too(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.undo()
         with Stack.open(folder, write=True) as stack:
             assert state(stack) == (["a", "b", "d"], 2)
-        assert Stack.open(folder).findings in ((), ("The journal has 1 damaged line, passed over.",))
+        assert Stack.open(folder).findings == ()
 
 
 ENDLESS = """

@@ -218,7 +218,9 @@ def test_a_torn_last_line_of_the_journal_is_tolerated_and_said(tmp_path: Path) -
         stack.undo()
     stack = Stack.open(tmp_path)
     assert [entry.what for entry in stack.journal] == ["create", "apply", "settle", "undo"]
-    assert stack.findings == ("The journal has 1 damaged line, passed over.",)
+    assert stack.findings == ()
+    journal.write_bytes(journal.read_bytes() + b"{nonsense\n")
+    assert Stack.open(tmp_path).findings == ("The journal has 1 damaged line, passed over.",)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 from workbench.errors import UsageError, WorkbenchError
 from workbench.stack import files
 from workbench.stack.index import Index, read_index, write_index
-from workbench.stack.journal import Entry, Journal
+from workbench.stack.journal import DAMAGED, Entry, Journal
 from workbench.stack.lock import WriterLock
 from workbench.stack.reconcile import Opened
 
@@ -82,8 +82,9 @@ class Writer:
         for edit in opened.adopted:
             file = opened.found.paths[edit.id].name
             told.add(told_of(Entry(what="adopt", edit=edit.id, file=file), state))
-        if opened.unfinished:
-            told.add(told_of(Entry(what="settle", text=opened.unfinished), state))
+        whole = all(ident in opened.found.edits for ident in state.order)
+        if settled := opened.unfinished or (DAMAGED if told.damaged and whole else ""):
+            told.add(told_of(Entry(what="settle", text=settled), state))
         if opened.rebuilt or opened.adopted:
             write_index(self._folder, state)
         return findings

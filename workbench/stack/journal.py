@@ -35,6 +35,8 @@ WHATS: tuple[str, ...] = get_args(What)
 
 UNFINISHED = "unfinished"
 """Text of a "settle" that says: the entry before it never reached the index."""
+DAMAGED = "damaged lines"
+"""Text of a "settle" that only says, as every "settle" does: damaged lines before it have been told of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,8 @@ class Journal:
         """Whether there was a journal that could be read."""
         self.findings: list[str] = []
         """What was wrong with it, in words."""
+        self.damaged = False
+        """Whether it has damaged lines that nobody has been told of."""
         self.entries: list[Entry] = self._read()
 
     @property
@@ -108,14 +112,21 @@ class Journal:
         self.found = True
         *lines, last = data.split(b"\n")
         entries = [_entry(line) for line in lines if line.strip()]
-        damaged = entries.count(None)
-        if damaged:
-            self.findings.append(f"The journal has {damaged} damaged line{'s' * (damaged > 1)}, passed over.")
+        self._report(entries)
         if last:
             entries.append(_entry(last))
             if entries[-1] is None:
+                self.damaged = True
                 self.findings.append("The journal's last line was cut short by a crash; it is passed over.")
         return [entry for entry in entries if entry is not None]
+
+    def _report(self, entries: list[Entry | None]) -> None:
+        """Says how many lines are damaged, of those that nobody has been told of."""
+        told = [at for at, entry in enumerate(entries) if entry and entry.what == "settle"]
+        damaged = entries[told[-1] if told else 0 :].count(None)
+        if damaged:
+            self.damaged = True
+            self.findings.append(f"The journal has {damaged} damaged line{'s' * (damaged > 1)}, passed over.")
 
 
 def _entry(line: bytes) -> Entry | None:

@@ -84,7 +84,7 @@ class WriterLock:
         descriptor, self._descriptor = self._descriptor, None
         with contextlib.suppress(OSError):  # Windows keeps a file that somebody reads; an empty one says the same
             os.ftruncate(descriptor, 0)
-            self._path.unlink()
+            os.unlink(self._path)  # noqa: PTH108  as in files: one module of calls
         os.close(descriptor)
 
     def _acquire(self) -> bool:
