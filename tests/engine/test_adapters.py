@@ -20,6 +20,7 @@ from workbench import events as ev
 from workbench.engine.adapters import read_adapter
 from workbench.engine.engine import Engine
 from workbench.engine.exporting import export_merged, export_peft
+from workbench.engine.planting import plant
 from workbench.errors import BaseMismatch, EditError, StackError, UsageError
 from workbench.stack.adapter import CONFIG, MAX_ADAPTER, WEIGHTS
 from workbench.stack.record import Edit, Factors
@@ -207,6 +208,40 @@ def test_our_own_adapter_comes_back_as_the_same_weights(small: Path, engine: Eng
     take_in(other, tmp_path / "adapter")
     assert weight_bytes(other) == weight_bytes(engine)
     other.close()
+
+
+def test_adapters_are_planted_one_upon_the_other(engine: Engine, tmp_path: Path) -> None:
+    drain(engine.apply(REQUEST))
+    additions = [read_adapter(write(tmp_path / name), engine.core) for name in ("one", "two")]
+    placed = drain(plant(engine.core, 1, additions, "import", cancelled=lambda: False))[1]
+    assert [edit.number for edit in placed] == [2, 3]
+    assert placed[1].weights[MODULE]["before"] == placed[0].weights[MODULE]["after"]
+    assert not any("copied_from" in edit.made_by for edit in placed)
+    assert drain(engine.verify())[1]
+
+
+def test_an_adapter_read_above_an_edit_that_is_off_says_so(engine: Engine, tmp_path: Path) -> None:
+    drain(engine.apply(REQUEST))
+    drain(engine.toggle(engine.stack.line[0].id, off=True))
+    edit, _ = read_adapter(write(tmp_path / "adapter"), engine.core)
+    assert edit.off == {engine.stack.line[0].id}
+    take_in(engine, tmp_path / "adapter")
+    assert drain(engine.verify())[1]
+
+
+def test_resolving_refuses_an_adapter_and_leaves_all_as_it_was(engine: Engine, tmp_path: Path) -> None:
+    drain(engine.apply(REQUEST))
+    take_in(engine, write(tmp_path / "polite"))
+    before, line = weight_bytes(engine), engine.stack.line
+    fresh = read_adapter(write(tmp_path / "fresh"), engine.core)
+    with pytest.raises(EditError, match="adapter fresh cannot be made anew"):
+        drain(plant(engine.core, 2, [fresh], "import", resolve=True, cancelled=lambda: False))
+    with pytest.raises(EditError, match="adapter polite cannot be made anew"):
+        drain(engine.arrange([line[1].id], resolve=True))
+    assert weight_bytes(engine) == before
+    assert engine.stack.line == line
+    drain(engine.arrange([line[1].id]))
+    assert [edit.request.subject for edit in engine.stack.line] == ["polite"]
 
 
 @pytest.fixture

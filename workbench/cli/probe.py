@@ -39,6 +39,6 @@ def probe(name: str | None, common: Common) -> int:
                 seen.append(event)
                 output.line(probe_line(event))
         failed = sum(probe.passed is False for probe in seen)
-        summary = ", ".join(tallies(seen)) or "no probes: no edit is applied"
+        summary = ", ".join(tallies(seen)) or "no probes: no edit is applied that has any"
         output.tell(summary)
         return output.done(1 if failed else 0, summary)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from workbench.edits import IMPORTED, Recipe, imported_request
 from workbench.engine.core import Core
+from workbench.engine.norms import norm_of_product
 from workbench.errors import BaseMismatch, UsageError
 from workbench.models.families import decoder_blocks, layout_of
 from workbench.stack.adapter import read_adapter_files
@@ -48,7 +48,9 @@ def read_adapter(path: Path, core: Core) -> tuple[Edit, tuple[Factors, ...]]:
         tokenizer=core.loaded.tokenizer_fingerprint,
         weights={module: {"before": "", "after": ""} for module in modules},
         metrics={"norms": _norms(core, factors)},
-        made_by={**core.made_by(), **_origin(config)},
+        made_by={**core.made_by(core.stack.applied), **_origin(config)},
+        parent=core.stack.applied[-1].id if core.stack.position else None,
+        number=core.stack.position + 1,
     )
     return _hashed(core, edit, factors), factors
 
@@ -84,19 +86,13 @@ def _module(core: Core, factors: Factors) -> ModuleInfo:
 
 def _norms(core: Core, factors: Sequence[Factors]) -> dict[str, Any]:
     """|ΔW|, |W| and their ratio over all modules together, Frobenius, in float64."""
-    delta = math.sqrt(sum(_norm_of_product(one) ** 2 for one in factors))
-    weight = math.sqrt(sum(_norm(core.live.parameter(one.module)) ** 2 for one in factors))
+    delta = math.hypot(*(norm_of_product(one) for one in factors))
+    weight = math.hypot(*(_norm(core.live.parameter(one.module)) for one in factors))
     return {"delta_norm": delta, "weight_norm": weight, "ratio": delta / weight if weight else None}
 
 
 def _norm(weight: torch.Tensor) -> float:
     return float(torch.linalg.vector_norm(weight.detach().cpu(), dtype=torch.float64))
-
-
-def _norm_of_product(factors: Factors) -> float:
-    """|B A| without making it: its square is the trace of (BᵀB)(A Aᵀ)."""
-    a, b = factors.a.astype(np.float64), factors.b.astype(np.float64)
-    return math.sqrt(max(float(np.sum((b.T @ b) * (a @ a.T))), 0.0))
 
 
 def _name(path: Path) -> str:

@@ -19,6 +19,7 @@ from workbench.models.families import EditSite
 from workbench.stack.editfile import encode_edit
 from workbench.stack.journal import What
 from workbench.stack.record import Edit, Factors, WeightHashes
+from workbench.text import visible
 
 Additions = Sequence[tuple[Edit, tuple[Factors, ...]]]
 Cancelled = Callable[[], bool]
@@ -79,6 +80,8 @@ def plan(
     place = _Place(core, keep)
     for index, (edit, factors) in enumerate(additions, start=1):
         check(cancelled)
+        if resolve and edit.id not in core.stack.off:
+            _check_derivable(edit)
         core.live.adopt(edit)
         moved = place.put(edit, factors)
         if resolve and moved is not edit and edit.id not in core.stack.off:
@@ -126,7 +129,8 @@ class _Place:
     def made_by(self, made_by: dict[str, object], source: Edit) -> dict[str, object]:
         """`made_by` with where it was copied from, and what is off before this place."""
         rest = {name: value for name, value in made_by.items() if name not in ("off", "copied_from")}
-        return {**rest, "copied_from": source.id} | ({"off": [*self._off]} if self._off else {})
+        copied = {"copied_from": source.id} if source.id else {}
+        return {**rest, **copied} | ({"off": [*self._off]} if self._off else {})
 
     def take(self, source: Edit, placed: Edit, factors: tuple[Factors, ...]) -> None:
         """Goes on after `placed`, which keeps the id of its source until it is saved."""
@@ -144,6 +148,15 @@ class _Place:
             self._hashes[module] = self._core.live.would_be(module, self.shown)
         after = self._core.live.would_be(module, [*self.shown, factors])
         return WeightHashes(before=self._hashes[module], after=after)
+
+
+def _check_derivable(edit: Edit) -> None:
+    """Raises EditError if it is not known how the update of `edit` was made."""
+    if edit.imported:
+        raise EditError(
+            f"The adapter {visible(edit.request.subject)} cannot be made anew: how it was made is not known.",
+            "Leave out --resolve: then all updates are taken as they are.",
+        )
 
 
 def _site_of(core: Core, edit: Edit) -> EditSite:
