@@ -29,7 +29,13 @@ class Comparison:
                     self._output.line(verified_line(event))
 
     def judge(self) -> None:
-        """Writes the last line: bit-identical, and of how many edits, or that nothing can be said.
+        """Writes the last line: bit-identical, and of how many edits, or that it cannot be said. Raises as `check`."""
+        self.check()
+        unknown = sum(v.outcome == "not comparable" for v in self.found)
+        self._output.line(_summary(self.found, unknown))
+
+    def check(self) -> None:
+        """Whether all agrees.
 
         Raises:
             VerificationError: a weight differs; or, if strict, cannot be compared.
@@ -47,7 +53,6 @@ class Comparison:
                 f"{len(unknown)} of {len(self.found)} weights cannot be compared: {unknown[0].detail or 'no record'}.",
                 "Use the --dtype that the edits were made in, with no edit toggled off.",
             )
-        self._output.line(_summary(self.found, len(unknown)))
 
 
 def _summary(found: list[ev.Verified], unknown: int) -> str:

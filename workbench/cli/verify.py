@@ -87,8 +87,12 @@ def _weights(output: Output, folder: Path, common: Common) -> None:
     """Compares fingerprints and weights. Raises VerificationError."""
     with engine_session(common, folder, output, write=False) as engine:
         strangers = _tokenizer(output, engine)
-        found = Comparison(output, strict=True, each=True)
+        from workbench.engine.checking import verify_branches
+
+        found, branches = (Comparison(output, strict=True, each=True) for _ in range(2))
         found.follow(lambda cancelled: engine.verify(cancelled=cancelled))
+        branches.follow(lambda cancelled: verify_branches(engine.core, cancelled=cancelled))
+        branches.check()
         found.judge()
         if strangers:
             raise VerificationError(

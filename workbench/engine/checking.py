@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace as with_fields
 
 from workbench.engine.core import Core
@@ -26,8 +26,28 @@ def verify(core: Core, *, cancelled: Callable[[], bool]) -> Generator[Event, Non
     return agreed
 
 
-def compare(core: Core, to: int, *, cancelled: Callable[[], bool]) -> Generator[Event, None, bool]:
+def verify_branches(core: Core, *, cancelled: Callable[[], bool]) -> Generator[Event, None, bool]:
+    """Compares every edit that is not on the line, each once, on the line that leads to it. As `verify` otherwise."""
+    others = core.stack.others
+    parents = {edit.parent for edit in others}
+    seen = {edit.id for edit in core.stack.line}
+    agreed = True
+    for tip in (edit for edit in others if edit.id not in parents):
+        line = core.stack.line_at(tip.id)
+        for event in compare(core, len(line), line=line, cancelled=cancelled):
+            if isinstance(event, Verified) and event.edit not in seen:
+                seen.add(event.edit)
+                agreed = agreed and event.outcome == "bit-identical"
+                yield event
+    return agreed
+
+
+def compare(
+    core: Core, to: int, *, line: Sequence[Edit] | None = None, cancelled: Callable[[], bool]
+) -> Generator[Event, None, bool]:
     """Yields one Verified a position of the line up to `to`; the model is left alone; returns whether all agree.
+
+    `line` is another line than the current one.
 
     Each edit is put on the state that it was made on: the edits before it without those that were toggled off then. The
     weight before it is compared as well as the one after it; for the first edit of a module, the base's.
@@ -37,7 +57,7 @@ def compare(core: Core, to: int, *, cancelled: Callable[[], bool]) -> Generator[
     """
     state = _Recorded(core)
     agreed = True
-    for position, edit in enumerate(core.stack.line[:to], start=1):
+    for position, edit in enumerate((core.stack.line if line is None else line)[:to], start=1):
         if cancelled():
             return False
         core.live.adopt(edit)
