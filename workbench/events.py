@@ -98,6 +98,10 @@ class StackChanged(Event):
     """|W − W0| / |W0| at the present position."""
     branches: int = 0
     """Edits on disk that are on no current line."""
+    branch: str = "main"
+    """Name of the current line."""
+    names: tuple[str, ...] = ()
+    """Names of all branches."""
     perplexity_base: float | None = None
     bytes: int = 0
 

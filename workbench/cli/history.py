@@ -81,3 +81,15 @@ def split_stack(words: tuple[str, ...], least: int, usage: str) -> tuple[str | N
     if len(words) == least + 1:
         return words[0], list(words[1:])
     raise UsageError(f"{'Too few' if len(words) < least else 'Too many'} arguments.", f"Usage: workbench {usage}")
+
+
+def leading_stack(words: tuple[str, ...], most: int | None = None) -> tuple[str | None, list[str]]:
+    """`words` as an optional STACK, a folder that is there, and the rest, at most `most`; one too many is the STACK."""
+    if words and (Path(words[0]).is_dir() or (most is not None and len(words) == most + 1)):
+        return words[0], list(words[1:])
+    return None, list(words)
+
+
+def named(edit: Edit) -> str:
+    """An edit in a few words: number, start of its id, and what it says now."""
+    return f"{edit.number}  {edit.id[:8]}  {edit.request.text} → {edit.request.target_new}"

@@ -12,6 +12,7 @@ import click
 from workbench import __version__
 from workbench.cli.apply import apply
 from workbench.cli.bisect import bisect
+from workbench.cli.branch import branch, switch
 from workbench.cli.diff import diff
 from workbench.cli.doctor import doctor
 from workbench.cli.export import export
@@ -25,9 +26,12 @@ from workbench.cli.probe import probe
 from workbench.cli.pull import pull
 from workbench.cli.push import push
 from workbench.cli.redo import redo
+from workbench.cli.reorder import remove, reorder
 from workbench.cli.replay import replay
 from workbench.cli.report import report
 from workbench.cli.show import show
+from workbench.cli.tag import tag
+from workbench.cli.toggle import toggle
 from workbench.cli.travel import travel
 from workbench.cli.undo import undo
 from workbench.cli.verify import verify
@@ -50,6 +54,12 @@ class Commands(click.Group):
         """Both ways to call."""
         formatter.write_usage("workbench", "[MODEL] [OPTIONS]", "Usage: ")
         formatter.write_usage("workbench", "COMMAND [ARGUMENTS]", "       ")
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands by what they are for."""
+        for section, listed in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(str(one.name), one.get_short_help_str(72)) for one in listed], col_max=12)
 
 
 def _check_spelling(args: list[str], commands: list[str]) -> None:
@@ -79,6 +89,16 @@ Exit codes:
 """
 
 
+SECTIONS: dict[str, tuple[click.Command, ...]] = {
+    "Edit": (apply, note, tag),
+    "Look": (log, show, probe, diff),
+    "Move": (undo, redo, travel, toggle, reorder, remove, branch, switch),
+    "Check": (replay, verify, bisect, doctor),
+    "Share": (export, import_, merge, push, pull),
+}
+"""The commands as --help lists them."""
+
+
 @click.group(
     cls=Commands,
     epilog=EPILOG,
@@ -93,26 +113,7 @@ def workbench() -> None:
     """
 
 
-for _command in (
-    apply,
-    replay,
-    log,
-    show,
-    undo,
-    redo,
-    travel,
-    verify,
-    probe,
-    note,
-    bisect,
-    diff,
-    doctor,
-    export,
-    import_,
-    push,
-    pull,
-    merge,
-):
+for _command in (_command for _listed in SECTIONS.values() for _command in _listed):
     workbench.add_command(_command)
 workbench.add_command(open_screen, OPEN)
 

@@ -58,6 +58,10 @@ def facts(stack: Stack, edit: Edit) -> list[tuple[str, str]]:
         *(("probe", text) for text in _probes(edit.metrics.get("probes"))),
         ("base", f"{edit.base.name} {edit.base.revision}  {edit.base.dtype}  {edit.base.fingerprint}"),
         ("parent", edit.parent or "the base"),
+        (
+            "copied from",
+            f"{edit.copied_from}  (norms and probes are of there, unless it was made anew)" * bool(edit.copied_from),
+        ),
     ]
     for module, hashes in edit.weights.items():
         listed += [("module", module), ("before", hashes["before"]), ("after", hashes["after"])]

@@ -54,6 +54,18 @@ class _Arguments:
             raise UsageError(f"'{name}' must be a number from 0 to 100.")
         return float(value)
 
+    def flag(self, name: str) -> bool:
+        value = self._values.get(name, False)
+        if type(value) is not bool:
+            raise UsageError(f"'{name}' must be true or false.")
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self._values.get(name)
+        if not isinstance(value, list) or not all(isinstance(text, str) and len(text) <= MAX_TEXT for text in value):
+            raise UsageError(f"'{name}' must be a list of texts.")
+        return tuple(value)
+
     def table(self, name: str) -> dict[str, Any]:
         value = self._values.get(name) or {}
         if not isinstance(value, dict):
@@ -93,11 +105,25 @@ def _generate(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -
     )
 
 
+def _toggle(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
+    return engine.toggle(args.text("edit"), off=args.flag("off"), resolve=args.flag("resolve"), cancelled=cancelled)
+
+
+def _arrange(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
+    return engine.arrange(
+        args.texts("order"), resolve=args.flag("resolve"), branch=args.text("branch", ""), cancelled=cancelled
+    )
+
+
 _JOBS: dict[str, Job] = {
     "apply": _apply,
     "undo": lambda engine, args, _: engine.undo(args.whole("count", 1)),
     "redo": lambda engine, args, _: engine.redo(args.whole("count", 1)),
     "travel": lambda engine, args, _: engine.travel(args.position("to")),
+    "toggle": _toggle,
+    "arrange": _arrange,
+    "switch": lambda engine, args, _: engine.switch(args.text("name")),
+    "branch": lambda engine, args, _: engine.start_branch(args.text("name"), args.text("at", "") or None),
     "verify": lambda engine, _, cancelled: engine.verify(cancelled=cancelled),
     "probe": lambda engine, _, cancelled: engine.probe(cancelled=cancelled),
     "answer": lambda engine, args, _: engine.answer(

@@ -11,6 +11,10 @@ Verb = Literal[
     "undo",  # count
     "redo",  # count
     "travel",  # to: a position or an edit's id
+    "toggle",  # edit, off, resolve
+    "arrange",  # order: ids of applied edits, the others are left out; resolve, branch
+    "switch",  # name of a branch
+    "branch",  # name, at (optional): an edit, tag, branch or "base"
     "verify",
     "probe",  # all probes of the applied edits, base against now
     "answer",  # prompt, target (optional), sides, k

@@ -6,13 +6,13 @@ from collections.abc import Callable, Generator, Sequence
 
 from workbench.engine.core import Core
 from workbench.engine.planting import Additions, plant
+from workbench.engine.views import REMAKE, computed_with
 from workbench.errors import UsageError
 from workbench.events import Event, Warning  # noqa: A004  the wire's word
 from workbench.stack.record import Edit
 from workbench.stack.store import Stack
 
 Cancelled = Callable[[], bool]
-REMAKE = "--resolve computes them anew."
 
 
 def toggle(core: Core, word: str, *, off: bool, resolve: bool, cancelled: Cancelled) -> Generator[Event, None, None]:
@@ -74,11 +74,6 @@ def arrange(
         kept = "1 edit keeps its update, which was" if len(moved) == 1 else f"{len(moved)} edits keep updates that were"
         yield Warning(message=f"{kept} computed on other edits than now stand before.", hint=REMAKE)
     return stack.line
-
-
-def computed_with(count: int, state: str) -> str:
-    """Says that later edits took the one that is toggled for "on" or "off" when they were computed."""
-    return f"{count} later edit{' was' if count == 1 else 's were'} computed while it was {state}."
 
 
 def _after(stack: Stack, ident: str) -> tuple[int, tuple[Edit, ...]]:

@@ -40,9 +40,19 @@ def stack_changed(stack: Stack, drift: float = 0.0, perplexity_base: float | Non
         edits=tuple(edit_row(stack, edit, index) for index, edit in enumerate(stack.line, start=1)),
         drift=drift,
         branches=len(stack.others),
+        branch=stack.branch,
+        names=tuple(branch.name for branch in stack.branches),
         perplexity_base=perplexity_base,
         bytes=stack.size_bytes,
     )
+
+
+REMAKE = "--resolve computes them anew."
+
+
+def computed_with(count: int, state: Literal["on", "off"]) -> str:
+    """Says that later edits took the one that is toggled for "on" or "off" when they were computed."""
+    return f"{count} later edit{' was' if count == 1 else 's were'} computed while it was {state}."
 
 
 def edit_row(stack: Listed, edit: Edit, index: int) -> EditRow:
