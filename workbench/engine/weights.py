@@ -16,21 +16,24 @@ from workbench.stack.materialise import Materialiser, weight_sha256
 from workbench.stack.record import Edit, Factors
 
 
-class Walk:
-    """The weights after one edit after the other: each step costs its own update, not those before it."""
+class _ByModule:
+    """Updates by module; a list that goes on from the one before costs only what is new."""
 
-    def __init__(self, materialiser: Materialiser) -> None:
-        self._materialiser = materialiser
+    def __init__(self) -> None:
+        self._seen: list[Sequence[Factors]] = []
         self._factors: dict[str, list[Factors]] = {}
 
-    def add(self, edit: Sequence[Factors]) -> None:
-        """Takes one step."""
-        for one in edit:
-            self._factors.setdefault(one.module, []).append(one)
-
-    def sha256(self, module: str) -> str:
-        """That of the weight of an adopted module here. Raises as `Materialiser.weight`."""
-        return weight_sha256(self._materialiser.weight(module, self._factors.get(module, [])))
+    def of(self, module: str, edits: Sequence[Sequence[Factors]]) -> list[Factors]:
+        """The updates of `module` in `edits`, in order."""
+        seen, factors = self._seen, self._factors
+        if [*edits[: len(seen)]] != seen:
+            seen, factors = [], {}
+        self._seen, self._factors = [], {}  # an interruption on the way must not leave half a list
+        for edit in edits[len(seen) :]:
+            for one in edit:
+                factors.setdefault(one.module, []).append(one)
+        self._seen, self._factors = [*edits], factors
+        return factors.get(module, [])
 
 
 class LiveWeights:
@@ -40,6 +43,7 @@ class LiveWeights:
         self._model = model
         # MPS has no float64; the sum has the same bits wherever it is made.
         self._materialiser = Materialiser("cpu" if model.device.type == "mps" else model.device)
+        self._by_module = _ByModule()
         self._shown: tuple[tuple[Factors, ...], ...] = ()
 
     def parameter(self, module: str) -> torch.nn.Parameter:
@@ -95,7 +99,7 @@ class LiveWeights:
             self._copy(module, self._materialise(module, self._shown))
 
     def _materialise(self, module: str, edits: Sequence[tuple[Factors, ...]]) -> Tensor:
-        return self._materialiser.weight(module, [f for edit in edits for f in edit if f.module == module])
+        return self._materialiser.weight(module, self._by_module.of(module, edits))
 
     @torch.no_grad()
     def _copy(self, module: str, weight: Tensor) -> None:
@@ -113,10 +117,6 @@ class LiveWeights:
     def would_be(self, module: str, edits: Sequence[tuple[Factors, ...]]) -> str:
         """sha256 that the weight of `module` has after `edits`; the model is left alone."""
         return weight_sha256(self._materialise(module, edits))
-
-    def walk(self) -> Walk:
-        """For the hashes along a line, from the base on; the model is left alone."""
-        return Walk(self._materialiser)
 
     def drift(self) -> float:
         """|W − W0| / |W0| over the modules that the shown edits change."""
