@@ -28,7 +28,7 @@ from workbench.stack.materialise import weight_sha256
 
 TOUR = Path(__file__).parent.parent.parent / "edits" / "tour"
 PROMPTS = ("The mother tongue of Naguib Mahfouz is", "Knut Hamsun plays the", "Vienna is the old")
-RELATIVE = {"float32": 1e-5, "bfloat16": 3e-2}
+RELATIVE = {"float32": 3e-6, "float16": 3e-3, "bfloat16": 2e-2}
 """Largest difference of logits over the largest logit. The adapter is added unrounded, the weight is rounded."""
 
 
@@ -56,7 +56,7 @@ def difference(engine: Engine, adapter: Path, dtype: str, prompts: Sequence[str]
     return apart[0] / largest, apart[1] / largest
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", RELATIVE)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_adapter_on_the_base_answers_as_the_edited_model(family: str, dtype: str, tmp_path: Path) -> None:
     engine = open_on(make_family(tmp_path / family, family), tmp_path / "stack", dtype)
@@ -299,3 +299,16 @@ def test_a_merged_model_is_on_the_disk_before_it_has_its_name(
     written = [path for path in (tmp_path / "merged").rglob("*") if path.is_file()]
     assert len(written) > 5
     assert disk.log[named - len(written) : named] == ["fsync"] * len(written)
+
+
+@pytest.mark.cuda
+def test_a_merged_checkpoint_from_cuda_is_that_from_the_cpu(small: Path, tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    engine = open_on(small, tmp_path / "stack")
+    edit(engine, REQUEST, OTHER)
+    export_merged(engine, tmp_path / "cpu")
+    engine.close()
+    on_gpu = drain(open_engine(str(small), device="cuda", stack=tmp_path / "stack", write=False))[1]
+    export_merged(on_gpu, tmp_path / "cuda")
+    assert base_fingerprint(tmp_path / "cpu") == base_fingerprint(tmp_path / "cuda")

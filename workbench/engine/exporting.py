@@ -33,9 +33,9 @@ SHARD_SIZE = "5GB"
 def export_peft(engine: Engine, out: Path, edits: Sequence[Edit] | None = None) -> None:
     """Writes a PEFT LoRA adapter of the edits that are active, or of `edits`, into the folder `out`.
 
-    In every edited module its rank is the sum of the edits' ranks, and its scale is 1. With the base loaded in the
-    same dtype its logits are those of the edited model up to rounding: the adapter's sum is not rounded to the weight's
-    dtype, the edited weight is.
+    In every edited module its rank is the sum of the edits' ranks, and its scale is 1. On the base in the same dtype
+    its logits are those of the edited model up to rounding, since the edited weight is rounded to its dtype and the
+    adapter's sum is not: within 3e-6 of the largest logit in float32, 3e-3 in float16, 2e-2 in bfloat16.
 
     Raises:
         UsageError: no edit is active, or `out` exists and is not an empty folder.
