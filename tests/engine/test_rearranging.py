@@ -122,7 +122,9 @@ def test_removing_the_last_edit_writes_no_new_file(three: Engine) -> None:
 
 def test_resolving_makes_later_edits_as_if_the_other_had_never_been(three: Engine, small: Path, tmp_path: Path) -> None:
     middle = three.stack.line[1]
-    drain(three.toggle(middle.id, off=True, resolve=True))
+    events, _ = drain(three.toggle(middle.id, off=True, resolve=True))
+    made = [event for event in events if isinstance(event, ev.EditCommitted)]
+    assert [(event.edit, event.position) for event in made] == [(three.stack.line[2].id, 3)]
     fresh = open_on(small, tmp_path / "fresh")
     for request in (REQUEST, THIRD):
         assert drain(fresh.apply(request))[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -242,3 +243,55 @@ async def test_hostile_text_in_a_stack_is_shown_and_not_obeyed() -> None:
         assert "␛]0;pwned␇[blink]" in text(app)
         assert "\x1b" not in text(app)
         assert "\u202e" not in text(app)
+
+
+async def test_any_applied_edit_can_be_left_out_and_taken_in_again() -> None:
+    app = SmallBench(HistoryScreen, ready())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("home", "o")
+        assert app.sent == []
+        await pilot.press("end", "up", "o")
+        app.show(ready())
+        await pilot.press("O")
+        edit = app.screen.query_one(StackTable).selected
+        assert edit is not None
+        assert app.sent == [
+            ("toggle", {"edit": edit.id, "off": True, "resolve": False}),
+            ("toggle", {"edit": edit.id, "off": True, "resolve": True}),
+        ]
+
+
+async def test_an_edit_that_is_off_is_taken_in_again() -> None:
+    state = ready()
+    assert state.stack is not None
+    first, *rest = state.stack.edits
+    app = SmallBench(
+        HistoryScreen, replace(state, stack=replace(state.stack, edits=(replace(first, state="off"), *rest)))
+    )
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("end", "up")
+        assert "◌ off" in text(app)
+        await pilot.press("o")
+        assert app.sent == [("toggle", {"edit": first.id, "off": False, "resolve": False})]
+
+
+async def test_b_goes_over_to_another_branch() -> None:
+    state = ready()
+    assert state.stack is not None
+    app = SmallBench(
+        HistoryScreen, replace(state, stack=replace(state.stack, branch="main-2", names=("main", "main-2")))
+    )
+    async with app.run_test(size=(80, 24)) as pilot:
+        assert "branch main-2" in text(app)
+        await pilot.press("b")
+        assert "* main-2  (current)" in text(app)
+        await pilot.press("enter")
+        assert app.sent == []
+        await pilot.press("b", "up", "enter")
+        assert app.sent == [("switch", {"name": "main"})]
+
+
+async def test_a_stack_of_one_branch_offers_no_other() -> None:
+    app = SmallBench(HistoryScreen, ready())
+    async with app.run_test(size=(80, 24)):
+        assert not app.screen.check_action("branches", ())

@@ -7,13 +7,14 @@ is derived anew from the request, recipe and context templates in its file, on t
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Generator, Sequence
 
 from workbench.editing.cancel import check
 from workbench.engine.applying import Ground, Making, or_restore
 from workbench.engine.core import Core
 from workbench.errors import EditError
-from workbench.events import EditStarted, Event
+from workbench.events import EditCommitted, EditStarted, Event
 from workbench.models.device import dtype_name, within_memory
 from workbench.models.families import EditSite
 from workbench.stack.editfile import encode_edit
@@ -53,31 +54,27 @@ def plant(
         StackError, StorageError, UsageError: the stack does not take them.
         DeviceError: the device ran out of memory.
     """
+    place = _Place(core, keep)
 
     def run() -> Generator[Event, None, tuple[Edit, ...]]:
-        planned = yield from plan(core, keep, additions, resolve=resolve, cancelled=cancelled)
+        yield from _fill(core, place, additions, resolve=resolve, cancelled=cancelled)
         with core.stack.or_back():
-            placed = core.stack.graft(keep, planned, what, branch=branch)
+            placed = core.stack.graft(keep, place.taken, what, branch=branch)
             core.rebuild()
         return placed
 
     with within_memory():
         placed = yield from or_restore(core, run())
+    for index, seconds in place.made.items():
+        yield _committed(core, placed[index], keep + index + 1, seconds)
     yield core.changed()
     return placed
 
 
-def plan(
-    core: Core, keep: int, additions: Additions, *, resolve: bool = False, cancelled: Cancelled
-) -> Generator[Event, None, Additions]:
-    """What `plant` saves: each edit with the weight hashes of its new place. Nothing is saved.
-
-    To resolve, the model shows what has been placed so far; it is for the caller to put back what it showed.
-
-    Raises:
-        Cancelled, BaseMismatch, EditError: as `plant`.
-    """
-    place = _Place(core, keep)
+def _fill(
+    core: Core, place: _Place, additions: Additions, *, resolve: bool, cancelled: Cancelled
+) -> Generator[Event, None, None]:
+    """Puts `additions` on `place`; where one is made anew, the model shows what has been placed before it."""
     for index, (edit, factors) in enumerate(additions, start=1):
         check(cancelled)
         if resolve and edit.id not in core.stack.off:
@@ -93,13 +90,26 @@ def plan(
                 index=index,
                 of=len(additions),
             )
+            started = time.monotonic()
             core.live.show(place.shown)
             made, factors = yield from Making(core, site, edit.request, edit.recipe, cancelled).make(
                 lambda edit=edit, site=site: _ground(core, edit, site)  # type: ignore[misc]  # a lambda has no types
             )
             moved = dataclasses.replace(made, note=edit.note, made_by=place.made_by(core.made_by(), edit))
+            place.made[index - 1] = time.monotonic() - started
         place.take(edit, moved, factors)
-    return place.taken
+
+
+def _committed(core: Core, edit: Edit, position: int, seconds: float) -> EditCommitted:
+    path = core.stack.path_of(edit)
+    return EditCommitted(
+        edit=edit.id,
+        file=str(path),
+        position=position,
+        weight_sha256=next(iter(edit.weights.values()))["after"],
+        bytes=path.stat().st_size,
+        seconds=seconds,
+    )
 
 
 class _Place:
@@ -116,6 +126,8 @@ class _Place:
         self.shown = [core.stack.factors(edit) for edit in line if edit.id not in core.stack.off]
         """The updates that are active so far."""
         self.taken: list[tuple[Edit, tuple[Factors, ...]]] = []
+        self.made: dict[int, float] = {}
+        """Which of the taken were made anew, and in how many seconds."""
 
     def put(self, edit: Edit, factors: tuple[Factors, ...]) -> Edit:
         """`edit` with the hashes of this place; the very same object if it was made here."""

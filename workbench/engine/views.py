@@ -47,7 +47,7 @@ def stack_changed(stack: Stack, drift: float = 0.0, perplexity_base: float | Non
     )
 
 
-REMAKE = "--resolve computes them anew."
+REMAKE = "--resolve (on the screen: O) computes them anew."
 
 
 def computed_with(count: int, state: Literal["on", "off"]) -> str:

@@ -16,6 +16,7 @@ from workbench.errors import WorkbenchError
 from workbench.events import EditRow, Verified
 from workbench.stack.editfile import Edit, read_header
 from workbench.tui.screens.base import WorkbenchScreen
+from workbench.tui.screens.branches import BranchScreen
 from workbench.tui.screens.switch import SwitchScreen
 from workbench.tui.state import State
 from workbench.tui.widgets.edit_detail import EditDetail, base_facts, edit_facts
@@ -24,7 +25,7 @@ from workbench.tui.widgets.plot import Plot, drift
 from workbench.tui.widgets.shell import ShellPanel, verdict
 from workbench.tui.widgets.stack_table import StackTable
 
-NEEDS_IDLE = ("undo", "redo", "travel", "verify", "probe", "switch")
+NEEDS_IDLE = ("undo", "redo", "travel", "off_on", "resolve", "verify", "probe", "switch", "branches")
 """Actions that need the engine at once."""
 
 
@@ -37,6 +38,8 @@ class HistoryScreen(WorkbenchScreen):
         Binding("u", "undo", "Undo", id="history.undo", tooltip="Takes back the newest applied edit"),
         Binding("r", "redo", "Redo", id="history.redo", tooltip="Applies the oldest undone edit again"),
         Binding("T", "travel", "Travel here", id="history.travel", key_display="T"),
+        Binding("o", "off_on", "Off/on", id="history.toggle", tooltip="Leaves an edit out, or takes it in again"),
+        Binding("O", "resolve", "Off/on and resolve", id="history.resolve", key_display="O", show=False),
         Binding("v", "verify", "Verify", id="history.verify", tooltip="Rebuilds every position and compares hashes"),
         Binding("n", "note", "Note", id="history.note"),
         Binding("enter", "enter", "Take it", id="history.enter", show=False, priority=True),
@@ -44,6 +47,7 @@ class HistoryScreen(WorkbenchScreen):
         Binding("slash", "filter", "Filter", id="history.filter", key_display="/"),
         Binding("y", "copy_id", "Copy id", id="history.copy-id"),
         Binding("R", "probe", "Re-run probes", id="history.probe", key_display="R"),
+        Binding("b", "branches", "Branches", id="history.branches", tooltip="Goes over to another line of this stack"),
         Binding("s", "switch", "Stacks", id="history.switch", tooltip="Opens another stack on this model"),
         Binding("escape", "leave", "Leave", id="history.leave", priority=True),
     ]
@@ -137,6 +141,9 @@ class HistoryScreen(WorkbenchScreen):
             "undo": stack.position > 0,
             "redo": stack.position < len(stack.edits) and not stopped,  # then r restarts the engine
             "travel": table.position != stack.position,
+            "off_on": table.selected is not None and table.selected.state in ("applied", "off"),
+            "resolve": table.selected is not None and table.selected.state in ("applied", "off"),
+            "branches": len(stack.names) > 1,
         }
         return possible.get(action, True)
 
@@ -151,6 +158,19 @@ class HistoryScreen(WorkbenchScreen):
     def action_travel(self) -> None:
         """Goes to the position under the cursor."""
         self.bench.send("travel", to=self.query_one(StackTable).position)
+
+    def action_off_on(self) -> None:
+        """Leaves the selected edit out, or takes it in again; later edits keep their updates."""
+        self._toggle(resolve=False)
+
+    def action_resolve(self) -> None:
+        """The same, and the applied edits after it are computed anew."""
+        self._toggle(resolve=True)
+
+    def _toggle(self, *, resolve: bool) -> None:
+        row = self.query_one(StackTable).selected
+        if row is not None:
+            self.bench.send("toggle", edit=row.id, off=row.state != "off", resolve=resolve)
 
     def action_verify(self) -> None:
         """Rebuilds every position and compares hashes."""
@@ -172,6 +192,13 @@ class HistoryScreen(WorkbenchScreen):
         folder = await self.app.push_screen_wait(SwitchScreen(present, fingerprint))
         if folder is not None:
             self.bench.send("open", stack=str(folder))
+
+    @work
+    async def action_branches(self) -> None:
+        """Goes over to another branch, to its end."""
+        stack = self.bench.state.stack
+        if stack is not None and (name := await self.app.push_screen_wait(BranchScreen(stack))):
+            self.bench.send("switch", name=name)
 
     def action_copy_id(self) -> None:
         """Copies the selected edit's id."""
