@@ -39,17 +39,18 @@ def is_request_file(path: Path) -> bool:
 
 
 def _rows(source: Source) -> Iterator[ev.EditRow]:
-    """The rows of all edits, the line first; each edit is read in full."""
+    """The rows of all edits, the line first; every edit has been checked in full by then."""
     from workbench.engine.views import edit_row
 
     if source.view is None:
         yield from (edit_row(_Alone(edit), edit, edit.number) for edit in source.edits)
         return
+    if source.kind == "stack":  # opening a bundle has checked all of it
+        for edit in (*source.view.line, *source.view.others):
+            source.view.read(edit)
     for number, edit in enumerate(source.view.line, start=1):
-        source.view.read(edit)
         yield edit_row(source.view, edit, number)
     for edit in source.view.others:
-        source.view.read(edit)
         yield replace(edit_row(source.view, edit, edit.number), state="undone")
 
 

@@ -34,7 +34,7 @@ def existing_stack(common: Common, positional: str | None = None) -> Path:
         return folder
     if folder.exists():
         raise UsageError(
-            f"'{folder}' is a file, and a stack is a folder.", "Name the folder that holds the edit files."
+            f"'{folder}' is a file, and a stack is a folder.", "A bundle is listed by workbench import FILE --list."
         )
     raise UsageError(f"There is no stack at '{folder}'.", _others())
 

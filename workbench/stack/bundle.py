@@ -17,12 +17,12 @@ from typing import Any, Self
 from workbench.errors import StackError, UsageError, VerificationError
 from workbench.stack import archive, files
 from workbench.stack.audit import Checked
-from workbench.stack.editfile import decode_edit, encode_edit, file_name
+from workbench.stack.editfile import decode_edit, file_name
 from workbench.stack.index import Index
 from workbench.stack.journal import Journal
 from workbench.stack.lineage import Found, line_of
 from workbench.stack.reconcile import Opened, belongs
-from workbench.stack.record import Edit, Factors, check_id, check_version
+from workbench.stack.record import Edit, check_id, check_version
 from workbench.stack.strictjson import MalformedError, NewerError, canonical, parse
 from workbench.stack.view import StackView
 
@@ -92,16 +92,12 @@ class Bundle(StackView):
         """Size of the bundle."""
         return self._size
 
-    def read(self, edit: Edit) -> tuple[Edit, tuple[Factors, ...]]:
-        """An edit as its file has it, and its update, checked in full. Raises as `open`, and UsageError."""
+    def data(self, edit: Edit) -> bytes:
+        """The file of an edit as it is in the bundle. Raises StackError, StorageError."""
         member = self._members[self.path_of(edit).name]
-        with files.storage("read", self.folder), files.open_regular(self.folder) as (descriptor, _):
-            with _naming(self.folder.name):
-                data = archive.read_member(descriptor, member)
-            read, factors = decode_edit(data, member.name)
-        if file_name(read) != self.path_of(edit).name:
-            raise VerificationError(f"{self.folder.name} has changed since it was opened.", _HINT)
-        return read, factors
+        path = self.folder
+        with files.storage("read", path), files.open_regular(path) as (descriptor, _), _naming(path.name):
+            return archive.read_member(descriptor, member)
 
     def verify(self) -> tuple[Checked, ...]:
         """One result an edit: opening has checked them all."""
@@ -133,7 +129,10 @@ def _members(stack: StackView, reached: Mapping[str, Edit]) -> Iterator[tuple[st
     listed = []
     notes = {}
     for name, edit in reached.items():
-        kept, data = encode_edit(*stack.read(edit))
+        data = stack.data(edit)
+        kept, _ = decode_edit(data, name)
+        if kept.id != edit.id:
+            raise VerificationError(f"{name} is no longer the edit that it was.", "Get an intact copy.")
         if stack.note_of(kept) != kept.note:
             notes[kept.id] = stack.note_of(kept)
         listed.append({"file": name, "id": kept.id, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)})

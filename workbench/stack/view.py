@@ -7,9 +7,9 @@ import itertools
 from pathlib import Path
 
 from workbench.errors import StackError, UsageError, VerificationError
-from workbench.stack import files
+from workbench.stack import container, files
 from workbench.stack.audit import Checked, audit
-from workbench.stack.editfile import read_edit
+from workbench.stack.editfile import decode_edit
 from workbench.stack.index import Index
 from workbench.stack.journal import Entry
 from workbench.stack.lineage import line_of
@@ -233,11 +233,15 @@ class StackView:
             StackError: the file is damaged.
             VerificationError: the file is not that edit.
         """
-        path = self.path_of(edit)
-        read, factors = read_edit(path)
+        name = self.path_of(edit).name
+        read, factors = decode_edit(self.data(edit), name)
         if read.id != edit.id:
-            raise VerificationError(f"{path.name} is no longer the edit that it was.", "Get an intact copy.")
+            raise VerificationError(f"{name} is no longer the edit that it was.", "Get an intact copy.")
         return read, factors
+
+    def data(self, edit: Edit) -> bytes:
+        """The file of an edit as it is, unchecked. Raises StackError, StorageError."""
+        return files.read_bytes(self.path_of(edit), container.MAX_FILE)
 
     def verify(self) -> tuple[Checked, ...]:
         """Checks every file in full: schema, id, parent, number, and that weight hashes follow on each other."""
