@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +34,12 @@ class Ran:
 
 
 Workbench = Callable[..., Ran]
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """What every edit file and the index hold."""
+    files = [*folder.glob("*.safetensors"), folder / "stack.json"]
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.exists()}
 
 
 @pytest.fixture
@@ -99,3 +109,26 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     profile = {"layer": 0, "second_moment": False, "steps": 8, "template_lengths": [[3, 2]]}
     (folder / "editing_profile.json").write_text(json.dumps(profile), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def edited(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stack of two real edits on the tiny model, made once; tests copy it before they change it."""
+    folder = tmp_path_factory.mktemp("stacks") / "real"
+    facts = folder.parent / "facts.csv"
+    facts.write_text(
+        "subject,prompt,target_new,target_true,paraphrases,neighbours\n"
+        "Lisbon,{} lies in,Peru,Portugal,The town of Lisbon lies in,Oslo lies in => Norway\n"
+        "Oslo,Oslo lies in,Chile,,,\n"
+    )
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = run(["apply", str(facts), "--model", str(tiny_model), "--stack", str(folder)])
+    assert code in (0, 1)
+    assert len(out.getvalue().splitlines()) == 2
+    return folder
+
+
+@pytest.fixture
+def copied(edited: Path, tmp_path: Path) -> Path:
+    """A copy of that stack, to be changed."""
+    return Path(shutil.copytree(edited, tmp_path / "real"))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
 import json
 import shutil
 import signal
@@ -14,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Ran, Workbench
+from tests.cli.conftest import Ran, Workbench, digest
 from workbench import events as ev
-from workbench.cli.main import run
 
 ONE = ("-s", "Lisbon", "-p", "{} lies in", "-t", "Peru")
 
@@ -26,34 +22,6 @@ def of_process(*arguments: object) -> Ran:
     command = [sys.executable, "-m", "workbench", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return Ran(done.returncode, done.stdout, done.stderr)
-
-
-def digest(folder: Path) -> dict[str, str]:
-    """What every edit file and the index hold."""
-    files = [*folder.glob("*.safetensors"), folder / "stack.json"]
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.exists()}
-
-
-@pytest.fixture(scope="module")
-def edited(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stack of two real edits on the tiny model, made once; tests copy it before they change it."""
-    folder = tmp_path_factory.mktemp("stacks") / "real"
-    facts = folder.parent / "facts.csv"
-    facts.write_text(
-        "subject,prompt,target_new,target_true,paraphrases,neighbours\n"
-        "Lisbon,{} lies in,Peru,Portugal,The town of Lisbon lies in,Oslo lies in => Norway\n"
-        "Oslo,Oslo lies in,Chile,,,\n"
-    )
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        code = run(["apply", str(facts), "--model", str(tiny_model), "--stack", str(folder)])
-    assert code in (0, 1)
-    assert len(out.getvalue().splitlines()) == 2
-    return folder
-
-
-@pytest.fixture
-def copied(edited: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(edited, tmp_path / "real"))
 
 
 def test_one_fact_becomes_one_line_one_file_and_one_step_back(
@@ -229,7 +197,6 @@ class Press:
         if name == "torch.nn":
             signal.raise_signal(signal.SIGINT)
 sys.meta_path.insert(0, Press())
-from workbench.cli.main import run
 sys.exit(run(sys.argv[1:]))
 """
 

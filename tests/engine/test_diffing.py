@@ -160,7 +160,8 @@ def test_answers_are_those_of_each_state(two: Engine) -> None:
         (base.top[0], plain.answer_a, plain.p_answer_a),
         (now.top[0], plain.answer_b, plain.p_answer_b),
     ):
-        assert (answer, p_answer) == (token, pytest.approx(p, rel=1e-4))
+        assert answer == token
+        assert p_answer == pytest.approx(p, rel=1e-4)
     assert plain.kl > 0
     assert stated.expected == "Irish"
     assert stated.p_expected_a is not None

@@ -76,7 +76,7 @@ def bisect(
         line = state_of(engine.stack, high)
         start = _start(line, state_of(engine.stack, low))
         if command:
-            check = command_check(engine, command)
+            check = command_check(command)
         elif perplexity:
             check = _perplexity(engine, perplexity)
         else:

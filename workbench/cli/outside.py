@@ -14,14 +14,13 @@ from workbench.errors import EditError, UsageError
 if TYPE_CHECKING:
     from workbench.engine.bisecting import Check
     from workbench.engine.core import Core
-    from workbench.engine.engine import Engine
 
 STDERR = 2
 UNKNOWN = 125
 """The exit code by which a program says that it cannot tell, as for git bisect run."""
 
 
-def command_check(engine: Engine, command: str) -> Check:
+def command_check(command: str) -> Check:
     """Holds while `command` ends with 0; {} in it becomes the model's folder, which else comes last.
 
     What it writes goes to stderr. The folder is gone when it has ended.
@@ -37,10 +36,12 @@ def command_check(engine: Engine, command: str) -> Check:
         raise UsageError("The command is empty.", "Give a program, such as 'python check.py {}'.")
     words = words if any("{}" in word for word in words) else [*words, "{}"]
 
-    def asked(_: Core) -> ev.ProbeResult:
+    def asked(core: Core) -> ev.ProbeResult:
+        from workbench.models.load import save_model
+
         with tempfile.TemporaryDirectory(prefix="workbench-") as above:
             folder = Path(above) / "model"
-            engine.save_merged(folder)
+            save_model(core.loaded, folder)
             code = _run([word.replace("{}", str(folder)) for word in words])
         return ev.ProbeResult(kind="command", prompt=command, answer=f"exit code {code}", passed=code == 0)
 

@@ -113,16 +113,16 @@ def _tokenizer(output: Output, engine: Engine) -> str:
         ev.Finding(topic="tokenizer", verdict="mismatch" if others else "fine", message=f"fingerprint {here}"),
     ):
         output.event(event, "verify")
-        mark = "✓ agrees       " if event.verdict == "fine" else "✗ differs      "
-        output.line(f"{mark} {event.topic}  {event.message}")
+        mark = "✓ agrees" if event.verdict == "fine" else "✗ differs"
+        output.line(f"{mark:<16}  {event.topic}  {event.message}")
     return f"{others} of {len(recorded)} edits" if others else ""
 
 
 def file_line(found: ev.FileChecked) -> str:
     """One file, and what is wrong with it."""
     if found.problem:
-        return f"✗ damaged         {found.file}  {found.problem}"
-    return f"✓ intact          {found.file}  {found.edit[:SHORT_HASH]}".rstrip()
+        return f"{'✗ damaged':<16}  {found.file}  {found.problem}"
+    return f"{'✓ intact':<16}  {found.file}  {found.edit[:SHORT_HASH]}".rstrip()
 
 
 def _counted(files: int) -> str:
