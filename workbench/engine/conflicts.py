@@ -27,7 +27,7 @@ COSINE = 0.6
 MOST_PAIRS = 50
 """Worst pairs of keys that are listed."""
 
-_BLOCK = 2048
+_BLOCK = 1024
 """Keys of ours held against all of theirs at a time."""
 
 Updates = Mapping[str, tuple[Factors, ...]]
@@ -175,13 +175,13 @@ def _beyond(
     if not len(own) or not len(other):
         return
     for start in range(0, len(own), _BLOCK):
-        cosines = own[start : start + _BLOCK] @ other.T  # (block, theirs)
-        beyond = int((cosines.abs() > threshold).sum())
-        report.count += beyond
-        worst = cosines.abs().flatten().topk(min(most, beyond)).indices.tolist()
-        for flat in worst:
-            row, column = divmod(flat, len(other))
-            yield start + row, column, float(cosines[row, column])
+        cosines = (own[start : start + _BLOCK] @ other.T).flatten()  # (block · theirs,)
+        beyond = (cosines.abs() > threshold).nonzero().squeeze(1)
+        report.count += len(beyond)
+        found = cosines[beyond]
+        for index in found.abs().topk(min(most, len(found))).indices.tolist():
+            row, column = divmod(int(beyond[index]), len(other))
+            yield start + row, column, float(found[index])
 
 
 def _pair(module: str, a: Edit, b: Edit, cosine: float) -> Conflict:
