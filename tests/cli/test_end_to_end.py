@@ -192,11 +192,13 @@ def test_ctrl_c_drops_the_edit_in_flight_and_keeps_the_others(copied: Path) -> N
 
 PRESS_WHILE_TORCH_IS_IMPORTED = """
 import signal, sys
+from workbench.cli.main import run
 class Press:
     def find_spec(self, name, path=None, target=None):
         if name == "torch.nn":
             signal.raise_signal(signal.SIGINT)
 sys.meta_path.insert(0, Press())
+from workbench.cli.main import run
 sys.exit(run(sys.argv[1:]))
 """
 
