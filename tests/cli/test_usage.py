@@ -9,7 +9,21 @@ import pytest
 from tests.cli.conftest import Workbench
 from workbench.cli.main import workbench as group
 
-COMMANDS = ("apply", "replay", "log", "show", "undo", "redo", "travel", "verify", "probe", "note")
+COMMANDS = (
+    "apply",
+    "replay",
+    "log",
+    "show",
+    "undo",
+    "redo",
+    "travel",
+    "verify",
+    "probe",
+    "note",
+    "bisect",
+    "diff",
+    "doctor",
+)
 
 
 def test_every_command_of_the_first_version_is_there() -> None:
@@ -35,7 +49,7 @@ def test_the_first_help_tells_both_ways_to_start_and_the_exit_codes(workbench: W
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_common_options_have_the_same_words_everywhere(command: str) -> None:
     names = {name for parameter in group.commands[command].params for name in parameter.opts}
-    needs_model = command in ("apply", "replay", "verify", "probe")
+    needs_model = command in ("apply", "replay", "verify", "probe", "bisect", "diff", "doctor")
     assert {"--model", "--stack", "--json"} <= names
     assert ({"--device", "--dtype"} <= names) == needs_model
 

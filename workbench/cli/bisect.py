@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  workbench bisect edits/mine --probe "The capital of France is" --expect Paris
+  workbench bisect edits/mine --probe "Rome lies in" --expect Italy
   workbench bisect edits/mine --probe 3           the first probe of edit 3
   workbench bisect edits/mine --probe 3.2         its second one
   workbench bisect edits/mine --perplexity 1.5x --to main
