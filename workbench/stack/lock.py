@@ -12,6 +12,7 @@ import os
 import socket
 import stat
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ NAME = "lock"
 
 _LIMIT = 4096
 _TRIES = 100
+_PATIENCE = 5
+"""How often a lock that is taken is tried again, for a reader may have asked about it just then."""
+_PAUSE = 0.01
+"""Seconds between."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -36,16 +41,36 @@ if sys.platform == "win32":
         except OSError:
             return False
         return True
+
+    _try_shared = _try_lock
 else:
     import fcntl
 
-    def _try_lock(descriptor: int) -> bool:
+    def _try_lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
         """Whether the lock was free. Raises OSError where the file system knows no locks."""
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
+
+    def _try_shared(descriptor: int) -> bool:
+        """As `_try_lock`, for one of many readers."""
+        return _try_lock(descriptor, fcntl.LOCK_SH)
+
+
+def is_held(folder: Path, name: str = NAME) -> bool:
+    """Whether a living writer holds the lock of `folder`; where that cannot be asked, no."""
+    try:
+        descriptor = os.open(folder / name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:  # there is none, or it is not for this reader to open
+        return False
+    try:
+        return not _try_shared(descriptor)
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(descriptor)
 
 
 class WriterLock:
@@ -67,8 +92,8 @@ class WriterLock:
         self.finding = ""
         """In words, that a dead process's lock was taken over; empty otherwise."""
         with storage("lock", folder):
-            for _ in range(_TRIES):
-                if self._acquire():
+            for attempt in range(_TRIES):
+                if self._acquire(patient=attempt < _PATIENCE):
                     return
         raise StackBusy("Other processes keep opening and closing this stack.", "Try again in a moment.")
 
@@ -87,13 +112,17 @@ class WriterLock:
             os.unlink(self._path)  # noqa: PTH108  as in files: one module of calls
         os.close(descriptor)
 
-    def _acquire(self) -> bool:
-        """False: the file was removed by its last holder just now, so try again."""
+    def _acquire(self, *, patient: bool) -> bool:
+        """False: try again, for the file was removed by its last holder just now, or it is taken and one is patient."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise StorageError(f"{self._path.name} is not a regular file.", "Remove what stands in its place.")
             if not _try_lock(descriptor):
+                if patient:
+                    os.close(descriptor)
+                    time.sleep(_PAUSE)
+                    return False
                 raise StackBusy(_busy(_read(descriptor)), "Wait until it is done; reading needs no lock.")
             if not _same_file(descriptor, self._path):
                 os.close(descriptor)

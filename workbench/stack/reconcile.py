@@ -39,8 +39,10 @@ class Opened:
     """An applied edit is damaged or missing, so that the position stands before it."""
 
 
-def reconcile(folder: Path, who: str = "") -> Opened:
+def reconcile(folder: Path, who: str = "", *, beside: bool = False) -> Opened:
     """Reads `folder` and makes sense of it; writes nothing.
+
+    With `beside`, a writer is at work: what it has not committed yet is left out, and nothing is said of it.
 
     Raises:
         StackError: a newer workbench wrote the index.
@@ -50,7 +52,7 @@ def reconcile(folder: Path, who: str = "") -> Opened:
     read = index.digest if index else ""
     journal = Journal(folder, who)
     found = scan(folder)
-    opened = Opened(Index(), found, journal, [*journal.findings], [], False)
+    opened = Opened(Index(), found, journal, [] if beside else [*journal.findings], [], False)
     if index is not None and not _fits(index, found):
         index, damage = None, "stack.json does not agree with what the edits say of themselves"
     if index is None:
@@ -59,6 +61,9 @@ def reconcile(folder: Path, who: str = "") -> Opened:
         opened.index = index
     _drop_foreign(opened)
     _report_missing(opened)
+    if beside:
+        _leave_out_later(opened, read)
+        return opened
     while (edit := _in_flight(opened)) is not None:
         _adopt(opened, edit)
     _report_unfinished(opened, read)
@@ -221,6 +226,17 @@ def _adopt(opened: Opened, edit: Edit) -> None:
     opened.index = dataclasses.replace(index, order=order, position=len(order), base=extended(index.base, edit))
     opened.adopted.append(edit)
     opened.findings.append(f"{path.name} was saved but not yet listed; it is applied at position {len(order)}.")
+
+
+def _leave_out_later(opened: Opened, read: str) -> None:
+    """Leaves out what came after the index whose digest is `read`, as far as the journal tells."""
+    index, journal, found = opened.index, opened.journal, opened.found
+    told = [at for at, entry in enumerate(journal.entries) if read and entry.index == read]
+    if not told:
+        return
+    del journal.entries[told[-1] + 1 :]
+    for ident in found.edits.keys() - journal.mentioned - set(index.order):
+        del found.edits[ident], found.paths[ident]
 
 
 def _report_unfinished(opened: Opened, read: str) -> None:

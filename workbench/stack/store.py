@@ -21,6 +21,7 @@ from workbench.stack.index import NAME as INDEX
 from workbench.stack.index import Index
 from workbench.stack.journal import Entry, What
 from workbench.stack.names import BASE, new_name, next_name
+from workbench.stack.observe import observe
 from workbench.stack.reconcile import Opened, belongs, extended, leaving, reconcile
 from workbench.stack.record import Base, Edit, Factors
 from workbench.stack.view import SHORTEST_PREFIX, StackView
@@ -55,7 +56,7 @@ class Stack(StackView):
             raise UsageError(f"There is no stack at {folder}.", "Name its folder with --stack.")
         writer = Writer(folder) if write else None
         try:
-            opened = reconcile(folder, who)
+            opened = reconcile(folder, who) if write else observe(folder, who)
             stack = cls(folder, opened, base)
             stack._bind(opened, base, writer)
         except BaseException:
