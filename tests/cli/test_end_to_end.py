@@ -198,7 +198,6 @@ class Press:
         if name == "torch.nn":
             signal.raise_signal(signal.SIGINT)
 sys.meta_path.insert(0, Press())
-from workbench.cli.main import run
 sys.exit(run(sys.argv[1:]))
 """
 
