@@ -18,8 +18,8 @@ from workbench.cli.where import stack_folder
 from workbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from workbench.engine.merging import Choice, Side
-    from workbench.stack.store import Stack
+    from workbench.engine.merging import Choice, Order
+    from workbench.stack.view import StackView
 
 EPILOG = """\b
 Examples:
@@ -41,6 +41,7 @@ Say what shall become of it: --keep-both, --ours or --theirs. Keys alone do not
 stop a merge. Probes are asked with the updates as they are stored.
 """
 
+_UNDECIDED = "Nothing was written: there are conflicts."
 _HINT = "Say what shall become of the conflicts: --keep-both, --ours or --theirs."
 
 
@@ -67,7 +68,7 @@ _HINT = "Say what shall become of the conflicts: --keep-both, --ours or --theirs
 @engine_options
 def merge(
     other: str,
-    order: str,
+    order: Order,
     keep_both: bool,
     ours: bool,
     theirs: bool,
@@ -77,31 +78,29 @@ def merge(
     common: Common,
 ) -> int:
     """Put the edits of OTHER and of the stack (--stack) together, all or nothing."""
-    choice = _choice(keep_both, ours, theirs)
-    with (
-        Output(common.json) as output,
-        engine_session(common, stack_folder(common), output, write=not dry_run) as engine,
-    ):
-        from workbench.engine.merging import merge as put_together
+    choice, folder = _choice(keep_both, ours, theirs), stack_folder(common)
+    with Output(common.json) as output:
+        source = _source(folder, other)
+        with engine_session(common, folder, output, write=not dry_run) as engine:
+            from workbench.engine.merging import merge as put_together
+            from workbench.engine.merging import side_of
 
-        side = _side(engine.stack, other)
-        begin = functools.partial(
-            put_together,
-            engine.core,
-            side,
-            order="ours-first" if order == "ours-first" else "theirs-first",
-            choice=choice,
-            threshold=cosine,
-            resolve=resolve,
-            write=not dry_run,
-        )
-        code = 0
-        for event in interruptible(lambda cancelled: begin(cancelled=cancelled)):
-            output.event(event, "merge")
-            code = _show(event, output, engine.stack.folder) or code
-        return output.done(
-            code, "" if code == 0 else "Nothing was written: there are conflicts.", _HINT if code else ""
-        )
+            branch = "" if source else other
+            begin = functools.partial(
+                put_together,
+                engine.core,
+                side_of(source or engine.stack, other, branch=branch),
+                order=order,
+                choice=choice,
+                threshold=cosine,
+                resolve=resolve,
+                write=not dry_run,
+            )
+            code = 0
+            for event in interruptible(lambda cancelled: begin(cancelled=cancelled)):
+                output.event(event, "merge")
+                code = _show(event, output, folder) or code
+        return output.done(code, _UNDECIDED if code else "", _HINT if code else "")
 
 
 def _choice(keep_both: bool, ours: bool, theirs: bool) -> Choice:
@@ -113,29 +112,28 @@ def _choice(keep_both: bool, ours: bool, theirs: bool) -> Choice:
     return "ours" if ours else "theirs" if theirs else "ask"
 
 
-def _side(stack: Stack, other: str) -> Side:
-    """What `other` names: a branch of `stack`, else a stack's folder or a bundle.
+def _source(folder: Path, other: str) -> StackView | None:
+    """The stack or bundle that `other` names; None: it is a branch of the stack in `folder`.
 
     Raises:
         UsageError: it is none of them, or the branch that one is on.
         StackError, VerificationError: it is damaged.
     """
-    from workbench.engine.merging import side_of
+    from workbench.stack.index import read_index
     from workbench.stack.sources import open_source
 
-    if other in {branch.name for branch in stack.branches}:
-        if other == stack.branch:
-            raise UsageError(f"'{other}' is the line itself.", "Name another branch, a stack's folder or a bundle.")
-        return side_of(stack, other, branch=other)
+    index = read_index(folder)[0] if folder.is_dir() else None
+    if index and other == index.branch:
+        raise UsageError(f"'{other}' is the line itself.", "Name another branch, a stack's folder or a bundle.")
+    if index and other in index.branches:
+        return None
     if not Path(other).exists():
-        raise UsageError(
-            f"There is no branch, stack or bundle '{other}'.",
-            f"Branches here: {', '.join(branch.name for branch in stack.branches)}.",
-        )
-    source = open_source(Path(other))
-    if source.view is None:
+        there = f"Branches here: {', '.join(sorted(index.tips))}." if index else "Name a stack's folder or a bundle."
+        raise UsageError(f"There is no branch, stack or bundle '{other}'.", there)
+    view = open_source(Path(other)).view
+    if view is None:
         raise UsageError(f"'{other}' is a single edit or an adapter.", "Use workbench import.")
-    return side_of(source.view, other)
+    return view
 
 
 def _show(event: ev.Event, output: Output, folder: Path) -> int:
