@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from workbench import events as ev
 from workbench.engine.auditing import check_files
 from workbench.engine.doctor import examine
 from workbench.engine.dtypes import measure_dtypes, pristine_weights
+from workbench.engine.machine import machine
 from workbench.engine.mismatch import explain, pristine_hashes
 from workbench.models.load import LoadedModel, load_model
 from workbench.stack.index import NAME
@@ -284,3 +286,18 @@ def test_what_a_model_lacks_for_editing_is_a_note(tmp_path: Path) -> None:
     found = findings(bare, None)
     assert {found[topic].verdict for topic in ("editing", "second moment", "held-out text")} == {"note"}
     assert all(found[topic].hint for topic in ("editing", "second moment", "held-out text"))
+
+
+def test_accelerators_are_named_with_their_memory_and_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    about = SimpleNamespace(name="Some GPU", total_memory=16 * 2**30)
+    for name, value in {
+        "is_available": True,
+        "device_count": 1,
+        "get_device_properties": about,
+        "is_bf16_supported": False,
+        "mem_get_info": (2**30, 16 * 2**30),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    found = {event.topic: event.message for event in machine()}
+    assert found["cuda:0"] == "Some GPU, 1.0 of 16.0 GiB free, float16, no bfloat16"
+    assert "devices" not in found

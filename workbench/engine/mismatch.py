@@ -58,7 +58,7 @@ def _architecture(base: Base, model: PreTrainedModel) -> Iterator[Finding]:
             topic="architecture",
             verdict="mismatch",
             message=f"another model or size: {message}",
-            hint=f"No edit of this stack fits. Load {base.name} with --model. {ANEW}",
+            hint=f"No edit of this stack fits. {_where(base)} {ANEW}",
         )
 
 
@@ -103,7 +103,7 @@ def _dtype(base: Base, loaded: LoadedModel) -> Iterator[Finding]:
 def _other_checkpoint(stack: StackView, base: Base, loaded: LoadedModel, asked_dtype: str) -> Iterator[Finding]:
     """The fingerprints differ though the shapes agree: says in what, as far as the records tell."""
     prints = f"fingerprint {loaded.fingerprint[:12]} here and {base.fingerprint[:12]} in the stack"
-    named = f"Load {base.name}{f' at revision {base.revision}' if base.revision else ''} with --model. {ANEW}"
+    named = f"{_where(base)} {ANEW}"
     here = dtype_name(loaded.dtype)
     same_name = base.name == loaded.name
     if same_name and base.revision and loaded.revision and base.revision != loaded.revision:
@@ -125,6 +125,13 @@ def _other_checkpoint(stack: StackView, base: Base, loaded: LoadedModel, asked_d
         what = f"{base.name} has other weights now" if same_name else f"another checkpoint than {base.name}"
         yield Finding(topic="checkpoint", verdict="mismatch", message=f"{what}; {prints}", hint=named)
     yield from _edited_modules(stack, base, loaded)
+
+
+def _where(base: Base) -> str:
+    """How to come by a base."""
+    if not base.revision:
+        return f"Load {base.name} with --model."
+    return f"hf download {base.name} --revision {base.revision} --local-dir FOLDER gets it; name FOLDER with --model."
 
 
 def _edited_modules(stack: StackView, base: Base, loaded: LoadedModel) -> Iterator[Finding]:
