@@ -22,6 +22,7 @@ TEMPORARY = ".tmp"
 _CAUSES = {
     errno.ENOSPC: ("the disk is full", "Make room and try again; nothing is half done."),
     errno.EDQUOT: ("the disk quota is used up", "Make room and try again; nothing is half done."),
+    errno.EFBIG: ("the file would be too large for this disk", "Make room and try again; nothing is half done."),
     errno.EROFS: ("the file system is read-only", "Choose another folder with --stack."),
     errno.EACCES: ("permission is denied", "Check who owns the folder, or choose another with --stack."),
     errno.EPERM: ("permission is denied", "Check who owns the folder, or choose another with --stack."),
