@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.stack.thorough import tries
 from workbench import requests_export
 from workbench.edits import EditRequest, Neighbour
 from workbench.errors import UsageError
@@ -45,7 +46,7 @@ def any_request(draw: st.DrawFn) -> EditRequest:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @given(requests=st.lists(any_request(), min_size=1, max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(40, 3_000), deadline=None)
 def test_any_request_reads_back_as_itself(
     tmp_path_factory: pytest.TempPathFactory, shape: Shape, requests: list[EditRequest]
 ) -> None:

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.stack.making import base, edit, factors, names
+from tests.stack.thorough import tries
 from workbench.errors import StackError, StorageError, UsageError, VerificationError, WorkbenchError
 from workbench.stack import archive, bundle
 from workbench.stack.bundle import Bundle, is_bundle, write_bundle
@@ -315,7 +316,7 @@ def test_a_bundle_that_changes_while_it_is_read_is_noticed(path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(100, 5_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_done_to_the_bytes_ends_in_a_typed_error_or_the_same_bundle(
     path: Path, data: st.DataObject
 ) -> None:
