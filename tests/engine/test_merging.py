@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.engine.making import OTHER, REQUEST, drain, open_on, weight_bytes
-from workbench.edits import EditRequest
+from workbench.edits import IMPORTED, EditRequest, imported_request
 from workbench.engine.conflicts import key_conflicts, same_words, target_conflicts
 from workbench.engine.engine import Engine
 from workbench.engine.merging import Side, merge, side_of
@@ -260,6 +260,19 @@ def test_updates_can_be_made_anew_for_where_they_stand(mine: Engine, theirs: Pat
     run(mine, side, choice="both", resolve=True)
     assert requests(mine.stack) == [REQUEST, TRUMPET, THIRD, CONTRARY]
     assert mine.stack.factors(mine.stack.line[2])[0].b.tobytes() != side.view.factors(side.line[1])[0].b.tobytes()
+    assert all_identical(mine)
+
+
+def test_an_imported_update_is_merged_but_has_no_key_and_no_probes(mine: Engine, theirs: Path) -> None:
+    first = mine.stack.line[0]
+    doubled = [Factors(one.module, np.tile(one.a, (2, 1)), np.tile(one.b, (1, 2))) for one in mine.stack.factors(first)]
+    with Stack.open(theirs, write=True) as stack:
+        stack.travel(1)
+        request, recipe = imported_request("style", "rank 2"), dataclasses.replace(first.recipe, method=IMPORTED)
+        stack.append(dataclasses.replace(first, request=request, recipe=recipe, second_moment="none"), doubled)
+    events, end = run(mine, other(theirs), choice="both")
+    assert end.written
+    assert next(event for event in events if isinstance(event, MergePlanned)).incomparable == 1
     assert all_identical(mine)
 
 

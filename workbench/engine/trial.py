@@ -32,7 +32,7 @@ def failing_probes(
 
     Yields a Conflict for each, and a ProbeResult with the union's perplexity, ours alone as `before`.
     """
-    asked = list({edit.id: edit for side in edits.values() for edit in side}.values())
+    asked = list({edit.id: edit for side in edits.values() for edit in side if not edit.imported}.values())
     before = core.live.shown
     try:
         core.live.show([])

@@ -35,7 +35,8 @@ FOLDER = "edits/"
 MAX_MANIFEST = 64 * 1024 * 1024
 """Longest manifest, in bytes."""
 
-_FILE = re.compile(r"[0-9]{4,7}-[a-z0-9-]{1,40}-[0-9a-f]{8}\.safetensors")
+EDIT_FILE = re.compile(r"[0-9]{4,7}-[a-z0-9-]{1,40}-[0-9a-f]{8}\.safetensors")
+"""The names that edit files have."""
 _HINT = "Ask for the bundle again; nothing of it was used."
 
 
@@ -193,7 +194,7 @@ def _check_entry(entry: object, member: archive.Member) -> None:
         raise MalformedError("has a manifest that is not a bundle's")
     check_id(entry["id"])
     check_id(entry["sha256"])
-    if not isinstance(entry["file"], str) or not _FILE.fullmatch(entry["file"]):
+    if not isinstance(entry["file"], str) or not EDIT_FILE.fullmatch(entry["file"]):
         raise MalformedError("lists an edit under a name that workbench does not give")
     if FOLDER + entry["file"] != member.name or entry["size"] != member.size:
         raise MalformedError("has a manifest that lists other edits than are there")

@@ -26,8 +26,6 @@ MAX_EDITS = 100_000
 MAX_TOTAL = 16 * 1024**3
 """Most bytes that are downloaded."""
 
-EDIT_FILE = re.compile(r"[0-9]{4,7}-[a-z0-9-]{1,40}-[0-9a-f]{8}\.safetensors")
-"""The names that edit files have; others in a repository are left alone."""
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _HINT = "Nothing here was changed; ask whose it is for an intact one."
 
@@ -93,7 +91,7 @@ def _wanted(remote: hub.Remote) -> list[str]:
     """The names to download. Raises HubError if there is no stack, or one beyond the limits."""
     if INDEX not in remote.files:
         raise HubError(f"'{remote.repo}' holds no stack of edits.", "A stack comes there by workbench push.")
-    names = [name for name in remote.files if EDIT_FILE.fullmatch(name)]
+    names = [name for name in remote.files if bundle.EDIT_FILE.fullmatch(name)]
     sizes = [remote.files[name].size for name in names]
     if len(names) > MAX_EDITS or sum(sizes) > MAX_TOTAL:
         raise HubError(

@@ -15,7 +15,7 @@ from workbench.stack import bundle, container, files, hub, hub_card
 from workbench.stack.editfile import decode_edit
 from workbench.stack.index import MAX_BYTES, Index, read_index
 from workbench.stack.index import NAME as INDEX
-from workbench.stack.pulling import EDIT_FILE, check_repo
+from workbench.stack.pulling import check_repo
 from workbench.stack.view import StackView
 
 
@@ -45,7 +45,7 @@ def push(stack: StackView, repo: str, *, revision: str = hub.MAIN, private: bool
     if not text or hub_card.MARK in text:
         contents[hub_card.NAME] = hub_card.card(stack, repo).encode("utf-8")
     new = {name: data for name, data in contents.items() if not _has(remote, name, data)}
-    stale = [name for name in remote.files if EDIT_FILE.fullmatch(name) and name not in edits] if made else []
+    stale = [name for name in remote.files if bundle.EDIT_FILE.fullmatch(name) and name not in edits] if made else []
     sent = sum(name in edits for name in new)
     commit = remote.commit
     if new or stale:
