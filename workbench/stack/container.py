@@ -10,15 +10,10 @@ import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from workbench.stack.limits import MAX_FILE as MAX_FILE
+from workbench.stack.limits import MAX_HEADER, MAX_SIDE, MAX_TENSORS
 from workbench.stack.strictjson import MalformedError, parse
 
-MAX_HEADER = 8 * 1024 * 1024
-"""Longest header, in bytes."""
-MAX_FILE = 1024 * 1024 * 1024
-"""Largest file, in bytes."""
-MAX_TENSORS = 512
-MAX_SIDE = 2**24
-"""Longest side of a matrix."""
 ALIGN = 8
 BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 """Bytes of one number, by the dtypes that are read; only F32 is written."""

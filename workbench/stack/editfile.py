@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import EditError, StackError, VerificationError
 from workbench.stack import container, files
+from workbench.stack.limits import MAX_RANK
 from workbench.stack.record import Base, Edit, Factors, Layout, ModuleInfo, WeightHashes, check_module
 from workbench.stack.strictjson import MalformedError, NewerError, canonical, parse_canonical
 
@@ -40,7 +41,6 @@ __all__ = [
 ]
 
 SUFFIX = ".safetensors"
-MAX_RANK = 4096
 
 _TAG = b"workbench-edit-1\0"
 _NAME = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")

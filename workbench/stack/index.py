@@ -15,6 +15,7 @@ from typing import Any, Self
 from workbench.edits import MAX_TEXT
 from workbench.errors import StackError
 from workbench.stack import files
+from workbench.stack.limits import MAX_INDEX, MAX_NAMES
 from workbench.stack.names import MAIN, check_name
 from workbench.stack.record import MAX_NUMBER, Base, check_id, check_version
 from workbench.stack.strictjson import MalformedError, NewerError, parse
@@ -22,9 +23,8 @@ from workbench.stack.strictjson import MalformedError, NewerError, parse
 NAME = "stack.json"
 FORMAT = 2
 """Version of the index. 1 had no branches and no tags; it is still read."""
-MAX_BYTES = 64 * 1024 * 1024
-MAX_NAMES = 10_000
-"""Most branches, and most tags."""
+MAX_BYTES = MAX_INDEX
+"""Most that is read."""
 
 
 @dataclass(frozen=True)

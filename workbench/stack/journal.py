@@ -17,12 +17,11 @@ from typing import Any, Literal, get_args
 from workbench.edits import MAX_TEXT
 from workbench.errors import StackError
 from workbench.stack import files
+from workbench.stack.limits import MAX_JOURNAL
 from workbench.stack.record import check_id
 from workbench.stack.strictjson import MalformedError, parse
 
 NAME = "journal.jsonl"
-MAX_BYTES = 64 * 1024 * 1024
-"""Most that is read."""
 
 What = Literal[
     "create", "apply", "undo", "redo", "travel", "toggle", "note",
@@ -104,7 +103,7 @@ class Journal:
 
     def _read(self) -> list[Entry]:
         try:
-            data = files.read_bytes(self._path, MAX_BYTES)
+            data = files.read_bytes(self._path, MAX_JOURNAL)
         except StackError as error:
             if self._path.exists() or self._path.is_symlink():
                 self.findings.append(f"The journal cannot be read: {error.message}")

@@ -19,11 +19,11 @@ from typing import Any
 
 from workbench.errors import StackBusy, StorageError
 from workbench.stack.files import storage
+from workbench.stack.limits import MAX_LOCK
 from workbench.stack.strictjson import MalformedError, parse
 
 NAME = "lock"
 
-_LIMIT = 4096
 _TRIES = 100
 _PATIENCE = 5
 """How often a lock that is taken is tried again, for a reader may have asked about it just then."""
@@ -156,7 +156,7 @@ def _write(descriptor: int) -> None:
 
 def _read(descriptor: int) -> bytes:
     os.lseek(descriptor, 0, os.SEEK_SET)
-    return os.read(descriptor, _LIMIT)
+    return os.read(descriptor, MAX_LOCK)
 
 
 def _holder(text: bytes) -> str:

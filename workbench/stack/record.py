@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
 
 from workbench.edits import IMPORTED, MAX_TEXT, EditRequest, Recipe
 from workbench.errors import UsageError
+from workbench.stack.limits import MAX_MODULE_PART, MAX_MODULE_PARTS, MAX_SIDE, MAX_TEMPLATES
+from workbench.stack.limits import MAX_MODULES as MAX_MODULES
+from workbench.stack.limits import MAX_NUMBER as MAX_NUMBER
+from workbench.stack.limits import MAX_SHORT as MAX_SHORT
 from workbench.stack.strictjson import MalformedError, NewerError, plain
 
 if TYPE_CHECKING:
@@ -22,19 +26,14 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of the edit file."""
-MAX_SHORT = 500
-"""Longest name, fingerprint or time, in characters."""
-MAX_TEMPLATES = 201
-MAX_NUMBER = 1_000_000
-"""Longest line of edits."""
-MAX_MODULES = 256
 
 Layout = Literal["in,out", "out,in"]
 """How a weight lies: GPT-2's Conv1D stores (d_in, d_out), nn.Linear (d_out, d_in)."""
 
 _BASE_TEXTS = ("name", "revision", "fingerprint", "dtype")
 _ID = re.compile(r"[0-9a-f]{64}")
-_MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}(\.[A-Za-z0-9_]{1,64}){0,15}")
+_PART = rf"[A-Za-z0-9_]{{1,{MAX_MODULE_PART}}}"
+_MODULE = re.compile(rf"(?![0-9]){_PART}(\.{_PART}){{0,{MAX_MODULE_PARTS - 1}}}")
 
 
 class ModuleInfo(TypedDict):
@@ -234,7 +233,7 @@ def _free(fields: Mapping[str, Any], key: str) -> dict[str, Any]:
 def _module_info(value: object) -> ModuleInfo:
     info = _object(value, "module", {"shape", "layout"})
     shape, layout = info["shape"], info["layout"]
-    if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and 0 < n <= 2**24 for n in shape):
+    if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and 0 < n <= MAX_SIDE for n in shape):
         raise MalformedError("has a module whose shape is not that of a matrix")
     if layout not in ("in,out", "out,in"):
         raise MalformedError("has a module of unknown layout")

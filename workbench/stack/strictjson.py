@@ -11,10 +11,7 @@ import re
 from collections.abc import Collection
 from typing import Any, NoReturn
 
-MAX_DEPTH = 24
-"""Deepest nesting of lists and objects."""
-MAX_INT = 2**63
-"""Integers lie strictly between -MAX_INT and MAX_INT."""
+from workbench.stack.limits import MAX_DEPTH, MAX_INT
 
 _LONG_NUMBER = re.compile(r"\d{18}")
 """What an integer out of range contains."""
