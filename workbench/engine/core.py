@@ -40,6 +40,8 @@ class Core:
         self.loaded, self.stack, self.profile, self.writable = loaded, stack, profile, writable
         self.live = LiveWeights(loaded.model)
         self._templates: dict[tuple[Any, int], tuple[str, ...]] = {}
+        self._updates: dict[str, tuple[Factors, ...]] = {}
+        """What the model was last rebuilt from, by edit: checked when it was read."""
         self._moments: dict[str, SecondMoment] = {}
         self.perplexities: dict[bytes, float] = {}
         """Perplexity by the state of the model."""
@@ -65,7 +67,9 @@ class Core:
         edits = self.stack.active
         for edit in edits:
             self.live.adopt(edit)
-        self.live.show([self.stack.factors(edit) for edit in edits])
+        updates = {edit.id: self._updates.get(edit.id) or self.stack.factors(edit) for edit in edits}
+        self.live.show([*updates.values()])
+        self._updates = updates
 
     def templates(self, recipe: Recipe) -> tuple[str, ...]:
         """Context templates for `recipe`, sampled from the base and kept."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workbench.errors import StackError, StorageError, VerificationError
 from workbench.stack.editfile import read_edit
 from workbench.stack.index import Index
-from workbench.stack.journal import Entry
 from workbench.stack.lineage import Found
 from workbench.stack.record import Edit
 
@@ -29,16 +27,15 @@ class Checked:
         return not self.problems
 
 
-def audit(found: Found, index: Index, entries: Sequence[Entry]) -> tuple[Checked, ...]:
+def audit(found: Found, index: Index) -> tuple[Checked, ...]:
     """One result a file, the line first and in its order, then branches, then what is broken."""
-    toggled = bool(index.off) or any(entry.what == "toggle" for entry in entries)
     rest = sorted(found.edits.keys() - set(index.order), key=lambda edit: found.paths[edit].name)
     ids = [edit for edit in index.order if edit in found.edits] + rest
-    checked = [Checked(found.paths[i].name, i, tuple(_problems(found, found.edits[i], toggled))) for i in ids]
+    checked = [Checked(found.paths[i].name, i, tuple(_problems(found, found.edits[i]))) for i in ids]
     return (*checked, *(Checked(file, "", (reason,)) for file, reason in sorted(found.broken.items())))
 
 
-def _problems(found: Found, edit: Edit, toggled: bool) -> list[str]:
+def _problems(found: Found, edit: Edit) -> list[str]:
     try:
         read, _ = read_edit(found.paths[edit.id])
     except (StackError, StorageError, VerificationError) as error:
@@ -53,27 +50,31 @@ def _problems(found: Found, edit: Edit, toggled: bool) -> list[str]:
     parent = found.edits[edit.parent]
     if edit.number != parent.number + 1:
         problems.append(f"It says it is number {edit.number}, but its parent is number {parent.number}.")
-    if not toggled and edit.base.dtype == parent.base.dtype:
-        problems += _broken_chain(found, edit)
-    return problems
+    return problems + _broken_chain(found, edit)
 
 
 def _broken_chain(found: Found, edit: Edit) -> list[str]:
     """Modules whose hash before the edit is not the hash after the last edit before it that touched them."""
     problems = []
     for module, hashes in edit.weights.items():
-        before = _hash_after(found, edit, module)
-        if before is not None and before != hashes["before"]:
+        last = _last_on(found, edit, module)
+        if last and _same_state(last, edit) and last.weights[module]["after"] != hashes["before"]:
             problems.append(f"Its weight hash of {module} does not follow on that of the edit before.")
     return problems
 
 
-def _hash_after(found: Found, edit: Edit, module: str) -> str | None:
+def _same_state(last: Edit, edit: Edit) -> bool:
+    """Whether `edit` was made on what `last` left: same dtype, same edits toggled off, `last` not among them."""
+    return last.base.dtype == edit.base.dtype and last.off == edit.off and last.id not in edit.off
+
+
+def _last_on(found: Found, edit: Edit, module: str) -> Edit | None:
+    """The last edit before `edit` that touched `module`."""
     seen = {edit.id}
     parent = edit.parent
     while parent is not None and parent in found.edits and parent not in seen:
         seen.add(parent)
         if module in found.edits[parent].weights:
-            return found.edits[parent].weights[module]["after"]
+            return found.edits[parent]
         parent = found.edits[parent].parent
     return None

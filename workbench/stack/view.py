@@ -245,7 +245,7 @@ class StackView:
 
     def verify(self) -> tuple[Checked, ...]:
         """Checks every file in full: schema, id, parent, number, and that weight hashes follow on each other."""
-        return audit(self._found, self._index, self._journal.entries)
+        return audit(self._found, self._index)
 
     def _noted(self, edit: Edit) -> Edit:
         note = self.note_of(edit)
