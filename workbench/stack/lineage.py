@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,7 +67,31 @@ def line_of(edits: Mapping[str, Edit], tip: str | None) -> tuple[str, ...] | Non
 
 def longest_line(edits: Mapping[str, Edit]) -> tuple[str, ...]:
     """The longest whole line, among equals the one whose last edit is newest; empty if there is none."""
-    parents = {edit.parent for edit in edits.values()}
-    tips = sorted(edits.keys() - parents, key=lambda tip: (edits[tip].created, tip))
-    lines = [line for tip in tips if (line := line_of(edits, tip))]
-    return max(reversed(lines), key=len, default=())
+    depths = rooted(edits)
+    tip = max(depths, key=lambda ident: (depths[ident], edits[ident].created, ident), default=None)
+    return line_of(edits, tip) or ()
+
+
+def rooted(edits: Mapping[str, Edit]) -> dict[str, int]:
+    """The edits whose line is whole, each with the length of that line."""
+    children: dict[str | None, list[str]] = {}
+    for edit in edits.values():
+        children.setdefault(edit.parent, []).append(edit.id)
+    depths: dict[str, int] = {}
+    level = children.get(None, [])
+    depth = 1
+    while level:
+        depths |= dict.fromkeys(level, depth)
+        level = [child for ident in level for child in children.get(ident, ())]
+        depth += 1
+    return depths
+
+
+def reached(edits: Mapping[str, Edit], tips: Iterable[str | None]) -> set[str]:
+    """`tips` and the edits before them, as far as they are there."""
+    found: set[str] = set()
+    for tip in tips:
+        while tip is not None and tip in edits and tip not in found:
+            found.add(tip)
+            tip = edits[tip].parent
+    return found
