@@ -187,3 +187,16 @@ def test_the_next_name_counts_on() -> None:
     assert next_name("main-2", {"main", "main-2", "main-3"}) == "main-4"
     assert len(next_name("x" * 64, set())) <= 64
     assert is_name(next_name("x" * 64, set()))
+
+
+def test_what_a_graft_carries_along_is_found_again_without_the_index(tmp_path: Path) -> None:
+    with filled(tmp_path, "a", "b") as stack:
+        a, b = stack.line
+        stack.toggle(a.id, off=True)
+        stack.note(b.id, "mine")
+        stack.graft(0, [(one, stack.factors(one)) for one in (b, a)], "reorder")
+        was = (stack.off, [one.note for one in stack.line], stack.branches)
+    (tmp_path / "stack.json").unlink()
+    stack = Stack.open(tmp_path)
+    assert (stack.off, [one.note for one in stack.line], stack.branches) == was
+    assert len(stack.off) == 2

@@ -13,7 +13,7 @@ from pathlib import Path
 from workbench.errors import UsageError, WorkbenchError
 from workbench.stack import files
 from workbench.stack.index import Index, read_index, write_index
-from workbench.stack.journal import DAMAGED, Entry, Journal
+from workbench.stack.journal import DAMAGED, SEVERAL, Entry, Journal
 from workbench.stack.lock import WriterLock
 from workbench.stack.reconcile import Opened
 
@@ -115,4 +115,11 @@ class Writer:
 
 def told_of(entry: Entry, state: Index) -> Entry:
     """`entry` with the state afterwards."""
-    return dataclasses.replace(entry, tip=state.tip, position=state.position, branch=state.branch, index=state.digest)
+    return dataclasses.replace(
+        entry,
+        tip=state.tip,
+        position=state.position,
+        branch=state.branch,
+        index=state.digest,
+        marks=state.marks if entry.what in SEVERAL else None,
+    )

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from workbench.edits import MAX_TEXT
 from workbench.errors import StackError
 from workbench.stack import files
-from workbench.stack.limits import MAX_INDEX, MAX_NAMES
+from workbench.stack.limits import MAX_INDEX
+from workbench.stack.marks import Marks, check_ids
 from workbench.stack.names import MAIN, check_name
-from workbench.stack.record import MAX_NUMBER, Base, check_id, check_version
+from workbench.stack.record import Base, check_version
 from workbench.stack.strictjson import MalformedError, NewerError, parse
 
 NAME = "stack.json"
@@ -47,6 +47,11 @@ class Index:
     """The other branches: name to the id of the last edit; None: an empty line."""
     tags: dict[str, str] = field(default_factory=dict)
     """Names of edits."""
+
+    @property
+    def marks(self) -> Marks:
+        """All but the line, its position and its base."""
+        return Marks(self.off, self.notes, self.branches, self.tags)
 
     @property
     def tips(self) -> dict[str, str | None]:
@@ -82,16 +87,15 @@ class Index:
             document = {**document, "branch": MAIN, "branches": {}, "tags": {}}
         if document.keys() != {"version", *(f.name for f in dataclasses.fields(cls))}:
             raise MalformedError("has fields that are not those of an index")
-        order, off, position = _ids(document["order"]), _ids(document["off"]), document["position"]
+        order, position = check_ids(document["order"]), document["position"]
         if type(position) is not int or not 0 <= position <= len(order):
             raise MalformedError("has a position that is not on its line")
         base = None if document["base"] is None else Base.from_json(document["base"])
-        branches = _names(document["branches"], empty=True)
         branch = check_name(document["branch"])
-        if branch in branches:
+        marks = Marks.from_json({name: document[name] for name in ("off", "notes", "branches", "tags")})
+        if branch in marks.branches:
             raise MalformedError("names a branch twice")
-        tags = {name: check_id(edit) for name, edit in _names(document["tags"]).items()}
-        return cls(order, position, off, _notes(document["notes"]), base, branch, branches, tags)
+        return cls(order, position, marks.off, marks.notes, base, branch, marks.branches, marks.tags)
 
 
 def read_index(folder: Path) -> tuple[Index | None, str]:
@@ -117,29 +121,3 @@ def read_index(folder: Path) -> tuple[Index | None, str]:
 def write_index(folder: Path, index: Index) -> None:
     """Puts `index` in place, whole or not at all. Raises StorageError."""
     files.write_atomic(folder / NAME, index.encode())
-
-
-def _ids(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) > MAX_NUMBER:
-        raise MalformedError("has no proper list of edits")
-    ids = tuple(check_id(item) for item in value)
-    if len(set(ids)) != len(ids):
-        raise MalformedError("lists an edit twice")
-    return ids
-
-
-def _names(value: object, *, empty: bool = False) -> dict[str, str | None]:
-    """Names and the ids they stand for; with `empty` also for nothing."""
-    if not isinstance(value, dict) or len(value) > MAX_NAMES:
-        raise MalformedError("has no proper list of names")
-    return {check_name(name): None if empty and edit is None else check_id(edit) for name, edit in value.items()}
-
-
-def _notes(value: object) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise MalformedError("has no proper notes")
-    for key, text in value.items():
-        if not isinstance(text, str) or len(text) > MAX_TEXT:
-            raise MalformedError("has a note that is not text")
-        check_id(key)
-    return value

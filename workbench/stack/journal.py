@@ -18,6 +18,7 @@ from workbench.edits import MAX_TEXT
 from workbench.errors import StackError
 from workbench.stack import files
 from workbench.stack.limits import MAX_JOURNAL
+from workbench.stack.marks import Marks, check_ids
 from workbench.stack.record import check_id
 from workbench.stack.strictjson import MalformedError, parse
 
@@ -32,6 +33,8 @@ What = Literal[
 WHATS: tuple[str, ...] = get_args(What)
 
 
+SEVERAL = ("reorder", "remove", "resolve", "import", "merge", "pull", "rebuild")
+"""What may set marks of several edits at once."""
 UNFINISHED = "unfinished"
 """Text of a "settle" that says: the entry before it never reached the index."""
 DAMAGED = "damaged lines"
@@ -60,6 +63,8 @@ class Entry:
     """Name of the line afterwards; empty in journals that knew no branches."""
     index: str = ""
     """Digest of the index afterwards; empty in journals of old."""
+    marks: Marks | None = None
+    """What is off, notes, branches and tags afterwards, where a change of several set them."""
     text: str = ""
     """The note, "on" or "off", the name of a branch or tag, or what went wrong."""
 
@@ -141,9 +146,10 @@ def _checked(document: object) -> Entry:
     if not isinstance(document, dict) or document.get("what") not in WHATS:
         raise MalformedError("is not an entry")
     values: dict[str, Any] = {f.name: document[f.name] for f in dataclasses.fields(Entry) if f.name in document}
-    values["edits"] = _ids(values.get("edits", []))
+    values["edits"] = check_ids(values.get("edits", []))
+    values["marks"] = None if values.get("marks") is None else Marks.from_json(values["marks"])
     for name, value in values.items():
-        if name == "edits":
+        if name in ("edits", "marks"):
             good = True
         elif name in ("edit", "tip"):
             good = value is None or bool(check_id(value))
@@ -152,12 +158,6 @@ def _checked(document: object) -> Entry:
         if not good:
             raise MalformedError("is not an entry")
     return Entry(**values)
-
-
-def _ids(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise MalformedError("is not an entry")
-    return tuple(check_id(ident) for ident in value)
 
 
 def _user() -> str:

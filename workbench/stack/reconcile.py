@@ -14,8 +14,9 @@ from workbench.errors import StackError, StorageError, VerificationError
 from workbench.stack.editfile import SUFFIX, read_edit
 from workbench.stack.index import Index, read_index
 from workbench.stack.journal import UNFINISHED, Entry, Journal
-from workbench.stack.lineage import Found, line_of, longest_line, scan
-from workbench.stack.names import MAIN, is_name, next_name
+from workbench.stack.lineage import Found, line_of, longest_line, reached, rooted, scan
+from workbench.stack.marks import retold
+from workbench.stack.names import next_name
 from workbench.stack.record import Base, Edit
 
 
@@ -85,44 +86,21 @@ def _rebuild(opened: Opened, damage: str) -> None:
     base = None
     for edit in [edits[i] for i in line] or list(edits.values())[:1]:
         base = extended(base, edit)
-    branch, branches = _branches(edits, entries)
+    branch, marks = retold(entries, edits)
     opened.index = Index(
         order=line,
         position=min(position, len(line)),
-        off=_off(entries),
-        notes=_notes(entries),
+        off=marks.off,
+        notes=marks.notes,
         base=base,
         branch=branch,
-        branches=branches,
-        tags=_tags(edits, entries),
+        branches=marks.branches,
+        tags=marks.tags,
     )
     opened.rebuilt = bool(edits) or bool(damage)
     if opened.rebuilt:
         count = f"{len(edits)} edit file{'s' * (len(edits) != 1)}"
         opened.findings.append(f"{damage or 'stack.json is missing'}; it was rebuilt from {count}.")
-
-
-def _branches(edits: Mapping[str, Edit], entries: Sequence[Entry]) -> tuple[str, dict[str, str | None]]:
-    """The current branch and the others, as the journal tells them; one whose edits are gone is left out."""
-    tips: dict[str, str | None] = {}
-    current = MAIN
-    for entry in entries:
-        if entry.what == "unbranch":
-            tips.pop(entry.text, None)
-        if is_name(entry.branch):
-            current, tips[entry.branch] = entry.branch, entry.tip
-    tips.pop(current, None)
-    return current, {name: tip for name, tip in tips.items() if tip is None or line_of(edits, tip)}
-
-
-def _tags(edits: Mapping[str, Edit], entries: Sequence[Entry]) -> dict[str, str]:
-    tags: dict[str, str] = {}
-    for entry in entries:
-        if entry.what == "untag":
-            tags.pop(entry.text, None)
-        if entry.what == "tag" and entry.edit and entry.edit in edits and is_name(entry.text):
-            tags[entry.text] = entry.edit
-    return tags
 
 
 def extended(base: Base | None, edit: Edit) -> Base:
@@ -152,20 +130,12 @@ def belongs(base: Base, edit: Edit) -> bool:
 
 def _told(edits: Mapping[str, Edit], entries: Sequence[Entry]) -> tuple[tuple[str, ...], int] | None:
     """The newest state in the journal whose edits are all there: line and position."""
+    whole = rooted(edits)
     for entry in reversed(entries):
-        line = line_of(edits, entry.tip)
+        line = line_of(edits, entry.tip) if entry.tip is None or entry.tip in whole else None
         if line or (line == () and entry.branch and entry.what not in ("create", "rebuild", "settle")):
             return line, entry.position
     return None
-
-
-def _off(entries: Sequence[Entry]) -> tuple[str, ...]:
-    last = {entry.edit: entry.text for entry in entries if entry.what == "toggle" and entry.edit}
-    return tuple(edit for edit, text in last.items() if text == "off")
-
-
-def _notes(entries: Sequence[Entry]) -> dict[str, str]:
-    return {entry.edit: entry.text for entry in entries if entry.what == "note" and entry.edit}
 
 
 def _drop_foreign(opened: Opened) -> None:
@@ -179,10 +149,10 @@ def _drop_foreign(opened: Opened) -> None:
 def _report_missing(opened: Opened) -> None:
     """Says which edits of the line are missing, and keeps the position before the first of them."""
     index, found = opened.index, opened.found
-    for number, edit in reversed(list(enumerate(index.order, 1))):
-        if edit in found.edits:
-            continue
-        name = _missing_name(opened, edit)
+    missing = [(number, edit) for number, edit in enumerate(index.order, 1) if edit not in found.edits]
+    names = _missing_names(opened) if missing else {}
+    for number, edit in reversed(missing):
+        name = names.get(edit) or names.get(edit[:8]) or f"edit {edit[:8]}"
         reason = found.broken.setdefault(name, "It is missing.").rstrip(".")
         reason = name + reason.removeprefix("It") if reason.startswith("It ") else reason
         if index.position >= number:
@@ -191,12 +161,11 @@ def _report_missing(opened: Opened) -> None:
     opened.index = index
 
 
-def _missing_name(opened: Opened, edit: str) -> str:
-    """The file that the edit is, or was, in."""
-    ending = f"-{edit[:8]}{SUFFIX}"
-    names = [name for name in opened.found.broken if name.endswith(ending)]
-    names += [entry.file for entry in opened.journal.entries if entry.edit == edit and entry.file]
-    return names[0] if names else f"edit {edit[:8]}"
+def _missing_names(opened: Opened) -> dict[str, str]:
+    """The files that edits are, or were, in: by the start of the id if there is a broken one, else by id."""
+    told = {entry.edit: entry.file for entry in reversed(opened.journal.entries) if entry.edit and entry.file}
+    broken = {name.removesuffix(SUFFIX)[-8:]: name for name in opened.found.broken}
+    return {edit: name for edit, name in told.items() if edit[:8] not in broken} | broken
 
 
 def _in_flight(opened: Opened) -> Edit | None:
@@ -262,7 +231,7 @@ def _abandon(opened: Opened) -> None:
     if opened.unfinished not in ("cut off", UNFINISHED):
         return
     index, found, last = opened.index, opened.found, opened.journal.entries[-1]
-    kept = {ident for tip in index.tips.values() for ident in line_of(found.edits, tip) or ()} | set(index.order)
+    kept = reached(found.edits, index.tips.values()) | set(index.order)
     for ident in last.edits:
         if ident in found.edits and ident not in kept:
             opened.abandoned.append(found.paths.pop(ident))
