@@ -28,7 +28,10 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
     "chat_template.json",
 )
-"""What a tokenizer is read from, besides its own vocabulary files. Copied, not written anew: another spelling of it would be another fingerprint."""
+"""What a tokenizer is read from, besides its own vocabulary files.
+
+Copied, not written anew: another spelling of it would be another fingerprint.
+"""
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,17 @@ ranks and lora_alpha = R, so that peft's scale is 1. Read: as `lora_config` says
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.errors import StackError, UsageError
+from workbench.errors import UsageError
 from workbench.stack import container, files
 from workbench.stack.lora_config import MAX_CONFIG, LoraConfig, read_config
 from workbench.stack.record import MAX_MODULES, Factors, Layout, check_module
-from workbench.stack.strictjson import MalformedError, parse
+from workbench.stack.strictjson import MalformedError, naming, parse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +27,7 @@ WEIGHTS = "adapter_model.safetensors"
 MAX_ADAPTER = 512 * 1024 * 1024
 """Largest adapter_model.safetensors, in bytes; as float32 it still fits into an edit file."""
 
+_HINT = "Get an intact copy of the adapter."
 _NAME = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 _KINDS = {
     "lora_embedding_": "it changes embeddings",
@@ -101,9 +101,9 @@ def read_adapter_files(folder: Path) -> tuple[LoraConfig, tuple[Factors, ...]]:
         StorageError: it may not be read.
     """
     _check_there(folder)
-    with _naming(CONFIG):
+    with naming(CONFIG, _HINT):
         config = read_config(parse(files.read_bytes(folder / CONFIG, MAX_CONFIG)))
-    with _naming(WEIGHTS):
+    with naming(WEIGHTS, _HINT):
         return config, _factors(files.read_bytes(folder / WEIGHTS, MAX_ADAPTER), config)
 
 
@@ -116,15 +116,6 @@ def _check_there(folder: Path) -> None:
         raise UsageError(
             f"The adapter at {folder} has no {WEIGHTS}.", "Save it again with safetensors; pickle files are not read."
         )
-
-
-@contextlib.contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Turns MalformedError into StackError with the file's name in front."""
-    try:
-        yield
-    except MalformedError as error:
-        raise StackError(f"{name} {error}.", "Get an intact copy of the adapter.") from error
 
 
 def _factors(data: bytes, config: LoraConfig) -> tuple[Factors, ...]:

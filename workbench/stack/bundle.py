@@ -7,7 +7,6 @@ the same bytes. A stranger's bundle is checked in full before anything of it is 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from workbench.stack.journal import Journal
 from workbench.stack.lineage import Found, line_of
 from workbench.stack.reconcile import Opened, belongs
 from workbench.stack.record import Edit, check_id, check_version
-from workbench.stack.strictjson import MalformedError, NewerError, canonical, parse
+from workbench.stack.strictjson import MalformedError, canonical, naming, parse
 from workbench.stack.view import StackView
 
 SUFFIX = ".zip"
@@ -77,7 +76,7 @@ class Bundle(StackView):
             VerificationError: an edit in it is not the one it says it is.
             StorageError: it may not be read.
         """
-        with files.storage("read", path), files.open_regular(path) as (descriptor, size), _naming(path.name):
+        with files.storage("read", path), files.open_regular(path) as (descriptor, size), naming(path.name, _HINT):
             members = archive.read_directory(descriptor, size)
             index, listed = _manifest(descriptor, members)
             found = Found()
@@ -97,7 +96,7 @@ class Bundle(StackView):
         """The file of an edit as it is in the bundle. Raises StackError, StorageError."""
         member = self._members[self.path_of(edit).name]
         path = self.folder
-        with files.storage("read", path), files.open_regular(path) as (descriptor, _), _naming(path.name):
+        with files.storage("read", path), files.open_regular(path) as (descriptor, _), naming(path.name, _HINT):
             return archive.read_member(descriptor, member)
 
     def verify(self) -> tuple[Checked, ...]:
@@ -155,17 +154,6 @@ def shared_index(stack: StackView, held: set[str], notes: dict[str, str]) -> Ind
         branches={branch.name: branch.tip for branch in stack.branches if not branch.current},
         tags=stack.tags,
     )
-
-
-@contextlib.contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Turns MalformedError into StackError with the bundle's name in front."""
-    try:
-        yield
-    except NewerError as error:
-        raise StackError(f"{name} {error}.", "Update workbench.") from error
-    except MalformedError as error:
-        raise StackError(f"{name} {error}.", _HINT) from error
 
 
 def _manifest(descriptor: int, members: Sequence[archive.Member]) -> tuple[Index, list[dict[str, Any]]]:

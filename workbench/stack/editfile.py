@@ -6,21 +6,20 @@ is a tagged sha256 over the canonical record and the factors, so a file cannot c
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import EditError, StackError, VerificationError
+from workbench.errors import EditError, VerificationError
 from workbench.stack import container, files
 from workbench.stack.limits import MAX_RANK
 from workbench.stack.record import Base, Edit, Factors, Layout, ModuleInfo, WeightHashes, check_module
-from workbench.stack.strictjson import MalformedError, NewerError, canonical, parse_canonical
+from workbench.stack.strictjson import MalformedError, canonical, naming, parse_canonical
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +70,7 @@ def read_header(path: Path) -> Edit:
         StackError: it is damaged, hostile or not an edit file.
         StorageError: it may not be read.
     """
-    with files.open_regular(path) as (descriptor, size), _naming(path.name):
+    with files.open_regular(path) as (descriptor, size), naming(path.name, _DAMAGED):
         first = files.read_exactly(descriptor, 8)
         text = files.read_exactly(descriptor, container.header_length(first, size))
         return _parse_record(text, size)[0]
@@ -91,7 +90,7 @@ def read_edit(path: Path) -> tuple[Edit, tuple[Factors, ...]]:
 
 def decode_edit(data: bytes, name: str) -> tuple[Edit, tuple[Factors, ...]]:
     """As `read_edit`, for the bytes of a file called `name`."""
-    with _naming(name):
+    with naming(name, _DAMAGED):
         edit, factors, true_id = _decode_unchecked(data)
     if edit.id != true_id:
         raise VerificationError(f"{name} is not the edit it says it is: its content has another id.", _DAMAGED)
@@ -103,17 +102,6 @@ def file_name(edit: Edit) -> str:
     plain = unicodedata.normalize("NFKD", edit.request.subject).encode("ascii", "ignore").decode("ascii").lower()
     slug = re.sub(r"[^a-z0-9]+", "-", plain)[:40].strip("-") or "edit"
     return f"{edit.number:04d}-{slug}-{edit.id[:8]}{SUFFIX}"
-
-
-@contextlib.contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Turns MalformedError into StackError with the file's name in front."""
-    try:
-        yield
-    except NewerError as error:
-        raise StackError(f"{name} {error}.", "Update workbench.") from error
-    except MalformedError as error:
-        raise StackError(f"{name} {error}.", _DAMAGED) from error
 
 
 def _tensors(factors: Factors) -> list[tuple[str, tuple[int, int], bytes]]:

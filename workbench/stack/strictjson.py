@@ -5,12 +5,14 @@ Refused: duplicate keys, NaN and infinities, numbers wider than 64 bits, deep ne
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any, NoReturn
 
+from workbench.errors import StackError
 from workbench.stack.limits import MAX_DEPTH, MAX_INT
 
 _LONG_NUMBER = re.compile(r"\d{18}")
@@ -23,6 +25,17 @@ class MalformedError(ValueError):
 
 class NewerError(MalformedError):
     """It is of a format that a newer workbench writes."""
+
+
+@contextlib.contextmanager
+def naming(name: str, hint: str) -> Iterator[None]:
+    """Turns MalformedError into StackError, with the file's `name` in front and `hint` behind."""
+    try:
+        yield
+    except NewerError as error:
+        raise StackError(f"{name} {error}.", "Update workbench.") from error
+    except MalformedError as error:
+        raise StackError(f"{name} {error}.", hint) from error
 
 
 def canonical(document: object) -> str:
