@@ -15,7 +15,7 @@ from tests.stack.making import D_IN, D_OUT, MODULE, base, edit, factors
 from workbench.errors import BaseMismatch, EditError, StackError, StorageError, UsageError, VerificationError
 from workbench.stack.editfile import encode_edit
 from workbench.stack.record import Base, Edit
-from workbench.stack.store import Stack, discover
+from workbench.stack.store import Stack
 
 
 def subjects(edits: tuple[Edit, ...]) -> list[str]:
@@ -277,17 +277,6 @@ def test_a_newer_index_is_refused_and_left_alone(tmp_path: Path) -> None:
             Stack.open(tmp_path, write=write, base=base())
         assert caught.value.hint == "Update workbench."
     assert (tmp_path / "stack.json").read_text() == text
-
-
-def test_stacks_are_found_by_what_lies_in_them(tmp_path: Path) -> None:
-    filled(tmp_path / "b", "x")
-    filled(tmp_path / "a", "x")
-    (tmp_path / "a" / "stack.json").unlink()
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "file").write_text("")
-    assert discover(tmp_path) == (tmp_path / "a", tmp_path / "b")
-    assert discover(tmp_path / "a") == (tmp_path / "a",)
-    assert discover(tmp_path / "nowhere") == ()
 
 
 def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
