@@ -362,7 +362,7 @@ def test_a_module_that_is_not_there_is_another_base(untouched: Engine, tmp_path:
 def test_a_head_that_is_the_embedding_is_refused(untouched: Engine, tmp_path: Path) -> None:
     head = "base_model.model.lm_head.lora"
     write(tmp_path / "a", None, **{f"{head}_A.weight": torch.zeros(2, 32), f"{head}_B.weight": torch.zeros(620, 2)})
-    with pytest.raises(UsageError, match="also that of another module"):
+    with pytest.raises(BaseMismatch, match="also that of another module"):
         read_adapter(tmp_path / "a", untouched.core)
 
 

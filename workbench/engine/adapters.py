@@ -71,12 +71,7 @@ def _module(core: Core, factors: Factors) -> ModuleInfo:
     layout = layout_of(model.get_submodule(name))
     if layout is None or weight.dim() != 2 or weight.dtype not in DTYPES:
         raise UsageError(f"The adapter changes '{name}', which is no linear module.", "Only linear modules can be.")
-    sharing = [path for path, other in model.named_parameters(remove_duplicate=False) if other is weight]
-    if len(sharing) > 1:
-        raise UsageError(
-            f"The adapter changes '{name}', whose weight is also that of another module.",
-            "Embeddings that serve as the head cannot be edited.",
-        )
+    core.live.check_single(name)
     d_in, d_out = factors.a.shape[1], factors.b.shape[0]
     shape = [d_in, d_out] if layout == "in,out" else [d_out, d_in]
     if list(weight.shape) != shape:

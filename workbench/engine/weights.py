@@ -60,7 +60,7 @@ class LiveWeights:
         """Takes pristine copies of the modules that `edit` changes.
 
         Raises:
-            BaseMismatch: the model has no such linear map, or one of another shape or layout.
+            BaseMismatch: the model has no such linear map, one of another shape or layout, or one of another name.
         """
         for module in edit.weights:
             info, weight = edit.base.modules[module], self.parameter(module)
@@ -77,7 +77,18 @@ class LiveWeights:
 
     def _own(self, module: str, layout: Layout) -> None:
         if module not in self._materialiser.modules:
+            self.check_single(module)
             self._materialiser.add_module(module, self.parameter(module).detach(), layout)
+
+    def check_single(self, module: str) -> None:
+        """Raises BaseMismatch unless `module` is the one name of its weight: two would be two pristine copies."""
+        weight = self.parameter(module)
+        names = [name for name, other in self._model.named_parameters(remove_duplicate=False) if other is weight]
+        if names != [f"{module}.weight"]:
+            raise BaseMismatch(
+                f"The weight of '{module}' is also that of another module or name.",
+                "Only a weight that one module has to itself can be edited, under that module's own name.",
+            )
 
     def pristine(self, module: str) -> Tensor:
         """The untouched weight of an adopted module, on the CPU."""
