@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from workbench.errors import RequestError, UsageError
+from workbench.text import shortened
 
 Method = Literal["r-rome", "rome", "p-rome", "imported"]
 METHODS: tuple[Method, ...] = ("r-rome", "rome", "p-rome")
@@ -213,7 +214,7 @@ class Recipe:
         values = dict(document)
         for name, value in values.items():
             if name not in types:
-                raise UsageError(f"Unknown setting '{name}'.", f"Known: {', '.join(types)}.")
+                raise UsageError(f"Unknown setting '{shortened(name, 60)}'.", f"Known: {', '.join(types)}.")
             values[name] = _setting(name, str(types[name]), value)
         return cls(**values)
 
@@ -233,7 +234,7 @@ def _setting(name: str, kind: str, value: Any) -> Any:
         pairs = [p for p in value if isinstance(p, (list, tuple)) and len(p) == 2 and all(type(n) is int for n in p)]
         if len(pairs) == len(value):
             return tuple((int(a), int(b)) for a, b in pairs)
-    raise UsageError(f"The setting '{name}' cannot be {value!r}.", f"It is a {kind}.")
+    raise UsageError(f"The setting '{name}' cannot be {shortened(repr(value), 60)}.", f"It is a {kind}.")
 
 
 def _check_prompt(prompt: str, subject: str) -> None:

@@ -33,6 +33,8 @@ MAX_DEPTH = 24
 MAX_INT = 2**63
 """Integers in JSON lie strictly between -MAX_INT and MAX_INT; other numbers are finite."""
 
+MAX_REASON = 300
+"""Longest reason why a file is refused, in characters; words of the file in it are cut."""
 MAX_SHORT = 500
 """Longest name, fingerprint or time, in characters."""
 MAX_TEMPLATES = 201

@@ -13,14 +13,21 @@ from collections.abc import Collection, Iterator
 from typing import Any, NoReturn
 
 from workbench.errors import StackError
-from workbench.stack.limits import MAX_DEPTH, MAX_INT
+from workbench.stack.limits import MAX_DEPTH, MAX_INT, MAX_REASON
+from workbench.text import shortened
 
 _LONG_NUMBER = re.compile(r"\d{18}")
 """What an integer out of range contains."""
 
 
 class MalformedError(ValueError):
-    """What is wrong with a document, as the end of a sentence that starts with its name: "is truncated"."""
+    """What is wrong with a document, as the end of a sentence that starts with its name: "is truncated".
+
+    A stranger's words in it are cut, so that they stay a sentence.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(shortened(what, MAX_REASON))
 
 
 class NewerError(MalformedError):

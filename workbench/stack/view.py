@@ -12,7 +12,7 @@ from workbench.stack.audit import Checked, audit
 from workbench.stack.editfile import decode_edit
 from workbench.stack.index import Index
 from workbench.stack.journal import Entry
-from workbench.stack.lineage import line_of
+from workbench.stack.lineage import line_of, reached
 from workbench.stack.names import BASE
 from workbench.stack.reconcile import Opened
 from workbench.stack.record import Base, Edit, Factors
@@ -105,7 +105,7 @@ class StackView:
     @property
     def loose(self) -> tuple[Edit, ...]:
         """Edits that no branch leads to, by number, then time."""
-        held = {ident for tip in self._index.tips.values() for ident in self._ids_to(tip, strict=False)}
+        held = reached(self._found.edits, self._index.tips.values())
         return tuple(edit for edit in self.others if edit.id not in held)
 
     @property
