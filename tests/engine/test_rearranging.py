@@ -43,8 +43,19 @@ def test_an_edit_in_the_middle_goes_and_comes_back_bit_for_bit(three: Engine) ->
     assert "1 later edit was computed while it was on." in warnings(events)
     without = weight_bytes(three)
     assert without != before
-    drain(three.toggle(middle.id[:6], off=False))
+    back, _ = drain(three.toggle(middle.id[:6], off=False))
     assert weight_bytes(three) == before
+    assert warnings(back) == ""
+
+
+def test_only_edits_made_while_it_was_off_are_told_of_when_an_edit_comes_back(three: Engine) -> None:
+    first = three.stack.line[0]
+    drain(three.toggle(first.id, off=True))
+    drain(three.apply(EditRequest(prompt="{} lives in", subject="Knut Hamsun", target_new="Rome")))
+    events, _ = drain(three.toggle(first.id, off=False))
+    assert "1 later edit was computed while it was off." in warnings(events)
+    events, _ = drain(three.toggle(first.id, off=True))
+    assert "2 later edits were computed while it was on." in warnings(events)
 
 
 def test_toggling_the_newest_edit_is_undoing_it(three: Engine) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from workbench.cli.output import Output
 from workbench.cli.session import engine_session
 from workbench.cli.where import existing_stack
 
+if TYPE_CHECKING:
+    from workbench.stack.record import Edit
+
 EPILOG = """\b
 Examples:
   workbench toggle 3                    off if it is on, on if it is off
@@ -21,9 +25,9 @@ Examples:
   workbench toggle 3 --resolve          compute the edits after it anew
 
 \b
-The edits after it were computed with it in its former state. Their updates
-stay as they are, and that is said; --resolve computes them anew from the
-recipes in their files, on a branch of their own, and needs the model.
+Edits after it keep their updates, also those that were computed with it in its
+former state; how many, is said. --resolve computes them anew from the recipes
+in their files, on a branch of their own, and needs the model.
 """
 
 
@@ -41,7 +45,7 @@ def toggle(words: tuple[str, ...], resolve: bool, common: Common) -> int:
             off = edit.id not in found.off
             if not resolve:
                 found.toggle(edit.id, off=off)
-                _tell_later(output, [one.id for one in found.applied], edit.id, off)
+                _tell_later(output, found.applied, edit.id, off)
         if resolve:
             with engine_session(common, folder, output, write=True) as engine:
 
@@ -54,10 +58,10 @@ def toggle(words: tuple[str, ...], resolve: bool, common: Common) -> int:
         return output.done(0)
 
 
-def _tell_later(output: Output, applied: list[str], ident: str, off: bool) -> None:
-    from workbench.engine.views import REMAKE, computed_with
+def _tell_later(output: Output, applied: Sequence[Edit], ident: str, off: bool) -> None:
+    from workbench.engine.views import REMAKE, computed_with, made_otherwise
 
-    count = len(applied) - applied.index(ident) - 1 if ident in applied else 0
-    if count:
+    at = next((number for number, edit in enumerate(applied, 1) if edit.id == ident), len(applied))
+    if count := made_otherwise(applied[at:], ident, off=off):
         warning = ev.Warning(message=computed_with(count, "on" if off else "off"), hint=REMAKE)
         output.event(warning, "toggle")

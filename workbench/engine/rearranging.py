@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 
 from workbench.engine.core import Core
 from workbench.engine.planting import Additions, plant
-from workbench.engine.views import REMAKE, computed_with
+from workbench.engine.views import REMAKE, computed_with, made_otherwise
 from workbench.errors import UsageError
 from workbench.events import Event, Warning  # noqa: A004  the wire's word
 from workbench.stack.record import Edit
@@ -40,8 +40,8 @@ def toggle(core: Core, word: str, *, off: bool, resolve: bool, cancelled: Cancel
         core.live.show(before)
         raise
     yield core.changed()
-    if later:
-        yield Warning(message=computed_with(len(later), "on" if off else "off"), hint=REMAKE)
+    if otherwise := made_otherwise(later, ident, off=off):
+        yield Warning(message=computed_with(otherwise, "on" if off else "off"), hint=REMAKE)
 
 
 def arrange(
@@ -71,8 +71,10 @@ def arrange(
         cancelled=cancelled,
     )
     if moved and not resolve:
-        kept = "1 edit keeps its update, which was" if len(moved) == 1 else f"{len(moved)} edits keep updates that were"
-        yield Warning(message=f"{kept} computed on other edits than now stand before.", hint=REMAKE)
+        one = len(moved) == 1
+        kept = "1 edit keeps its update, which was" if one else f"{len(moved)} edits keep updates that were"
+        said = f"{kept} computed on other edits than now stand before {'it' if one else 'them'}."
+        yield Warning(message=said, hint=REMAKE)
     return stack.line
 
 

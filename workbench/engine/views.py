@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -48,6 +49,11 @@ def stack_changed(stack: Stack, drift: float = 0.0, perplexity_base: float | Non
 
 
 REMAKE = "--resolve (on the screen: O) computes them anew."
+
+
+def made_otherwise(later: Sequence[Edit], ident: str, *, off: bool) -> int:
+    """How many of the edits after `ident` were computed with the other state of it than `off`, as their files say."""
+    return sum((ident in edit.off) != off for edit in later)
 
 
 def computed_with(count: int, state: Literal["on", "off"]) -> str:
