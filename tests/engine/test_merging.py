@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
@@ -371,3 +372,18 @@ def test_ten_thousand_keys_against_ten_thousand_are_few_products(mine: Engine) -
     report = key_conflicts(mine.core, sides[0], sides[1], updates, threshold=0.999)
     assert (report.count, len(report.pairs)) == (70, 50)
     assert all(pair.ours[1:] == pair.theirs[1:] for pair in report.pairs)
+
+
+def test_an_edit_that_only_theirs_has_on_may_be_the_only_one_of_its_module(small: Path, tmp_path: Path) -> None:
+    with contextlib.closing(open_on(small, tmp_path / "ours")) as opened:
+        drain(opened.apply(REQUEST, {"layer": 0, "second_moment": False}))
+    shutil.copytree(tmp_path / "ours", tmp_path / "theirs")
+    _apply(small, tmp_path / "theirs", OTHER)
+    with Stack.open(tmp_path / "ours", write=True) as stack:
+        stack.toggle(stack.line[0].id, off=True)
+    with contextlib.closing(open_on(small, tmp_path / "ours")) as engine:
+        side = side_of(Stack.open(tmp_path / "theirs"), "theirs")
+        events, _ = drain(merge(engine.core, side, choice="both", cancelled=lambda: False))
+        assert isinstance(events[-1], Merged)
+        assert events[-1].written
+        assert [edit.number for edit in engine.stack.active] == [2]

@@ -155,7 +155,7 @@ def merge(
         Cancelled: it was; nothing has changed.
     """
     plan = plan_merge(core, side, order)
-    for edit in plan.theirs:
+    for edit, _ in plan.pairs.values():  # also what is off here: theirs alone may have it on
         core.live.adopt(edit)
     with within_memory():
         targets = target_conflicts(plan.active(plan.ours), plan.active(plan.theirs))
