@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import unicodedata
 
 import pytest
 
-from workbench.text import shortened, visible
+from workbench.text import escaped, shortened, visible
 
 
 @pytest.mark.parametrize(
@@ -42,3 +43,10 @@ def test_a_newline_may_be_kept_where_a_text_has_lines() -> None:
 
 def test_shortened_text_never_exceeds_its_width() -> None:
     assert [shortened("Marseille", n) for n in (0, 1, 5, 9)] == ["", "…", "Mars…", "Marseille"]
+
+
+def test_json_with_what_a_terminal_would_obey_escaped_says_the_same() -> None:
+    everything = "".join(chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c <= 0xDFFF)
+    line = json.dumps([everything], ensure_ascii=False)
+    assert json.loads(escaped(line)) == [everything]
+    assert visible(escaped(line)) == escaped(line)

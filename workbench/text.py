@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 ELLIPSIS = "…"
@@ -26,6 +27,11 @@ def visible(text: str, keep: str = "") -> str:
         keep: characters to let through, for instance a newline where the text may have several lines.
     """
     return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else _picture(found[0]), text)
+
+
+def escaped(document: str) -> str:
+    """A line of JSON with everything that `visible` would write out as JSON's own escape: the same document."""
+    return _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1] if found[0] > "\x7e" else found[0], document)
 
 
 def shortened(text: str, width: int) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workbench.cli.history import find_edit, leading_stack, move, named, opened
+from workbench.cli.history import find_edit, leading_stack, move, named_by, opened
 from workbench.cli.options import Common, stack_options
 from workbench.cli.output import Output
 from workbench.cli.where import existing_stack
@@ -75,7 +75,7 @@ def _start(stack: Stack, at: str | None) -> str | None:
 
 def _list(stack: Stack, output: Output) -> None:
     for one in stack.branches:
-        last = named(stack.find(one.tip)) if one.tip else "no edits"
+        last = named_by(stack, one.tip) if one.tip else "no edits"
         output.line(f"{'*' if one.current else ' '} {one.name:<20} {last}")
         output.document(json.dumps({"type": "Branch", "name": one.name, "tip": one.tip, "length": one.length}))
     if stack.loose:

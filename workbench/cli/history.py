@@ -93,3 +93,11 @@ def leading_stack(words: tuple[str, ...], most: int | None = None) -> tuple[str 
 def named(edit: Edit) -> str:
     """An edit in a few words: number, start of its id, and what it says now."""
     return f"{edit.number}  {edit.id[:8]}  {edit.request.text} → {edit.request.target_new}"
+
+
+def named_by(stack: Stack, ident: str) -> str:
+    """The edit that a branch or tag stands for, as `named` says it; one that is not there is said to be missing."""
+    try:
+        return named(stack.find(ident))
+    except UsageError:
+        return f"✗ {ident[:8]}  its file is missing or damaged: workbench verify says which"

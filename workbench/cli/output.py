@@ -11,7 +11,7 @@ from workbench import events as ev
 from workbench.cli.progress import Progress, progress_for
 from workbench.engine.stamp import Stamp
 from workbench.errors import Interrupted, WorkbenchError
-from workbench.text import visible
+from workbench.text import escaped, visible
 
 T = TypeVar("T")
 
@@ -41,9 +41,9 @@ class Output:
             self._write(visible(text))
 
     def document(self, line: str) -> None:
-        """A line of JSON; nothing without --json."""
+        """A line of JSON; nothing without --json. What a terminal would obey or hide is escaped, as JSON says it."""
         if self.json:
-            self._write(line)
+            self._write(escaped(line))
 
     def loading(self, model: str) -> None:
         """Shows that `model` is being loaded before its first event: torch alone takes seconds to import."""

@@ -110,6 +110,6 @@ def _probes(listed: object) -> list[str]:
         try:
             event = ev.from_line(json.dumps({"type": "ProbeResult", **row}))
             lines.append(probe_line(event)) if isinstance(event, ev.ProbeResult) else None
-        except (TypeError, ValueError, KeyError):
+        except (TypeError, ValueError, KeyError, AttributeError):  # a stranger's row may hold anything anywhere
             continue
     return lines

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from workbench.cli.history import find_edit, leading_stack, named, opened
+from workbench.cli.history import find_edit, leading_stack, named_by, opened
 from workbench.cli.options import Common, stack_options
 from workbench.cli.output import Output
 from workbench.cli.where import existing_stack
@@ -44,7 +44,7 @@ def tag(words: tuple[str, ...], delete: str | None, common: Common) -> int:
             edit = find_edit(found, rest[1]) if len(rest) == 2 else found.applied[-1]
             found.tag(rest[0], edit.id)
         for name, ident in sorted(found.tags.items()):
-            output.line(f"{name:<20} {named(found.find(ident))}")
+            output.line(f"{name:<20} {named_by(found, ident)}")
             output.document(json.dumps({"type": "Tag", "name": name, "edit": ident}))
         if not found.tags:
             output.tell("No tags yet; workbench tag NAME gives the newest applied edit one.")
