@@ -71,7 +71,8 @@ class EditRow(Event):
     number: int
     """Position in its line, from 1."""
     file: str
-    state: Literal["applied", "undone", "broken", "off"]
+    state: Literal["applied", "undone", "broken", "off", "other"]
+    """other: not on the current line, but on another branch, or on none."""
     created: str
     """UTC, ISO 8601."""
     prompt: str
@@ -90,6 +91,8 @@ class EditRow(Event):
     neighbours: tuple[int, int] | None = None
     perplexity: float | None = None
     note: str = ""
+    names: tuple[str, ...] = ()
+    """Its tags and, where there are several branches, those that end with it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,10 +149,23 @@ def test_edits_on_another_branch_are_listed_when_asked_for(workbench: Workbench,
         opened.append(replace(edit, created="2030-01-01T00:00:00+00:00"), factors)
     plain, everything = workbench("log", stack), workbench("log", stack, "--all")
     assert third[:8] not in plain.out
-    assert "1 on other branches" in plain.err
-    assert everything.out.splitlines()[-1].split()[:4] == ["↶", "undone", "3", third[:8]]
+    assert "1 not on the line (--all shows them)" in plain.err
+    assert "--all" not in everything.err
+    assert everything.out.splitlines()[-1].split()[:4] == ["◇", "other", "3", third[:8]]
     assert workbench("travel", stack, third[:8]).code == 0
     assert ids(stack)[2] == third
+
+
+def test_the_log_shows_tags_and_where_branches_end(workbench: Workbench, stack: Path) -> None:
+    workbench("tag", stack, "first-one", 1)
+    assert [line.count("(first-one)") for line in workbench("log", stack, "--reverse").out.splitlines()] == [1, 0, 0]
+    assert "main" not in workbench("log", stack).out
+    workbench("tag", stack, "second-one", 2)
+    workbench("branch", stack, "try", "--at", 2)
+    everything = workbench("log", stack, "--all").out.splitlines()
+    ends = ["(second-one, try)" in everything[0], "(first-one)" in everything[1], "(main)" in everything[2]]
+    assert ends == [True, True, True]
+    assert workbench("log", stack, "-n", 1, "--json").events[0]["names"] == ["second-one", "try"]
 
 
 def test_a_damaged_edit_is_code_5_and_the_rest_is_shown(workbench: Workbench, stack: Path) -> None:

@@ -32,7 +32,7 @@ def test_toggle_needs_no_model_and_says_what_later_edits_rest_on(workbench: Work
     ran = workbench("toggle", stack, "1")
     assert (ran.code, ran.out.split()[:2]) == (0, ["off", "1"])
     assert "2 later edits were computed while it was on." in ran.err
-    assert "○" in workbench("log", stack).out.splitlines()[2]
+    assert "◌" in workbench("log", stack).out.splitlines()[2]
     back = workbench("toggle", stack, "1")
     assert (back.code, back.out.split()[:2], back.err) == (0, ["on", "1"], "")
     assert workbench("toggle", stack, "3").err == ""

@@ -119,7 +119,7 @@ def test_a_listing_checks_and_shows_everything_and_writes_nothing(
     ran = workbench("import", "x.zip", "one.safetensors", rich, "--list")
     assert ran.code == 0
     states = [line.split()[:3] for line in ran.out.splitlines()]
-    branch = [["○", "off", "1"], ["●", "applied", "2"], ["↶", "undone", "3"]]
+    branch = [["◌", "off", "1"], ["●", "applied", "2"], ["◇", "other", "3"]]
     assert states == [*branch, ["●", "applied", "1"], *branch]
     assert "bundle of 3 edits on tiny (ffffffffffff, float32), position 2, branches main, trial, tags v1" in ran.err
     assert names(tmp_path) == before

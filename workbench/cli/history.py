@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,11 +33,12 @@ def opened(folder: Path, output: Output, *, write: bool = False) -> Iterator[Sta
 
 
 def row_of(stack: Stack, edit: Edit) -> ev.EditRow:
-    """The edit as a list shows it; one on another branch is undone."""
-    from workbench.engine.views import edit_row
+    """The edit as a list shows it."""
+    from workbench.engine.views import edit_row, names_of, other_row
 
-    row = edit_row(stack, edit, edit.number)
-    return row if edit.id in {other.id for other in stack.line} else replace(row, state="undone")
+    names = names_of(stack.index)
+    on_line = edit.id in {one.id for one in stack.line}
+    return edit_row(stack, edit, edit.number, names) if on_line else other_row(stack, edit, names)
 
 
 def move(stack_name: str | None, common: Common, step: Callable[[Stack], object]) -> int:

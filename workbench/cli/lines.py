@@ -9,7 +9,7 @@ from workbench.text import shortened
 
 SHORT_ID = 8
 SHORT_HASH = 12
-GLYPHS = {"applied": "●", "undone": "↶", "broken": "✗", "off": "○"}
+GLYPHS = {"applied": "●", "undone": "↶", "broken": "✗", "off": "◌", "other": "◇"}
 _VERDICTS = {True: "✓", False: "✗", None: "·"}
 _NAMES = {"efficacy": "efficacy", "paraphrase": "paraphrases", "neighbourhood": "neighbours"}
 
@@ -40,7 +40,9 @@ def log_line(row: ev.EditRow) -> str:
         f"{'·' if row.ratio is None else format(row.ratio, '.4f'):<6}",
         shortened(rewrite(row.prompt, row.subject, row.target_new), 100),
     ]
-    return "  ".join([*fields, *([f"“{shortened(row.note, 60)}”"] if row.note else [])])
+    names = [f"({shortened(', '.join(row.names), 60)})"] if row.names else []
+    note = [f"“{shortened(row.note, 60)}”"] if row.note else []
+    return "  ".join([*fields, *names, *note])
 
 
 def _tally(of: tuple[int, int] | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,10 +30,12 @@ Examples:
   workbench log edits/tour --json | head -1
 
 \b
-● applied   ↶ undone, redo brings it back   ○ off
+● applied   ↶ undone, redo brings it back   ◌ off, toggle takes it in again
+◇ other: on another branch, or on none, travel ID goes there
 ✗ broken: its file is missing or damaged (exit code 5)
 Columns: state, number, id, time (UTC), efficacy, paraphrases that hold,
-neighbours that hold, |ΔW|/|W|, the edit, its note; · is not measured.
+neighbours that hold, |ΔW|/|W|, the edit, (its tags, and the branches that end
+with it), “its note”; · is not measured.
 """
 
 
@@ -53,7 +55,7 @@ class Part:
 
 @click.command(short_help="List the edits of a stack.", epilog=EPILOG)
 @click.argument("name", metavar="[STACK]", required=False)
-@click.option("--all", "everything", is_flag=True, help="Then those on other branches.")
+@click.option("--all", "everything", is_flag=True, help="Then those that are not on the line.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), metavar="N", help="At most N edits of the line.")
 @click.option("--skip", type=click.IntRange(min=0), default=0, metavar="N", help="Leave the first N of the list out.")
 @click.option("--reverse", is_flag=True, help="Oldest first.")
@@ -69,7 +71,7 @@ def log(name: str | None, everything: bool, limit: int | None, skip: int, revers
 
 def _page(folder: Path, part: Part, output: Output) -> bool:
     """Shows a page without opening the rest; False, with nothing shown, if the stack must be opened in full."""
-    from workbench.engine.views import edit_row
+    from workbench.engine.views import edit_row, names_of
     from workbench.stack.glance import glance
 
     seen = glance(folder)
@@ -77,7 +79,8 @@ def _page(folder: Path, part: Part, output: Output) -> bool:
     edits = seen.page(numbers) if seen else None
     if seen is None or edits is None:
         return False
-    _show((edit_row(seen, edit, number) for number, edit in zip(numbers, edits, strict=True)), output)
+    names = names_of(seen.index)
+    _show((edit_row(seen, edit, number, names) for number, edit in zip(numbers, edits, strict=True)), output)
     _tell_where(output, folder, seen.position, seen.length, seen.base.name if seen.base else "", seen.others)
     return True
 
@@ -86,7 +89,7 @@ def _in_full(folder: Path, part: Part, everything: bool, output: Output) -> None
     """Raises StackError, after the list, if a file is broken."""
     with opened(folder, output) as found:
         _show(_rows(found, part, everything), output)
-        others = len(found.others)
+        others = 0 if everything else len(found.others)
         _tell_where(output, folder, found.position, len(found.line), found.base.name if found.base else "", others)
         if found.broken:
             file, reason = next(iter(found.broken.items()))
@@ -94,13 +97,14 @@ def _in_full(folder: Path, part: Part, everything: bool, output: Output) -> None
 
 
 def _rows(found: Stack, part: Part, everything: bool) -> Iterator[ev.EditRow]:
-    from workbench.engine.views import edit_row
+    from workbench.engine.views import edit_row, names_of, other_row
 
-    line = found.line
+    line, names = found.line, names_of(found.index)
     for number in part.of(list(range(1, len(line) + 1))):
-        yield edit_row(found, line[number - 1], number)
-    for edit in found.others if everything else ():
-        yield replace(edit_row(found, edit, edit.number), state="undone")
+        yield edit_row(found, line[number - 1], number, names)
+    others = found.others if everything else ()
+    for edit in others if part.oldest_first else others[::-1]:
+        yield other_row(found, edit, names)
 
 
 def _show(rows: Iterator[ev.EditRow], output: Output) -> None:
@@ -112,5 +116,5 @@ def _show(rows: Iterator[ev.EditRow], output: Output) -> None:
 
 
 def _tell_where(output: Output, folder: Path, position: int, length: int, base: str, others: int) -> None:
-    branches = f", {others} on other branches (--all shows them)" if others else ""
+    branches = f", {others} not on the line (--all shows them)" if others else ""
     output.tell(f"{folder}: position {position} of {length} on {base or 'no base yet'}{branches}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ def is_request_file(path: Path) -> bool:
 
 def _rows(source: Source) -> Iterator[ev.EditRow]:
     """The rows of all edits, the line first; every edit has been checked in full by then."""
-    from workbench.engine.views import edit_row
+    from workbench.engine.views import edit_row, names_of, other_row
 
     if source.view is None:
         yield from (edit_row(_Alone(edit), edit, edit.number) for edit in source.edits)
@@ -48,10 +48,11 @@ def _rows(source: Source) -> Iterator[ev.EditRow]:
     if source.kind == "stack":  # opening a bundle has checked all of it
         for edit in (*source.view.line, *source.view.others):
             source.view.read(edit)
+    names = names_of(source.view.index)
     for number, edit in enumerate(source.view.line, start=1):
-        yield edit_row(source.view, edit, number)
+        yield edit_row(source.view, edit, number, names)
     for edit in source.view.others:
-        yield replace(edit_row(source.view, edit, edit.number), state="undone")
+        yield other_row(source.view, edit, names)
 
 
 def _what(source: Source) -> str:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from workbench.events import EditRow, StackChanged
 from workbench.stack.editfile import Edit
+from workbench.stack.index import Index
 from workbench.stack.store import Stack
 
 State = Literal["applied", "undone", "broken", "off"]
+Names = Mapping[str, tuple[str, ...]]
+"""What edits are called, by their ids."""
+NO_NAMES: Names = MappingProxyType({})
 
 
 class Listed(Protocol):
@@ -34,11 +40,12 @@ class Listed(Protocol):
 
 def stack_changed(stack: Stack, drift: float = 0.0, perplexity_base: float | None = None) -> StackChanged:
     """What the stack is now."""
+    names = names_of(stack.index)
     return StackChanged(
         folder=str(stack.folder),
         base=stack.base.name if stack.base else "",
         position=stack.position,
-        edits=tuple(edit_row(stack, edit, index) for index, edit in enumerate(stack.line, start=1)),
+        edits=tuple(edit_row(stack, edit, index, names) for index, edit in enumerate(stack.line, start=1)),
         drift=drift,
         branches=len(stack.others),
         branch=stack.branch,
@@ -61,8 +68,23 @@ def computed_with(count: int, state: Literal["on", "off"]) -> str:
     return f"{count} later edit{' was' if count == 1 else 's were'} computed while it was {state}."
 
 
-def edit_row(stack: Listed, edit: Edit, index: int) -> EditRow:
-    """The row of `edit`, the `index`-th of its line."""
+def names_of(index: Index) -> Names:
+    """The tags of each edit and, where there are several branches, those that end with it."""
+    branches = index.tips.items() if len(index.tips) > 1 else ()
+    found: dict[str, tuple[str, ...]] = {}
+    for name, ident in (*sorted(index.tags.items()), *sorted(branches)):
+        if ident is not None:
+            found[ident] = (*found.get(ident, ()), name)
+    return found
+
+
+def other_row(stack: Listed, edit: Edit, names: Names = NO_NAMES) -> EditRow:
+    """The row of an `edit` that is not on the line."""
+    return dataclasses.replace(edit_row(stack, edit, edit.number, names), state="other")
+
+
+def edit_row(stack: Listed, edit: Edit, index: int, names: Names = NO_NAMES) -> EditRow:
+    """The row of `edit`, the `index`-th of its line; `names` as `names_of`."""
     norms = _table(edit.metrics.get("norms"))
     probes = edit.metrics.get("probes")
     rows = [p for p in probes if isinstance(p, dict)] if isinstance(probes, list) else []
@@ -86,6 +108,7 @@ def edit_row(stack: Listed, edit: Edit, index: int) -> EditRow:
         neighbours=_tally(rows, "neighbourhood"),
         perplexity=_number(_table(edit.metrics.get("perplexity")).get("after")),
         note=edit.note,
+        names=names.get(edit.id, ()),
     )
 
 

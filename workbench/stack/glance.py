@@ -31,6 +31,11 @@ class Glance:
         self._folder, self._index, self._paths = folder, index, paths
 
     @property
+    def index(self) -> Index:
+        """Line, position, branches, tags, notes, and what is toggled off."""
+        return self._index
+
+    @property
     def length(self) -> int:
         """Number of edits of the line."""
         return len(self._index.order)

@@ -10,8 +10,8 @@ from workbench.tui.state import State
 from workbench.tui.widgets.panel import Rows
 from workbench.tui.widgets.text import compact, fit, number, pair, size, tick
 
-SIGNS = {"applied": "●", "undone": "↶", "broken": "✗", "off": "◌"}
-STYLES = {"applied": "green", "undone": "dim", "broken": "red", "off": "dim"}
+SIGNS = {"applied": "●", "undone": "↶", "broken": "✗", "off": "◌", "other": "◇"}
+STYLES = {"applied": "green", "undone": "dim", "broken": "red", "off": "dim", "other": "dim"}
 NO_EDITS = "No edits yet. Press ctrl+n to write one, ctrl+r to run the queue."
 
 PROMPT_FROM, PERPLEXITY_FROM, WHEN_FROM, MARKS_FROM = 96, 104, 70, 56
