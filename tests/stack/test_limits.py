@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import struct
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from tests.stack.making import D_IN, D_OUT, MODULE, base, edit, factors
 from tests.stack.test_hostile import GOOD, NAME, joined, set_to, split, with_record
 from workbench.edits import MAX_PROBES, MAX_TEXT
-from workbench.errors import StackError
+from workbench.errors import StackError, UsageError
 from workbench.stack import container, editfile, files, limits, strictjson
 from workbench.stack.editfile import encode_edit, read_edit, read_header
 from workbench.stack.index import Index
@@ -193,6 +194,32 @@ def test_an_index_may_hold_so_many_names_and_no_more(field: str) -> None:
     assert Index.decode(encoded(limits.MAX_NAMES))
     with pytest.raises(MalformedError):
         Index.decode(encoded(limits.MAX_NAMES + 1))
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.stack.index.MAX_NAMES", 2)
+    monkeypatch.setattr("workbench.stack.index.MAX_MODULES", 1)
+    other = dataclasses.replace(base(), modules={"transformer.h.2.mlp.c_proj": base().modules[MODULE]})
+    elsewhere = edit(base=other, weights={"transformer.h.2.mlp.c_proj": edit().weights[MODULE]})
+    with Stack.open(tmp_path, write=True, base=base()) as stack:
+        stack.append(edit(), factors())
+        for number in range(2):
+            stack.tag(f"tag-{number}", stack.line[0].id)
+            stack.start_branch(f"branch-{number}")
+        before, size = (tmp_path / "stack.json").read_bytes(), (tmp_path / "journal.jsonl").stat().st_size
+        monkeypatch.setattr("workbench.stack.index.MAX_BYTES", len(before) + 100)
+        attempts: dict[str, Callable[[], object]] = {
+            "tags": lambda: stack.tag("tag-2", stack.line[0].id),
+            "branches": lambda: stack.start_branch("branch-2"),
+            "modules": lambda: stack.append(elsewhere, factors(1, module="transformer.h.2.mlp.c_proj")),
+            "bytes": lambda: stack.note(stack.line[0].id, "x" * 200),
+        }
+        for what, attempt in attempts.items():
+            with pytest.raises(UsageError, match=rf"The stack would have \d+ {what}"):
+                attempt()
+    assert (tmp_path / "stack.json").read_bytes() == before
+    assert (tmp_path / "journal.jsonl").stat().st_size == size
+    assert not Stack.open(tmp_path).findings
 
 
 def test_json_is_as_deep_as_the_limit_and_no_deeper() -> None:

@@ -42,11 +42,12 @@ class Writer:
         """Makes `new` the index, after `new_files` and the journal's `entry`; all or nothing.
 
         Raises:
-            UsageError: the stack was closed.
+            UsageError: the stack was closed, or `new` is beyond the limits of an index.
             StorageError: the disk would not take it; the folder is as before.
         """
         if not self._lock.held:
             raise UsageError("The stack is closed.", "Open it again.")
+        new.check()
         fresh = [path for path, _ in new_files if not path.exists()]
         told = len(journal.entries)
         try:

@@ -6,15 +6,16 @@ The edit files alone are enough to rebuild it; it is the commit point of every c
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from workbench.errors import StackError
+from workbench.errors import StackError, UsageError
 from workbench.stack import files
-from workbench.stack.limits import MAX_INDEX
+from workbench.stack.limits import MAX_INDEX, MAX_MODULES, MAX_NAMES, MAX_NUMBER
 from workbench.stack.marks import Marks, check_ids
 from workbench.stack.names import MAIN, check_name
 from workbench.stack.record import Base, check_version
@@ -70,8 +71,25 @@ class Index:
 
     def encode(self) -> bytes:
         """The file's bytes."""
+        return self._encoded
+
+    @functools.cached_property
+    def _encoded(self) -> bytes:
         document: dict[str, Any] = {"version": FORMAT, **dataclasses.asdict(self)}
         return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=True) + "\n").encode("ascii")
+
+    def check(self) -> None:
+        """Raises UsageError if it holds more than `decode` would read."""
+        counted = {
+            "edits": (len(self.order), MAX_NUMBER),
+            "branches": (len(self.branches), MAX_NAMES),
+            "tags": (len(self.tags), MAX_NAMES),
+            "modules": (len(self.base.modules) if self.base else 0, MAX_MODULES),
+            "bytes of notes and names": (len(self.encode()), MAX_BYTES),
+        }
+        for what, (count, most) in counted.items():
+            if count > most:
+                raise UsageError(f"The stack would have {count} {what}, and {most} is the most.", "Nothing was saved.")
 
     @property
     def digest(self) -> str:
