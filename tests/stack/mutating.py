@@ -29,9 +29,14 @@ def changed_json(draw: Draw, document: Any) -> Any:
     for _ in range(draw(st.integers(1, 3))):
         holder, key = _place(draw, document)
         if holder is None:
-            return draw(st.sampled_from(HOSTILE))
+            return _hostile(draw)
         _change(draw, holder, key)
     return document
+
+
+def _hostile(draw: Draw) -> Any:
+    """One of HOSTILE, as an object of its own: what is put in may be changed in its turn."""
+    return copy.deepcopy(draw(st.sampled_from(HOSTILE)))
 
 
 def _place(draw: Draw, document: Any) -> tuple[Any, Any]:
@@ -51,9 +56,9 @@ def _change(draw: Draw, holder: Any, key: Any) -> None:
     if kind == "leave out":
         del holder[key]
     elif kind == "add" and isinstance(holder, dict):
-        holder[draw(st.sampled_from(["", "x", "version", "../x", "\x1b", "id"]))] = draw(st.sampled_from(HOSTILE))
+        holder[draw(st.sampled_from(["", "x", "version", "../x", "\x1b", "id"]))] = _hostile(draw)
     elif kind == "add":
-        holder.insert(key, draw(st.sampled_from(HOSTILE)))
+        holder.insert(key, _hostile(draw))
     elif kind == "swap":
         other = draw(st.sampled_from(list(holder) if isinstance(holder, dict) else range(len(holder))))
         holder[key], holder[other] = holder[other], holder[key]
@@ -62,7 +67,7 @@ def _change(draw: Draw, holder: Any, key: Any) -> None:
     elif kind == "number" and isinstance(holder[key], int):
         holder[key] += draw(st.integers(-9, 9))
     else:
-        holder[key] = draw(st.sampled_from(HOSTILE))
+        holder[key] = _hostile(draw)
 
 
 def spelled(draw: Draw, document: Any) -> bytes:
