@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -25,11 +26,15 @@ WIDE = (1024, 256)
 
 
 def timed(what: str, do: Callable[[], T]) -> T:
-    """Does it and says how long it took."""
-    start = time.perf_counter()
+    """Does it and says how long it took, and how much of that on a processor, children included."""
+    start, used = time.perf_counter(), _processor()
     result = do()
-    say(f"{what:<44} {time.perf_counter() - start:8.2f} s")
+    say(f"{what:<44} {time.perf_counter() - start:8.2f} s {_processor() - used:8.2f} s")
     return result
+
+
+def _processor() -> float:
+    return sum(os.times()[:4])
 
 
 def say(text: str) -> None:
@@ -40,6 +45,7 @@ def say(text: str) -> None:
 
 def measure(folder: Path, count: int) -> None:
     """All of it, on a stack that is made for it in `folder`."""
+    say(f"{'':<44} {'elapsed':>10} {'processor':>10}")
     base = timed(f"make {count} edits", lambda: make_stack(folder, count))
     size = sum(path.stat().st_size for path in folder.iterdir())
     say(f"{count} edits, {size / 2**20:.1f} MiB on disk, {size // max(1, count)} bytes an edit")
