@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ESCAPE, Workbench
+from tests.stack.making import base, edit, factors
 from workbench import events as ev
 from workbench.stack.store import Stack
 
@@ -92,7 +93,7 @@ def test_show_as_json_is_the_whole_record(workbench: Workbench, stack: Path) -> 
     [
         (["show", "4"], "There is no edit 4"),
         (["show", "0"], "There is no edit 0"),
-        (["show", "zzzz"], "There is no edit whose id starts with 'zzzz'"),
+        (["show", "zzzz"], "There is no edit, branch or tag 'zzzz'"),
         (["show", ""], "too short for an id"),
         (["travel", "9"], "There is no edit 9"),
         (["note", "7", "text"], "There is no edit 7"),
@@ -131,6 +132,22 @@ def test_a_move_as_json_is_the_stack_as_it_is_now(workbench: Workbench, stack: P
     changed, done = workbench("undo", stack, "--json").events
     assert (changed["type"], changed["position"], done["ok"]) == ("StackChanged", 2, True)
     assert [row["state"] for row in changed["edits"]] == ["applied", "applied", "undone"]
+
+
+def test_digits_that_are_no_number_of_the_line_begin_an_id(workbench: Workbench, tmp_path: Path) -> None:
+    folder, digits = tmp_path / "digits", ""
+    with Stack.open(folder, write=True, base=base()) as stack:
+        while not digits:
+            added = stack.append(edit(f"subject {len(stack.line)}"), factors(1))
+            digits = added.id[:5] if added.id[:5].isdecimal() and added.id[0] != "0" else ""
+        last = len(stack.line)
+    assert workbench("show", folder, digits).out == workbench("show", folder, last).out
+    assert "No edit is in one and not in the other." in workbench("diff", folder, digits, last, "--no-model").err
+    assert workbench("show", folder, "99999").err.startswith("workbench: There is no edit 99999 in this stack.")
+
+
+def test_a_note_is_shown_as_it_is_written(workbench: Workbench, stack: Path) -> None:
+    assert "“by legal”" in workbench("note", stack, 1, "by legal").out
 
 
 def test_a_note_stands_in_the_log_until_it_is_taken_away(workbench: Workbench, stack: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_conflict_is_reported_and_nothing_is_written(workbench: Workbench, sta
     assert lines[0] == "common 1  ours 1  theirs 2  ours-first"
     (target,) = [text for text in lines if text.startswith("target")]
     assert "Oslo lies in | Oslo  LIES in  ours → Chile  theirs → Italy" in target
-    assert lines[-1].startswith("nothing written  1 targets")
+    assert lines[-1].startswith("nothing written  in conflict: 1 target, ")
     assert "--keep-both, --ours or --theirs" in ran.err
     assert state(stacks / "ours") == before
 
@@ -70,7 +70,7 @@ def test_a_conflict_is_reported_and_nothing_is_written(workbench: Workbench, sta
 def test_a_choice_lets_it_be_written(workbench: Workbench, stacks: Path) -> None:
     ran = workbench("merge", "theirs", "--stack", "ours", "--ours")
     assert ran.code == 0
-    assert ran.out.splitlines()[-1] == "merged  1 edits placed  position 3  ours"
+    assert ran.out.splitlines()[-1] == "merged  1 edit placed  position 3  ours"
     assert line(stacks / "ours") == [("Lisbon", "Peru"), ("Oslo", "Chile"), ("Lima", "Italy")]
     assert workbench("verify", "ours").code == 0
 

@@ -125,6 +125,11 @@ def test_a_damaged_repository_is_code_5_and_another_base_is_code_4(workbench: Wo
     assert not Path("edits/ada--facts").exists()
 
 
+def test_a_push_to_nowhere_asks_for_the_repository(workbench: Workbench, stack: Path) -> None:
+    ran = workbench("push", stack)
+    assert (ran.code, "where to is missing" in ran.err) == (2, True)
+
+
 def test_control_characters_of_a_repository_never_reach_the_terminal(
     workbench: Workbench, stack: Path, hub: Hub
 ) -> None:

@@ -36,6 +36,8 @@ def test_toggle_needs_no_model_and_says_what_later_edits_rest_on(workbench: Work
     back = workbench("toggle", stack, "1")
     assert (back.code, back.out.split()[:2], back.err) == (0, ["on", "1"], "")
     assert workbench("toggle", stack, "3").err == ""
+    changed = workbench("toggle", stack, "3", "--json").events[0]
+    assert (changed["type"], [row["state"] for row in changed["edits"]]) == ("StackChanged", ["applied"] * 3)
 
 
 def test_toggle_can_make_later_edits_anew(workbench: Workbench, three: Path) -> None:
@@ -43,11 +45,21 @@ def test_toggle_can_make_later_edits_anew(workbench: Workbench, three: Path) -> 
         line = stack.line
     ran = workbench("toggle", three, "1", "--resolve")
     assert (ran.code, ran.out.split()[:2]) == (0, ["off", "1"])
+    assert "a branch of its own, main-2; main keeps the line as it was" in ran.err
     with Stack.open(three) as stack:
         assert stack.line[0] == line[0]
         assert [edit.copied_from for edit in stack.line[1:]] == [line[1].id, line[2].id]
         assert stack.off == {line[0].id}
     assert workbench("verify", three).code == 0
+
+
+def test_an_edit_made_after_an_undo_is_said_to_be_a_branch(
+    workbench: Workbench, copied: Path, tiny_model: Path
+) -> None:
+    asked = ("-s", "Rome", "-p", "{} lies in", "-t", "Norway", "--model", tiny_model, "--stack", copied)
+    assert "branch" not in workbench("apply", *asked).err
+    workbench("undo", copied)
+    assert "note: this is a branch of its own, main-2; main keeps the line as it was" in workbench("apply", *asked).err
 
 
 def test_a_new_order_leaves_the_old_one_on_its_branch(workbench: Workbench, three: Path) -> None:

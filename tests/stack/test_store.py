@@ -249,7 +249,7 @@ def test_verify_names_the_file_with_a_changed_bit(tmp_path: Path) -> None:
     stack = Stack.open(tmp_path)
     found = {checked.file: checked for checked in stack.verify()}
     assert not found[path.name].ok
-    assert "another id" in found[path.name].problems[0]
+    assert found[path.name].problems[0] == "It is not the edit it says it is: its content has another id."
     assert [checked.ok for checked in stack.verify()] == [False, True]
     with pytest.raises(VerificationError):
         stack.factors(stack.line[0])

@@ -118,6 +118,7 @@ def _hostile(cls: type[ev.Event]) -> ev.Event:
         "float": 0.5,
         "bool": True,
         "dict[str, Any]": {"subject": HOSTILE, "prompt": HOSTILE, "target_new": HOSTILE},
+        "tuple[str, ...]": (HOSTILE,),
         "tuple[float, ...]": (0.5,),
         "tuple[tuple[str, float], ...]": ((HOSTILE, 0.5),),
         "Stage": "keys",

@@ -77,7 +77,8 @@ def _list(stack: Stack, output: Output) -> None:
     for one in stack.branches:
         last = named_by(stack, one.tip) if one.tip else "no edits"
         output.line(f"{'*' if one.current else ' '} {one.name:<20} {last}")
-        output.document(json.dumps({"type": "Branch", "name": one.name, "tip": one.tip, "length": one.length}))
+        said = {"type": "Branch", "name": one.name, "tip": one.tip, "length": one.length, "current": one.current}
+        output.document(json.dumps(said))
     if stack.loose:
         ids = " ".join(edit.id[:8] for edit in stack.loose[:8])
         output.tell(f"On no branch: {len(stack.loose)} ({ids}{' ...' if len(stack.loose) > 8 else ''})")

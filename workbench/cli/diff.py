@@ -12,7 +12,7 @@ import click
 from workbench import events as ev
 from workbench.cli.history import opened
 from workbench.cli.interrupt import interruptible
-from workbench.cli.lines import SHORT_ID, rewrite
+from workbench.cli.lines import SHORT_ID, count, rewrite
 from workbench.cli.options import Common, engine_options
 from workbench.cli.output import Output
 from workbench.cli.session import engine_session
@@ -123,7 +123,7 @@ def _list(output: Output, a: State, b: State) -> None:
     from workbench.engine.states import differences
 
     for side, state in (("A", a), ("B", b)):
-        output.tell(f"{side}  {state.name}  {len(state.active)} active edits of {state.stack.folder}")
+        output.tell(f"{side}  {state.name}  {count(len(state.active), 'active edit')} of {state.stack.folder}")
     found = differences(a, b)
     for event in found:
         output.event(event, "diff")

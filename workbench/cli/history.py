@@ -57,7 +57,7 @@ def move(stack_name: str | None, common: Common, step: Callable[[Stack], object]
 
 
 def find_edit(stack: Stack, wanted: str) -> Edit:
-    """The edit with number `wanted` on the current line, or the one on any branch whose id begins so.
+    """The edit with number `wanted` on the current line, else the one on any branch whose id begins so.
 
     Raises:
         UsageError: there is none, or several ids begin so.
@@ -69,6 +69,8 @@ def find_edit(stack: Stack, wanted: str) -> Edit:
     if 1 <= number <= len(line):
         return line[number - 1]
     broken = next((file for file in stack.broken if file.startswith(f"{number:04d}-")), None)
+    if stack.begins_id(wanted):
+        return stack.find(wanted)
     if broken:
         raise StackError(f"{broken}: {stack.broken[broken]}", "Get the file again from where it came.")
     raise UsageError(f"There is no edit {number} in this stack.", f"Numbers go from 1 to {len(line)}.")

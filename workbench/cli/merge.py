@@ -10,7 +10,7 @@ import click
 
 from workbench import events as ev
 from workbench.cli.interrupt import interruptible
-from workbench.cli.lines import SHORT_ID, probe_line
+from workbench.cli.lines import SHORT_ID, count, probe_line
 from workbench.cli.options import Common, engine_options
 from workbench.cli.output import Output
 from workbench.cli.session import engine_session
@@ -154,12 +154,12 @@ def _show(event: ev.Event, output: Output, folder: Path) -> int:
 def _left_out(event: ev.MergePlanned) -> list[str]:
     """In words, what of either side does not take part."""
     counted = {
-        "of theirs are here already, as the same update": event.repeated,
-        "of theirs are toggled off there": event.off,
-        "of either side are undone": event.undone,
-        "have keys that cannot be compared (imported, or made with another C)": event.incomparable,
+        "of theirs here already, as the same update": event.repeated,
+        "of theirs left out: toggled off there": event.off,
+        "left out: undone, on either side": event.undone,
+        "with keys that cannot be compared (imported, or made with another C)": event.incomparable,
     }
-    return [f"{count} edits {text}" for text, count in counted.items() if count]
+    return [f"{count(number)} {text}" for text, number in counted.items() if number]
 
 
 def conflict_line(event: ev.Conflict) -> str:
@@ -183,10 +183,11 @@ def _end(merged: ev.Merged, output: Output, folder: Path) -> int:
     if not merged.needed:
         output.line("nothing to merge: all of theirs is here")
     elif merged.written:
-        output.line(f"merged  {len(merged.added)} edits placed  position {merged.position}  {folder}")
+        output.line(f"merged  {count(len(merged.added))} placed  position {merged.position}  {folder}")
     else:
         output.line(
-            f"nothing written  {merged.targets} targets, {merged.keys} keys, {merged.probes} probes in conflict"
+            f"nothing written  in conflict: {count(merged.targets, 'target')}, {count(merged.keys, 'key')}, "
+            f"{count(merged.probes, 'probe')}"
         )
     if merged.undecided:
         output.tell(_HINT)

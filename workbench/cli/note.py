@@ -27,7 +27,7 @@ def note(words: tuple[str, ...], common: Common) -> int:
     with Output(common.json) as output, opened(existing_stack(common, stack), output, write=True) as found:
         edit = find_edit(found, wanted)
         found.note(edit.id, text)
-        row = row_of(found, edit)
+        row = row_of(found, found.find(edit.id))
         output.document(ev.to_line(row))
         output.line(log_line(row))
         return output.done(0)

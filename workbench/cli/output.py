@@ -24,6 +24,8 @@ class Output:
         self._progress = progress or progress_for(json)
         self._stamp = Stamp()
         self._warned: set[str] = set()
+        self._lines: dict[str, str] = {}
+        """The branch that each stack was on when it was last told of, by its folder."""
 
     def __enter__(self) -> Self:
         return self
@@ -56,7 +58,16 @@ class Output:
         if isinstance(event, ev.Warning) and event.message not in self._warned:
             self._warned.add(event.message)
             self.tell(f"warning: {event.message} {event.hint}".rstrip())
+        if isinstance(event, ev.StackChanged):
+            self._tell_branch(event)
         self._progress.show(event)
+
+    def _tell_branch(self, stack: ev.StackChanged) -> None:
+        """Says that the edits of this command have become a branch, as after an undo."""
+        before = self._lines.get(stack.folder, stack.branch)
+        self._lines[stack.folder] = stack.branch
+        if before != stack.branch:
+            self.tell(f"note: this is a branch of its own, {stack.branch}; {before} keeps the line as it was")
 
     def follow(self, events: Generator[ev.Event, None, T], job: str) -> T:
         """Passes all events of `job` on; returns what the generator returns."""

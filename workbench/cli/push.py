@@ -11,6 +11,8 @@ from workbench.cli.history import opened, split_stack
 from workbench.cli.options import Common, stack_options
 from workbench.cli.output import Output
 from workbench.cli.where import existing_stack
+from workbench.errors import UsageError
+from workbench.stack.index import NAME as INDEX
 
 EPILOG = """\b
 Examples:
@@ -45,6 +47,8 @@ def push(words: tuple[str, ...], private: bool, revision: str, message: str, com
     from workbench.stack.pushing import push as send
 
     name, (repo,) = split_stack(words, 1, "push [STACK] REPO")
+    if name is None and (Path(repo) / INDEX).is_file():
+        raise UsageError(f"'{repo}' is a stack; where to is missing.", f"As in workbench push {repo} owner/name.")
     with Output(common.json) as output, opened(existing_stack(common, name), output) as stack:
         output.event(ev.ModelLoading(stage=f"asking the Hub for {repo}"), "push")
         if stack.base and Path(stack.base.name).is_absolute():

@@ -37,6 +37,8 @@ in their files, on a branch of their own, and needs the model.
 @engine_options
 def toggle(words: tuple[str, ...], resolve: bool, common: Common) -> int:
     """Leave edit N or ID of STACK out, wherever it stands on the line, or take it in again."""
+    from workbench.engine.views import stack_changed
+
     stack, (wanted,) = split_stack(words, 1, "toggle [STACK] N|ID")
     folder = existing_stack(common, stack)
     with Output(common.json) as output:
@@ -45,6 +47,7 @@ def toggle(words: tuple[str, ...], resolve: bool, common: Common) -> int:
             off = edit.id not in found.off
             if not resolve:
                 found.toggle(edit.id, off=off)
+                output.document(ev.to_line(stack_changed(found)))
                 _tell_later(output, found.applied, edit.id, off)
         if resolve:
             with engine_session(common, folder, output, write=True) as engine:

@@ -13,7 +13,7 @@ from workbench.stack.view import StackView
 NOW = "now"
 """The state that a stack stands at, unless a branch or tag is called so."""
 MOST_DIGITS = 6
-"""Longest word of digits that is a position and not the beginning of an id."""
+"""Longest word of digits that is a position, if the line is that long, and not the beginning of an id."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def state_of(stack: StackView, word: str) -> State:
         UsageError: it names nothing in this stack, or several things.
         StackError: an edit on the way there is missing.
     """
-    if word.isdecimal() and len(word) <= MOST_DIGITS:
+    if word.isdecimal() and len(word) <= MOST_DIGITS and (int(word) <= len(stack.line) or not stack.begins_id(word)):
         return State(word, stack, stack.line[: _position(stack, int(word))])
     if word == NOW and not {NOW} & {*stack.tags, *(branch.name for branch in stack.branches)}:
         return State(word, stack, stack.applied)

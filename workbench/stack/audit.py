@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from workbench.errors import StackError, StorageError, VerificationError
 from workbench.stack.editfile import read_edit
 from workbench.stack.index import Index
-from workbench.stack.lineage import Found
+from workbench.stack.lineage import Found, of_itself
 from workbench.stack.record import Edit
 
 
@@ -39,7 +39,7 @@ def _problems(found: Found, edit: Edit) -> list[str]:
     try:
         read, _ = read_edit(found.paths[edit.id])
     except (StackError, StorageError, VerificationError) as error:
-        return [error.message]
+        return [of_itself(found.paths[edit.id].name, error.message)]
     if read != edit:
         return ["The file is another than when the stack was opened."]
     if edit.parent is None:

@@ -30,7 +30,12 @@ class Found:
 
     def blame(self, file: str, reason: str) -> None:
         """Notes what is wrong with a file; the reason may begin with its name."""
-        self.broken[file] = "It" + reason.removeprefix(file) if reason.startswith(file) else reason
+        self.broken[file] = of_itself(file, reason)
+
+
+def of_itself(file: str, reason: str) -> str:
+    """What is wrong with `file`, to stand beside its name: a reason that begins with the name begins with It."""
+    return "It" + reason.removeprefix(file) if reason.startswith(file) else reason
 
 
 def scan(folder: Path) -> Found:

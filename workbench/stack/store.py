@@ -99,7 +99,8 @@ class Stack(StackWriter):
         _check_count(count)
         if count > len(self.line) - self.position:
             raise UsageError(
-                f"There {_are(len(self.line) - self.position)} to redo.", "The newest edit is applied then."
+                f"There {_are(len(self.line) - self.position)} to redo.",
+                f"The line has {len(self.line)}; other lines: workbench branch.",
             )
         self._move(self.position + count, "redo")
 

@@ -199,6 +199,10 @@ class StackView:
             raise UsageError(f"There is no edit, branch or tag '{word}'.", "See workbench log and workbench branch.")
         return self._noted(matches[0])
 
+    def begins_id(self, word: str) -> bool:
+        """Whether `word` is long enough to name an edit, and the id of one begins so."""
+        return len(word) >= SHORTEST_PREFIX and any(ident.startswith(word.lower()) for ident in self._found.edits)
+
     def _tip_named(self, word: str) -> str | None:
         """The id that a tag or branch stands for, None for an empty branch, and anything else as it is."""
         return self._index.tags.get(word) or self._index.tips.get(word, word)
