@@ -185,6 +185,20 @@ def test_a_toggle_whose_resolving_fails_or_is_left_changes_nothing(
     assert outcomes(three) == ["bit-identical"] * 3
 
 
+def test_a_toggle_that_is_resolved_reaches_the_disk_in_one_change(three: Engine) -> None:
+    first, folder = three.stack.line[0].id, three.stack.folder
+    before = (folder / "stack.json").read_bytes(), (folder / "journal.jsonl").read_bytes()
+    for event in three.toggle(first, off=True, resolve=True):
+        if isinstance(event, ev.OptimStep):
+            assert ((folder / "stack.json").read_bytes(), (folder / "journal.jsonl").read_bytes()) == before
+    assert [entry.what for entry in three.stack.journal[-2:]] == ["begin", "resolve"]
+    assert three.stack.off == {first}
+    assert outcomes(three) == ["bit-identical"] * 3
+    drain(three.toggle(first, off=False, resolve=True))
+    assert three.stack.off == frozenset()
+    assert outcomes(three) == ["bit-identical"] * 3
+
+
 def test_an_order_of_unknown_or_doubled_edits_is_refused(three: Engine) -> None:
     line = [edit.id for edit in three.stack.line]
     for order in ([*line, line[0]], ["0" * 64], [line[0], line[0]]):

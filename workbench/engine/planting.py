@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 
 from workbench.editing.cancel import check
 from workbench.engine.applying import Ground, Making, or_restore
@@ -34,6 +34,7 @@ def plant(
     *,
     resolve: bool = False,
     branch: str = "",
+    off: Sequence[str] | None = None,
     cancelled: Cancelled,
 ) -> Generator[Event, None, tuple[Edit, ...]]:
     """Makes the line its first `keep` edits followed by copies of `additions`, all or nothing; all of it is applied.
@@ -45,6 +46,7 @@ def plant(
         what: for the journal.
         resolve: derive the updates anew, instead of taking the stored ones.
         branch: name of the new line; empty: the next free one, or the present one if it only grows.
+        off: ids that are toggled off from now on, in the same change; None: as they are.
         cancelled: asked before every edit, and while one is resolved.
 
     Raises:
@@ -54,12 +56,12 @@ def plant(
         StackError, StorageError, UsageError: the stack does not take them.
         DeviceError: the device ran out of memory.
     """
-    place = _Place(core, keep)
+    place = _Place(core, keep, core.stack.index.off if off is None else off)
 
     def run() -> Generator[Event, None, tuple[Edit, ...]]:
         yield from _fill(core, place, additions, resolve=resolve, cancelled=cancelled)
         with core.stack.or_back():
-            placed = core.stack.graft(keep, place.taken, what, branch=branch)
+            placed = core.stack.graft(keep, place.taken, what, branch=branch, off=off)
             core.rebuild()
         return placed
 
@@ -77,11 +79,11 @@ def _fill(
     """Puts `additions` on `place`; where one is made anew, the model shows what has been placed before it."""
     for index, (edit, factors) in enumerate(additions, start=1):
         check(cancelled)
-        if resolve and edit.id not in core.stack.off:
+        if resolve and edit.id not in place.off:
             _check_derivable(edit)
         core.live.adopt(edit)
         moved = place.put(edit, factors)
-        if resolve and moved is not edit and edit.id not in core.stack.off:
+        if resolve and moved is not edit and edit.id not in place.off:
             site = _site_of(core, edit)
             yield EditStarted(
                 request=edit.request.to_json(),
@@ -115,15 +117,19 @@ def _committed(core: Core, edit: Edit, position: int, seconds: float) -> EditCom
 class _Place:
     """The line as it grows."""
 
-    def __init__(self, core: Core, keep: int) -> None:
+    def __init__(self, core: Core, keep: int, off: Collection[str]) -> None:
         self._core = core
+        self.off = frozenset(off)
+        """Ids that are toggled off."""
         line = core.stack.line[:keep]
-        self._off = [edit.id for edit in line if edit.id in core.stack.off]
+        for edit in line:
+            core.live.adopt(edit)
+        self._off = [edit.id for edit in line if edit.id in self.off]
         self._parent = line[-1].id if line else None
         self._number = keep + 1
         self._hashes: dict[str, str] = {}
         """sha256 of each module's weight with what is active so far, as far as it was asked for."""
-        self.shown = [core.stack.factors(edit) for edit in line if edit.id not in core.stack.off]
+        self.shown = [core.stack.factors(edit) for edit in line if edit.id not in self.off]
         """The updates that are active so far."""
         self.taken: list[tuple[Edit, tuple[Factors, ...]]] = []
         self.made: dict[int, float] = {}
@@ -148,7 +154,7 @@ class _Place:
         """Goes on after `placed`, which keeps the id of its source until it is saved."""
         saved, _ = encode_edit(dataclasses.replace(placed, id="", parent=self._parent, number=self._number), factors)
         self._number, self._parent = self._number + 1, saved.id
-        if source.id in self._core.stack.off:
+        if source.id in self.off:
             self._off.append(saved.id)
         else:
             self.shown.append(factors)

@@ -29,13 +29,22 @@ def toggle(core: Core, word: str, *, off: bool, resolve: bool, cancelled: Cancel
     ident = stack.find(word).id
     changes = off != (ident in stack.off)
     keep, later = _after(stack, ident) if changes else (0, ())
+    if resolve and later:  # one change: a process that dies meanwhile leaves the stack as it was
+        rest = [one for one in stack.index.off if one != ident]
+        yield from plant(
+            core,
+            keep,
+            _stored(stack, later),
+            "resolve",
+            resolve=True,
+            off=[*rest, ident] if off else rest,
+            cancelled=cancelled,
+        )
+        return
     try:
         with stack.or_back():
             stack.toggle(ident, off=off)
             core.rebuild()
-            if resolve and later:
-                yield from plant(core, keep, _stored(stack, later), "resolve", resolve=True, cancelled=cancelled)
-                return
     except BaseException:
         core.live.show(before)
         raise

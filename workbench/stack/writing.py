@@ -42,7 +42,13 @@ class StackWriter(StackView):
         return saved
 
     def graft(
-        self, keep: int, additions: Iterable[tuple[Edit, Sequence[Factors]]], what: What, *, branch: str = ""
+        self,
+        keep: int,
+        additions: Iterable[tuple[Edit, Sequence[Factors]]],
+        what: What,
+        *,
+        branch: str = "",
+        off: Sequence[str] | None = None,
     ) -> tuple[Edit, ...]:
         """Makes the line its first `keep` edits followed by copies of `additions`, all or nothing.
 
@@ -55,13 +61,15 @@ class StackWriter(StackView):
             additions: edits and their updates, in order.
             what: for the journal.
             branch: name of the new line; empty: the next free one, or the present one if it only grows.
+            off: ids that are toggled off from now on, besides those of copies; None: as they are.
 
         Raises:
             UsageError: the branch's name is taken.
             BaseMismatch, EditError, StorageError: as `append`; nothing has changed.
         """
         name = new_name(branch, self._taken) if branch else ""
-        return self._add(leaving(self._index, keep, name=name), additions, what)
+        start = leaving(self._index, keep, name=name)
+        return self._add(start if off is None else dataclasses.replace(start, off=tuple(off)), additions, what)
 
     def _add(self, start: Index, additions: Iterable[tuple[Edit, Sequence[Factors]]], what: What) -> tuple[Edit, ...]:
         """Commits `start` with `additions` after its line, everything applied."""
