@@ -158,6 +158,12 @@ def test_a_large_model_is_written_in_shards(engine: Engine, tmp_path: Path) -> N
         assert weight_sha256(merged[name]) == weight_sha256(tensor)
 
 
+def test_whoever_may_read_the_configuration_may_read_the_weights(tmp_path: Path, engine: Engine) -> None:
+    export_merged(engine, tmp_path / "merged")
+    modes = {path.stat().st_mode for path in (tmp_path / "merged").rglob("*") if path.is_file()}
+    assert len(modes) == 1
+
+
 def test_a_merged_checkpoint_has_the_tokenizer_and_all_configuration(engine: Engine, tmp_path: Path) -> None:
     edit(engine, REQUEST)
     export_merged(engine, tmp_path / "merged")

@@ -34,6 +34,12 @@ class Exported:
     """Name of the stack's folder."""
 
 
+_HASHED = (
+    "A weight's sha256 is taken over a tag, its dtype, its shape and its little-endian bytes: "
+    "`workbench.stack.materialise.weight_sha256(tensor)`."
+)
+
+
 def merged_card(exported: Exported, kept: Sequence[str], dropped: Sequence[str], sha256: dict[str, str]) -> str:
     """The card of a merged checkpoint.
 
@@ -50,7 +56,7 @@ def merged_card(exported: Exported, kept: Sequence[str], dropped: Sequence[str],
         f"The weights of {_base(exported)}, after the edits below. Each weight is the base's plus the edits' low-rank "
         "updates, added in float64 in the order of the table and rounded once; every other tensor is the base's own.",
         _edits(exported),
-        weights if sha256 else "",
+        f"{weights}\n\n{_HASHED}" if sha256 else "",
         "## Load it",
         _block(
             "from transformers import AutoModelForCausalLM, AutoTokenizer",

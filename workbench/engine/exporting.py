@@ -7,6 +7,7 @@ exactness rule gives, and every other tensor of the base as it is.
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -83,8 +84,16 @@ def export_merged(
             if (core.loaded.folder / name).is_file():
                 shutil.copyfile(core.loaded.folder / name, unfinished / name)
         kept, dropped = _carry_moments(core, modules, unfinished)
+        _for_others(unfinished)
         card = merged_card(_exported(core, chosen), kept, dropped, core.live.hashes(modules))
         files.write_atomic(unfinished / CARD, card.encode())
+
+
+def _for_others(folder: Path) -> None:
+    """Gives weights the mode of the other files: safetensors makes its files for the owner alone."""
+    mode = stat.S_IMODE((folder / "config.json").stat().st_mode)
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(mode)
 
 
 def _exported(core: Core, edits: Sequence[Edit]) -> Exported:

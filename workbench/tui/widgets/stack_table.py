@@ -113,13 +113,14 @@ class StackTable(Rows):
         if self._stack is None:
             return ""
         edits = len(self._stack.edits)
-        parts = [visible(self._stack.folder), f"{edits} file{'' if edits == 1 else 's'}", size(self._stack.bytes)]
+        files = edits + self._stack.branches
+        parts = [visible(self._stack.folder), f"{files} file{'' if files == 1 else 's'}", size(self._stack.bytes)]
         if self._filter:
             parts.insert(0, f"{len(self._rows)} of {edits} match")
         if len(self._stack.names) > 1:
             parts.insert(0, f"branch {self._stack.branch}")
         if self._stack.branches:
-            parts.append(f"{self._stack.branches} on other branches")
+            parts.append(f"{self._stack.branches} not on this line")
         return "   ".join(parts)
 
 
