@@ -45,7 +45,7 @@ def test_what_was_pushed_is_pulled_into_a_folder_of_its_name(workbench: Workbenc
     assert "3 edits, none of them new  0 bytes" in again.out
     came = workbench("pull", REPO)
     assert (came.code, ids(Path("edits/ada--facts"))) == (0, ids(stack))
-    assert "new stack  3 of 3 edits new  edits/ada--facts" in came.out
+    assert "new stack  3 new edits, 3 on its line  edits/ada--facts" in came.out
     assert "nothing new" in workbench("pull", REPO).out
 
 

@@ -271,6 +271,7 @@ async def test_an_edit_that_is_off_is_taken_in_again() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("end", "up")
         assert "◌ off" in text(app)
+        assert "stack 3 + 1 undone, 1 off" in text(app)
         await pilot.press("o")
         assert app.sent == [("toggle", {"edit": first.id, "off": False, "resolve": False})]
 

@@ -58,7 +58,7 @@ def pull(repo: str, revision: str, common: Common) -> int:
 
 
 def _line(done: ev.Pulled) -> str:
-    """As in: ada/atlas-facts  9f1c2ab0  grown  3 of 12 edits are new  edits/mine."""
+    """As in: ada/atlas-facts  9f1c2ab0  grown  3 new edits, 12 on its line  edits/mine."""
     said = {
         "new": "new stack",
         "grown": f"branch {done.branch} has grown" if done.branch else "grown",
@@ -66,5 +66,5 @@ def _line(done: ev.Pulled) -> str:
         "ahead": "nothing new: the line here has gone on from it",
         "branch": f"saved as branch {done.branch}",
     }
-    edits = f"{done.added or 'none'} of {done.count} edits new"
+    edits = f"{done.added or 'no'} new edit{'s' * (done.added != 1)}, {done.count} on its line"
     return "  ".join((done.repo, done.commit[:8], said[done.outcome], edits, str(Path(done.folder))))

@@ -64,7 +64,7 @@ class HistoryScreen(WorkbenchScreen):
         with Container(id="history"):
             yield StackTable(id="stack")
             yield EditDetail(id="detail")
-            yield Plot("Drift along the stack", drift, id="drift")
+            yield Plot("Drift along the stack, as each edit recorded it", drift, id="drift")
             yield ShellPanel(id="shell")
         yield LineInput(id="line")
 

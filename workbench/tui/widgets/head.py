@@ -147,6 +147,8 @@ def _stack(state: State, *, wide: bool) -> str:
     if state.stack is None:
         return ""
     undone = len(state.stack.edits) - state.stack.position
-    tail = f" + {undone} undone" if undone > 0 else " applied"
+    off = sum(row.state == "off" for row in state.stack.edits)
+    tail = f" + {undone} undone" if undone > 0 else "" if off else " applied"
+    tail += f", {off} off" if off else ""
     name = visible(state.stack.folder.rstrip("/").rsplit("/", 1)[-1]) + " " if wide else ""
     return f"stack {name}{state.stack.position}{tail}"
