@@ -213,7 +213,7 @@ def test_killed_at_random_while_two_hundred_edits_are_appended_loses_none(seed: 
     draw, line, kills = random.Random(seed), list[str](), 0
     while len(line) < 200:
         once_open = draw.random() < 0.8
-        reported = line + killed_after(draw.uniform(0, 0.06), tmp_path, 200, once_open=once_open)
+        reported = line + killed_after(draw.uniform(0, 0.1), tmp_path, 200, once_open=once_open)
         with Stack.open(tmp_path, write=True, base=base()) as stack:
             line = [one.id for one in stack.applied]
             assert len(reported) <= len(line) <= len(reported) + 1
