@@ -6,6 +6,7 @@ say.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import signal
@@ -18,15 +19,27 @@ import pytest
 from tests.stack.faults import MODES, Change, Machine, Mode, change_on, count, every_step
 from tests.stack.making import base, edit, factors, names
 from tests.stack.thorough import THOROUGH, tries
+from workbench.stack.editfile import encode_edit
 from workbench.stack.index import Index
 from workbench.stack.lock import NAME as LOCK
+from workbench.stack.record import Edit, Factors
 from workbench.stack.store import Stack
 
 TIME = "2026-01-02T03:04:05+00:00"
 
 
-def line_of(stack: Stack, *numbers: int) -> list[tuple[object, object]]:
+def line_of(stack: Stack, *numbers: int) -> list[tuple[Edit, tuple[Factors, ...]]]:
     return [(stack.line[number], stack.factors(stack.line[number])) for number in numbers]
+
+
+def pulled(stack: Stack) -> None:
+    """Takes two edits from elsewhere, with their ids."""
+    order, new = [*stack._index.order], list[tuple[Edit, tuple[Factors, ...]]]()
+    for seed in (21, 22):
+        given = edit(f"pulled {seed}", created=TIME, parent=order[-1], number=len(order) + 1)
+        new.append((encode_edit(given, factors(seed))[0], factors(seed)))
+        order.append(new[-1][0].id)
+    stack.adopt(dataclasses.replace(stack._index, order=tuple(order), position=len(order)), new, "pull")
 
 
 CHANGES: dict[str, Change] = {
@@ -43,8 +56,12 @@ CHANGES: dict[str, Change] = {
     "delete a branch": lambda stack: stack.delete_branch("main"),
     "tag": lambda stack: stack.tag("here", stack.line[0].id),
     "untag": lambda stack: stack.untag("first"),
-    "reorder": lambda stack: stack.graft(0, line_of(stack, 1, 0), "reorder"),  # type: ignore[arg-type]
-    "remove": lambda stack: stack.graft(0, line_of(stack, 1, 2), "remove"),  # type: ignore[arg-type]
+    "reorder": lambda stack: stack.graft(0, line_of(stack, 1, 0), "reorder"),
+    "remove": lambda stack: stack.graft(0, line_of(stack, 1, 2), "remove"),
+    "toggle and make the rest anew": lambda stack: stack.graft(
+        1, [(edit("b anew", created=TIME), factors(11))], "resolve", off=[stack.line[0].id]
+    ),
+    "pull": pulled,
     "import": lambda stack: stack.graft(
         3, [(edit(f"gift {n}", created=TIME), factors(n)) for n in range(3)], "import", branch="gifts"
     ),
