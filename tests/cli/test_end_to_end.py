@@ -128,6 +128,10 @@ def test_a_flipped_bit_in_an_edit_never_counts_as_the_edit(workbench: Workbench,
     assert ran.code in (4, 5)
     assert "bit-identical: 2" not in ran.out
     assert victim.name in ran.err
+    hint = ran.err.splitlines()[-1]
+    assert hint.endswith(f"or leave the edit out: workbench toggle {copied} 2.")
+    assert workbench("toggle", copied, 2).code == 0
+    assert workbench("probe", copied).code in (0, 1)
 
 
 @pytest.mark.parametrize(

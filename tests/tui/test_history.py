@@ -230,7 +230,7 @@ def test_metrics_in_a_file_may_be_anything() -> None:
 def test_facts_are_wrapped_beside_their_name() -> None:
     assert fact_lines("file", "a b", 12) == ["file     a b"]
     assert fact_lines("id", "x" * 15, 19) == ["id       " + "x" * 10, " " * 9 + "x" * 5]
-    assert base_facts(None, "") == [("", "Reading the stack ...")]
+    assert base_facts(None, "") == [("", "The stack is not read yet.")]
 
 
 async def test_hostile_text_in_a_stack_is_shown_and_not_obeyed() -> None:

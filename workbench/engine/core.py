@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import platform
+import shlex
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -18,7 +19,7 @@ from workbench.editing.templates import sample_templates
 from workbench.edits import Recipe
 from workbench.engine.views import stack_changed
 from workbench.engine.weights import LiveWeights
-from workbench.errors import EditError
+from workbench.errors import EditError, StackError, VerificationError
 from workbench.events import ModelReady, StackChanged
 from workbench.models.device import dtype_name
 from workbench.models.families import EditSite, edit_site, layer_count
@@ -67,9 +68,17 @@ class Core:
         edits = self.stack.active
         for edit in edits:
             self.live.adopt(edit)
-        updates = {edit.id: self._updates.get(edit.id) or self.stack.factors(edit) for edit in edits}
+        updates = {edit.id: self._updates.get(edit.id) or self._factors(edit) for edit in edits}
         self.live.show([*updates.values()])
         self._updates = updates
+
+    def _factors(self, edit: Edit) -> tuple[Factors, ...]:
+        """The update of an active edit; where its file is damaged, the error says how to go on without it."""
+        try:
+            return self.stack.factors(edit)
+        except (StackError, VerificationError) as error:
+            without = f"workbench toggle {shlex.quote(str(self.stack.folder))} {edit.number}"
+            raise type(error)(error.message, f"Put an intact copy back, or leave the edit out: {without}.") from error
 
     def templates(self, recipe: Recipe) -> tuple[str, ...]:
         """Context templates for `recipe`, sampled from the base and kept."""

@@ -94,7 +94,7 @@ def edit_facts(
 def base_facts(stack: StackChanged | None, fingerprint: str) -> list[tuple[str, str]]:
     """Names and texts about the base."""
     if stack is None:
-        return [("", "Reading the stack ...")]
+        return [("", "The stack is not read yet.")]
     return [
         ("", "The pristine weights. Undoing every edit gives back each of their bytes."),
         ("model", stack.base),

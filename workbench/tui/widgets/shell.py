@@ -34,7 +34,7 @@ class ShellPanel(Panel):
         commands = shell_commands(self._stack)
         found = [Text(line) for command in commands for line in wrapped(command, width)]
         verdicts = [Text(line) for line in wrapped(verdict(self._verified), width)]
-        return [*found, Text(), *verdicts] if found else [Text("Reading the stack ...", "dim")]
+        return [*found, Text(), *verdicts] if found else [Text("The stack is not read yet.", "dim")]
 
 
 def shell_commands(stack: StackChanged | None) -> list[str]:

@@ -71,7 +71,7 @@ class StackTable(Rows):
 
     def empty(self) -> str:
         """While the stack is not read."""
-        return "Reading the stack ..."
+        return "The stack is not read yet."
 
     def header(self, width: int) -> Text | None:
         """The names of the columns."""
