@@ -60,3 +60,19 @@ def test_a_branch_or_tag_of_a_missing_edit_is_listed_beside_the_others(workbench
         assert kept.id[:8] in ran.out
     names = [json.loads(line)["name"] for line in workbench("tag", folder, "--json").out.splitlines()[:-1]]
     assert names == ["kept", "lost"]
+
+
+@pytest.mark.parametrize("command", [["log"], ["undo", "--stack"], ["tag"], ["branch"], ["import"], ["log", "--model"]])
+def test_a_name_that_no_file_can_have_is_wrong_usage(workbench: Workbench, stack: Path, command: list[str]) -> None:
+    assert stack.is_dir()
+    ran = workbench(*command, "x" * 5_000)
+    assert ran.code == 2
+    assert "inside the workbench" not in ran.err
+
+
+@pytest.mark.parametrize("kind", [["bundle"], ["requests"], ["edit", "--edit", "1"]])
+def test_an_export_of_nothing_leaves_no_folder_behind(workbench: Workbench, tmp_path: Path, kind: list[str]) -> None:
+    Stack.open(tmp_path / "empty", write=True, base=base()).close()
+    ran = workbench("export", tmp_path / "empty", "-o", tmp_path / "new" / "out", "--format", *kind)
+    assert ran.code == 2
+    assert not (tmp_path / "new").exists()

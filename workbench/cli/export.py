@@ -106,22 +106,26 @@ def _check_free(out: Path, kind: str, *, force: bool) -> None:
 
 def _file(stack: Stack, kind: str, out: Path, wanted: str | None, shape: Shape, output: Output) -> int:
     """Writes one file; returns how many edits or requests it holds."""
-    files.make_folder(out.parent)
     if kind == "requests":
         asked = [edit.request for edit in stack.active if edit.recipe.method != IMPORTED]
         left = len(stack.line) - len(asked)
         if left:
             output.tell(f"note: {left} left out: undone, off, or an update that was imported without a request")
-        files.write_atomic(out, requests_file(asked, shape))
+        _write(out, requests_file(asked, shape))
         return len(asked)
     if kind == "edit":
         from workbench.stack.editfile import encode_edit
 
-        files.write_atomic(out, encode_edit(*stack.read(find_edit(stack, str(wanted))))[1])
+        _write(out, encode_edit(*stack.read(find_edit(stack, str(wanted))))[1])
         return 1
     from workbench.stack.bundle import write_bundle
 
     return write_bundle(stack, out)
+
+
+def _write(out: Path, data: bytes) -> None:
+    files.make_folder(out.parent)
+    files.write_atomic(out, data)
 
 
 def _folder(engine: Any, kind: str, out: Path) -> None:

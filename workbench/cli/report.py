@@ -47,6 +47,8 @@ def told_as(error: BaseException) -> WorkbenchError:
         return UsageError(_sentence(error.format_message()), _help_for(error))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO):
         return StorageError(_sentence(f"Writing failed: {(error.strerror or '').lower()}"), "Make room and try again.")
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return UsageError("What was given is too long for the name of a file or folder.", "Name a shorter one.")
     if isinstance(error, MemoryError):
         return WorkbenchError("There is not enough memory.", "Use a smaller model or --dtype bfloat16.")
     reason = str(error).strip().split("\n", 1)[0][:300]

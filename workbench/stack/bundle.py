@@ -52,6 +52,7 @@ def write_bundle(stack: StackView, out: Path) -> int:
     reached = edits_reached(stack)
     if not reached:
         raise UsageError("The stack is empty.", "There is nothing to bundle.")
+    files.make_folder(out.parent)
     try:
         files.write_parts(out, archive.build(_members(stack, reached)))
     except MalformedError as error:
