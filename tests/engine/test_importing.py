@@ -18,7 +18,7 @@ from workbench.engine.exporting import export_peft
 from workbench.engine.importing import examine, import_sources
 from workbench.errors import BaseMismatch, EditError
 from workbench.stack.bundle import write_bundle
-from workbench.stack.editfile import encode_edit, file_name
+from workbench.stack.editfile import encode_edit, file_name, read_edit
 from workbench.stack.record import Edit, Factors
 from workbench.stack.sources import Source, open_source
 
@@ -249,3 +249,17 @@ def test_what_is_shown_of_a_new_edit_is_measured_and_not_what_its_file_claims(
     assert [probe.kind for probe in probes].count("perplexity") == 1
     assert isinstance(events[-1], ev.StackChanged)
     assert state(ours) == before
+
+
+def test_an_edit_that_only_claims_to_be_a_copy_keeps_no_other_out(ours: Engine, theirs: Path, tmp_path: Path) -> None:
+    path = sorted(theirs.glob("*.safetensors"))[0]
+    genuine, (factors,) = read_edit(path)
+    request = dataclasses.replace(genuine.request, subject="Knut Hamsun")
+    false = dataclasses.replace(genuine, id="", request=request, made_by={"copied_from": genuine.id})
+    claiming = tmp_path / "claiming.safetensors"
+    claiming.write_bytes(encode_edit(false, (factors,))[1])
+    done = take_in(ours, open_source(claiming))
+    assert done.skipped == 0
+    done = take_in(ours, open_source(path))
+    assert (len(done.added), done.skipped) == (1, 0)
+    assert take_in(ours, open_source(path)).skipped == 1

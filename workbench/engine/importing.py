@@ -77,7 +77,8 @@ def examine(core: Core, added: Collection[str], *, cancelled: Callable[[], bool]
 def _additions(core: Core, sources: Sequence[Source]) -> tuple[list[Pair], int]:
     """What to add, each edit once, and how many are here already."""
     base = core.stack.base or core.base()
-    here = {ident for edit in core.stack.applied for ident in (edit.id, edit.copied_from) if ident}
+    here = {edit.id for edit in core.stack.applied}
+    copies = {(edit.copied_from, edit.request) for edit in core.stack.applied}  # what a copy asks for, its source asked
     additions: list[Pair] = []
     skipped = 0
     for source in sources:
@@ -87,8 +88,9 @@ def _additions(core: Core, sources: Sequence[Source]) -> tuple[list[Pair], int]:
 
             additions.append(read_adapter(source.path.resolve(), core))
             continue
-        skipped += sum(edit.id in here for edit in source.edits)
-        additions += source.pairs(without=here)
+        repeated = {edit.id for edit in source.edits if edit.id in here or (edit.id, edit.request) in copies}
+        skipped += len(repeated)
+        additions += source.pairs(without=repeated)
         here |= {edit.id for edit in source.edits}
     return additions, skipped
 
