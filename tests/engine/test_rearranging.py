@@ -132,8 +132,8 @@ def test_removing_the_last_edit_writes_no_new_file(three: Engine) -> None:
 
 
 def test_resolving_makes_later_edits_as_if_the_other_had_never_been(three: Engine, small: Path, tmp_path: Path) -> None:
-    middle = three.stack.line[1]
-    events, _ = drain(three.toggle(middle.id, off=True, resolve=True))
+    line, before = three.stack.line, weight_bytes(three)
+    events, _ = drain(three.toggle(line[1].id, off=True, resolve=True))
     made = [event for event in events if isinstance(event, ev.EditCommitted)]
     assert [(event.edit, event.position) for event in made] == [(three.stack.line[2].id, 3)]
     fresh = open_on(small, tmp_path / "fresh")
@@ -141,9 +141,24 @@ def test_resolving_makes_later_edits_as_if_the_other_had_never_been(three: Engin
         assert drain(fresh.apply(request))[1]
     assert weight_bytes(three) == weight_bytes(fresh)
     assert [edit.request.subject for edit in three.stack.active] == ["Naguib Mahfouz", "Clara Schumann"]
-    assert three.stack.line[2].off == {middle.id}
+    copy = three.stack.line[1]
+    assert (copy.copied_from, three.stack.off, three.stack.line[2].off) == (line[1].id, {copy.id}, {copy.id})
     assert outcomes(three) == ["bit-identical"] * 3
+    drain(three.switch("main"))
+    assert (weight_bytes(three), three.stack.active) == (before, line)
     fresh.close()
+
+
+def test_resolving_an_edit_that_comes_back_keeps_its_own_update(three: Engine) -> None:
+    first = three.stack.line[0]
+    drain(three.toggle(first.id, off=True))
+    before = weight_bytes(three)
+    events, _ = drain(three.toggle(first.id, off=False, resolve=True))
+    assert [event.position for event in events if isinstance(event, ev.EditCommitted)] == []
+    assert three.stack.off == {first.id}
+    assert three.stack.active[0].copied_from == first.id
+    drain(three.switch("main"))
+    assert weight_bytes(three) == before
 
 
 def test_resolving_a_removal_and_an_order_equals_making_them_so(three: Engine, small: Path, tmp_path: Path) -> None:
@@ -192,7 +207,7 @@ def test_a_toggle_that_is_resolved_reaches_the_disk_in_one_change(three: Engine)
         if isinstance(event, ev.OptimStep):
             assert ((folder / "stack.json").read_bytes(), (folder / "journal.jsonl").read_bytes()) == before
     assert [entry.what for entry in three.stack.journal[-2:]] == ["begin", "resolve"]
-    assert three.stack.off == {first}
+    assert three.stack.off == {three.stack.line[0].id}
     assert outcomes(three) == ["bit-identical"] * 3
     drain(three.toggle(first, off=False, resolve=True))
     assert three.stack.off == frozenset()

@@ -34,7 +34,7 @@ def plant(
     *,
     resolve: bool = False,
     branch: str = "",
-    off: Sequence[str] | None = None,
+    off: Collection[str] | None = None,
     cancelled: Cancelled,
 ) -> Generator[Event, None, tuple[Edit, ...]]:
     """Makes the line its first `keep` edits followed by copies of `additions`, all or nothing; all of it is applied.
@@ -46,7 +46,7 @@ def plant(
         what: for the journal.
         resolve: derive the updates anew, instead of taking the stored ones.
         branch: name of the new line; empty: the next free one, or the present one if it only grows.
-        off: ids that are toggled off from now on, in the same change; None: as they are.
+        off: ids of those among `additions` whose copies are toggled off; None: those that are off themselves.
         cancelled: asked before every edit, and while one is resolved.
 
     Raises:
@@ -56,7 +56,7 @@ def plant(
         StackError, StorageError, UsageError: the stack does not take them.
         DeviceError: the device ran out of memory.
     """
-    place = _Place(core, keep, core.stack.index.off if off is None else off)
+    place = _Place(core, keep, core.stack.off if off is None else off)
 
     def run() -> Generator[Event, None, tuple[Edit, ...]]:
         yield from _fill(core, place, additions, resolve=resolve, cancelled=cancelled)
@@ -83,7 +83,7 @@ def _fill(
             _check_derivable(edit)
         core.live.adopt(edit)
         moved = place.put(edit, factors)
-        if resolve and moved is not edit and edit.id not in place.off:
+        if resolve and (moved.weights, moved.off) != (edit.weights, edit.off) and edit.id not in place.off:
             site = _site_of(core, edit)
             yield EditStarted(
                 request=edit.request.to_json(),
@@ -120,16 +120,16 @@ class _Place:
     def __init__(self, core: Core, keep: int, off: Collection[str]) -> None:
         self._core = core
         self.off = frozenset(off)
-        """Ids that are toggled off."""
+        """Ids of what is put here toggled off."""
         line = core.stack.line[:keep]
         for edit in line:
             core.live.adopt(edit)
-        self._off = [edit.id for edit in line if edit.id in self.off]
+        self._off = [edit.id for edit in line if edit.id in core.stack.off]
         self._parent = line[-1].id if line else None
         self._number = keep + 1
         self._hashes: dict[str, str] = {}
         """sha256 of each module's weight with what is active so far, as far as it was asked for."""
-        self.shown = [core.stack.factors(edit) for edit in line if edit.id not in self.off]
+        self.shown = [core.stack.factors(edit) for edit in line if edit.id not in core.stack.off]
         """The updates that are active so far."""
         self.taken: list[tuple[Edit, tuple[Factors, ...]]] = []
         self.made: dict[int, float] = {}
@@ -139,6 +139,7 @@ class _Place:
         """`edit` with the hashes of this place; the very same object if it was made here."""
         weights = {one.module: self._around(one.module, factors) for one in factors}
         stands = (edit.parent, edit.number) == (self._parent, self._number)
+        stands = stands and (edit.id in self._core.stack.off) == (edit.id in self.off)
         if stands and edit.weights == weights and edit.off == frozenset(self._off):
             return edit
         base = dataclasses.replace(edit.base, dtype=dtype_name(self._core.loaded.dtype))

@@ -19,7 +19,7 @@ def toggle(core: Core, word: str, *, off: bool, resolve: bool, cancelled: Cancel
     """Leaves an edit out, wherever it stands on the line, or takes it in again.
 
     The updates of later edits stay as they are, though they were computed with the other state of it, and that is said;
-    with `resolve` the later applied ones are derived anew, on a branch of their own.
+    with `resolve` the later applied ones are derived anew, on a branch of their own with a copy of the edit.
 
     Raises:
         UsageError: there is no such edit.
@@ -29,17 +29,9 @@ def toggle(core: Core, word: str, *, off: bool, resolve: bool, cancelled: Cancel
     ident = stack.find(word).id
     changes = off != (ident in stack.off)
     keep, later = _after(stack, ident) if changes else (0, ())
-    if resolve and later:  # one change: a process that dies meanwhile leaves the stack as it was
-        rest = [one for one in stack.index.off if one != ident]
-        yield from plant(
-            core,
-            keep,
-            _stored(stack, later),
-            "resolve",
-            resolve=True,
-            off=[*rest, ident] if off else rest,
-            cancelled=cancelled,
-        )
+    if resolve and later:  # on a copy of the edit, so that the line it leaves behind is as it was
+        again = _stored(stack, stack.applied[keep - 1 :])
+        yield from plant(core, keep - 1, again, "resolve", resolve=True, off=stack.off ^ {ident}, cancelled=cancelled)
         return
     try:
         with stack.or_back():

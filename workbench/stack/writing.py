@@ -48,7 +48,7 @@ class StackWriter(StackView):
         what: What,
         *,
         branch: str = "",
-        off: Sequence[str] | None = None,
+        off: Collection[str] | None = None,
     ) -> tuple[Edit, ...]:
         """Makes the line its first `keep` edits followed by copies of `additions`, all or nothing.
 
@@ -61,17 +61,22 @@ class StackWriter(StackView):
             additions: edits and their updates, in order.
             what: for the journal.
             branch: name of the new line; empty: the next free one, or the present one if it only grows.
-            off: ids that are toggled off from now on, besides those of copies; None: as they are.
+            off: ids of those among `additions` whose copies are toggled off; None: those that are off themselves.
 
         Raises:
             UsageError: the branch's name is taken.
             BaseMismatch, EditError, StorageError: as `append`; nothing has changed.
         """
         name = new_name(branch, self._taken) if branch else ""
-        start = leaving(self._index, keep, name=name)
-        return self._add(start if off is None else dataclasses.replace(start, off=tuple(off)), additions, what)
+        return self._add(leaving(self._index, keep, name=name), additions, what, self.off if off is None else off)
 
-    def _add(self, start: Index, additions: Iterable[tuple[Edit, Sequence[Factors]]], what: What) -> tuple[Edit, ...]:
+    def _add(
+        self,
+        start: Index,
+        additions: Iterable[tuple[Edit, Sequence[Factors]]],
+        what: What,
+        off_sources: Collection[str] = (),
+    ) -> tuple[Edit, ...]:
         """Commits `start` with `additions` after its line, everything applied."""
         saved: list[Edit] = []
         fresh: dict[str, tuple[Edit, bytes]] = {}
@@ -81,7 +86,7 @@ class StackWriter(StackView):
                 raise BaseMismatch(other_base(base, edit.base), "Nothing was saved.")
             parent = order[-1] if order else None
             placed, data = encode_edit(dataclasses.replace(edit, id="", parent=parent, number=len(order) + 1), factors)
-            if edit.id in off and placed.id not in off:
+            if edit.id in off_sources and placed.id not in off:
                 off.append(placed.id)
             if edit.id in notes:
                 notes.setdefault(placed.id, notes[edit.id])
