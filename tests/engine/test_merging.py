@@ -151,6 +151,16 @@ def test_an_update_that_stands_at_another_place_is_taken_once(mine: Engine, thei
     assert requests(mine.stack) == [REQUEST, TRUMPET, THIRD, CONTRARY]
 
 
+def test_an_edit_and_its_copy_made_anew_are_one_fact(mine: Engine) -> None:
+    ids = [edit.id for edit in mine.stack.line]
+    drain(mine.arrange([ids[1]], resolve=True, branch="anew"))
+    assert mine.stack.line[0].weights != mine.stack.find("main").weights
+    events, _ = drain(merge(mine.core, side_of(mine.stack, "main", "main"), cancelled=lambda: False))
+    planned = next(event for event in events if isinstance(event, MergePlanned))
+    assert (planned.count_theirs, planned.repeated) == (1, 1)
+    assert requests(mine.stack) == [TRUMPET, REQUEST]
+
+
 def test_two_targets_stop_a_merge_before_anything_is_written(mine: Engine, theirs: Path) -> None:
     before, weights = on_disk(mine.stack.folder), weight_bytes(mine)
     events, end = run(mine, other(theirs))

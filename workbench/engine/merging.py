@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from workbench.editing.cancel import check
+from workbench.edits import EditRequest
 from workbench.engine.conflicts import COSINE, KeyReport, key_conflicts, target_conflicts
 from workbench.engine.core import Core
 from workbench.engine.planting import plant
@@ -50,7 +51,7 @@ class Plan:
     ours: tuple[Edit, ...]
     """Ours beyond what is common, those that are toggled off included."""
     theirs: tuple[Edit, ...]
-    """Theirs beyond what is common, without what is toggled off there or repeats an update of ours."""
+    """Theirs beyond what is common, without what is toggled off there, or is an edit of ours again, made anew or not."""
     pairs: dict[str, Pair]
     """Every edit as its file has it, with its update, by id."""
     order: Order
@@ -104,12 +105,13 @@ def plan_merge(core: Core, side: Side, order: Order) -> Plan:
     split = min(len(own), len(side.line)) if alike is None else alike
     pairs = {edit.id: stack.read(edit) for edit in own}
     known = {_content(*pair) for pair in pairs.values()}
+    origins = {key for edit in own for key in _origins(edit)}
     on = [edit for edit in side.line[split:] if edit.id not in side.view.off or side.view is stack]
     theirs = []
     for edit in on:
         raw, factors = side.view.read(edit)
         pair = (raw if side.view is stack else dataclasses.replace(raw, note=edit.note)), factors
-        if (content := _content(*pair)) not in known:
+        if (content := _content(*pair)) not in known and not _origins(edit) & origins:
             known.add(content)
             theirs.append(edit)
             pairs[edit.id] = pair
@@ -123,6 +125,11 @@ def plan_merge(core: Core, side: Side, order: Order) -> Plan:
         off_theirs=len(side.line) - split - len(on),
         off=stack.off,
     )
+
+
+def _origins(edit: Edit) -> set[tuple[str, EditRequest]]:
+    """What an edit shares with its copies, also those made anew: where it came from, and what it asks for."""
+    return {(ident, edit.request) for ident in (edit.id, edit.copied_from) if ident}
 
 
 def merge(
