@@ -51,7 +51,7 @@ class Plan:
     ours: tuple[Edit, ...]
     """Ours beyond what is common, those that are toggled off included."""
     theirs: tuple[Edit, ...]
-    """Theirs beyond what is common, without what is toggled off there, or is an edit of ours again, made anew or not."""
+    """Theirs beyond what is common, without what is toggled off there, or is ours again, made anew or not."""
     pairs: dict[str, Pair]
     """Every edit as its file has it, with its update, by id."""
     order: Order
