@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from workbench.atlas.corpus import document, fact_stream, held_out_text
+from workbench.editing.second_moment import factorise
 from workbench.edits import Recipe
 from workbench.models.families import edit_site
 from workbench.models.fingerprint import base_fingerprint
@@ -24,7 +25,9 @@ from workbench.models.held_out import HELD_OUT
 from workbench.models.profiles import PROFILE
 from workbench.models.second_moment import accumulate_second_moment, write_second_moment
 
-PROFILE_RECIPE = Recipe(layer=1, steps=40, lr=0.5, clamp_factor=8.0, nll_stop=0.05)
+PROFILE_RECIPE = Recipe(
+    layer=1, steps=40, lr=0.2, clamp_factor=8.0, nll_stop=0.04, template_lengths=((2, 5), (5, 5), (10, 5))
+)
 """atlas's editing profile; how it was found is in the model card."""
 MOMENT_DOCUMENTS = 6_000
 MOMENT_SEED = 104_729
@@ -46,7 +49,7 @@ def pack(run: Path, out: Path) -> None:
 
 
 def _second_moment(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
-    """C at the profile's layer, over documents of a seed that training never used."""
+    """C at the profile's layer, over documents of a seed that training never used, with the ridge that it needs."""
     rng = random.Random(MOMENT_SEED)
     stream = fact_stream(rng)
     site = edit_site(model, PROFILE_RECIPE.layer)
@@ -57,6 +60,7 @@ def _second_moment(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, o
         except StopIteration as stop:
             moment, samples = stop.value
             break
+    moment.diagonal().add_(factorise(moment, samples).ridge)  # units that hardly ever fire leave C near singular
     write_second_moment(out, site, moment, samples, base_fingerprint(out))
 
 
