@@ -26,7 +26,13 @@ from workbench.models.profiles import PROFILE
 from workbench.models.second_moment import accumulate_second_moment, write_second_moment
 
 PROFILE_RECIPE = Recipe(
-    layer=1, steps=40, lr=0.2, clamp_factor=8.0, nll_stop=0.04, template_lengths=((2, 5), (5, 5), (10, 5))
+    layer=1,
+    steps=40,
+    lr=0.2,
+    weight_decay=1.5,
+    clamp_factor=8.0,
+    nll_stop=0.04,
+    template_lengths=((2, 5), (5, 5), (10, 5)),
 )
 """atlas's editing profile; how it was found is in the model card."""
 MOMENT_DOCUMENTS = 6_000
