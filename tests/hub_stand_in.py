@@ -294,5 +294,6 @@ def point_at(hub: Hub, monkeypatch: pytest.MonkeyPatch, *, token: str = TOKEN) -
 
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     monkeypatch.setenv("HF_TOKEN", token)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr("huggingface_hub.utils._http.time", _NoWaiting())

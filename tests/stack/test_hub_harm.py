@@ -169,6 +169,7 @@ def test_no_repository_no_revision_no_name(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     told(HubError, "cannot be reached at http://127.0.0.1:9", REPO, tmp_path / "x")
 

@@ -343,3 +343,15 @@ def test_no_move_ends_on_a_damaged_edit(tmp_path: Path) -> None:
         with pytest.raises(VerificationError):
             stack.redo()
         assert (stack.position, stack.journal[-1].what) == (1, "undo")
+
+
+def test_an_edit_whose_file_is_damaged_is_whole_again_when_it_is_saved_again(tmp_path: Path) -> None:
+    filled(tmp_path)
+    with Stack.open(tmp_path, write=True, base=base()) as stack:
+        same = edit("a", created="2026-01-02T03:04:05+00:00")
+        saved = stack.append(same, factors(1))
+        stack.undo()
+        path = stack.path_of(saved)
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        assert stack.append(same, factors(1)).id == saved.id
+        assert all(checked.ok for checked in stack.verify())

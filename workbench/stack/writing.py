@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from workbench.errors import BaseMismatch, EditError, UsageError, VerificationError
+from workbench.errors import BaseMismatch, EditError, StackError, StorageError, UsageError, VerificationError
 from workbench.stack.commit import Writer
 from workbench.stack.editfile import encode_edit, file_name
 from workbench.stack.index import Index
@@ -123,14 +123,23 @@ class StackWriter(StackView):
     def _save(
         self, new: Index, fresh: Mapping[str, tuple[Edit, bytes]], what: What, *, edit: str | None, text: str = ""
     ) -> None:
-        """Commits `new` with those of the edits `fresh` that are not on the disk yet."""
-        wanted = {ident: one for ident, one in fresh.items() if ident not in self._found.edits}
-        paths = {ident: self._new_path(one) for ident, (one, _) in wanted.items()}
+        """Commits `new` with those of the edits `fresh` that are not on the disk yet, or damaged there."""
+        known = self._found.paths
+        wanted = {ident: one for ident, one in fresh.items() if ident not in known or not self._holds(ident, one[1])}
+        paths = {ident: known.get(ident) or self._new_path(one) for ident, (one, _) in wanted.items()}
         new_files = [(paths[ident], data) for ident, (_, data) in wanted.items()]
-        self._commit(new, what, edit=edit, text=text, new_files=new_files, saved=tuple(wanted) * (what != "apply"))
+        saved = tuple(ident for ident in wanted if ident not in known and what != "apply")
+        self._commit(new, what, edit=edit, text=text, new_files=new_files, saved=saved)
         for ident, (one, _) in wanted.items():
             self._found.edits[ident], self._found.paths[ident] = one, paths[ident]
             self._found.broken.pop(paths[ident].name, None)
+
+    def _holds(self, ident: str, data: bytes) -> bool:
+        """Whether the file of an edit that is there is still what it was saved as."""
+        try:
+            return self.data(self._found.edits[ident]) == data
+        except (StackError, StorageError):
+            return False
 
     def _new_path(self, edit: Edit) -> Path:
         """Where `edit` shall lie. Raises EditError if that is the file of another, whose id begins alike."""
