@@ -84,6 +84,7 @@ def test_remove_takes_several_edits_out_at_once(workbench: Workbench, three: Pat
         ("3,1", "The order leaves out edit 2."),
         ("1,2,3,4", "The order names edit 4, which is not applied, or names it twice."),
         ("1,1,2,3", "The order names edit 1, which is not applied, or names it twice."),
+        ("1-999999", "The order names edit 4, which is not applied, or names it twice."),
         ("1-3-2", "'1-3-2' is not a number or a range."),
         ("", "'' is not a number or a range."),
     ],

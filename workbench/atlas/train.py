@@ -100,16 +100,11 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int = 200) -> floa
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
-def train(out: Path, steps: int, peak: float, seed: int, init: Path | None = None) -> None:
-    """Trains for `steps` steps and writes model and tokenizer to `out`; a checkpoint every 100 steps.
-
-    `init` is a model folder whose weights to start from; None: random ones.
-    """
+def train(out: Path, steps: int, peak: float, seed: int) -> None:
+    """Trains for `steps` steps and writes model and tokenizer to `out`; a checkpoint every 100 steps."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = train_tokenizer()
     model = new_model(seed).train()
-    if init:
-        model.load_state_dict(GPT2LMHeadModel.from_pretrained(init).state_dict())
     optimiser = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.05)
     first = _resume(out, model, optimiser)
     batches = rows(tokenizer, seed + 1 + first)
@@ -161,14 +156,13 @@ def main() -> None:
     """Reads the command line and trains."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("atlas-run"))
-    parser.add_argument("--init", type=Path, default=None, help="a model folder to start from")
     parser.add_argument("--steps", type=int, default=4900)
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    train(options.out, options.steps, options.lr, options.seed, options.init)
+    train(options.out, options.steps, options.lr, options.seed)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,7 +113,7 @@ def _ordered(stack: Stack, text: str) -> list[str]:
         first, last = int(found[1]), int(found[2] or found[1])
         numbers += range(first, last + 1) if first <= last else range(first, last - 1, -1)
     applied = stack.applied
-    wrong = [n for n in numbers if not 1 <= n <= len(applied) or numbers.count(n) > 1]
+    wrong = [n for n, times in Counter(numbers).items() if times > 1 or not 1 <= n <= len(applied)]
     if wrong:
         hint = f"The applied edits are 1 to {len(applied)}; name each of them once."
         raise UsageError(f"The order names edit {wrong[0]}, which is not applied, or names it twice.", hint)
