@@ -1,0 +1,20 @@
+"""Where things that can be computed again are kept between runs: second moments, context templates, fingerprints."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+VARIABLE = "WORKBENCH_CACHE"
+
+
+def cache_root() -> Path:
+    """$WORKBENCH_CACHE, else $XDG_CACHE_HOME/workbench, else ~/.cache/workbench; it need not exist."""
+    if os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "workbench"
+
+
+def kept_for(fingerprint: str) -> Path:
+    """The folder of what is kept for the base with that fingerprint."""
+    return cache_root() / fingerprint[:32]
