@@ -1,0 +1,174 @@
+"""A tiny random model of every family that people edit, with a tokenizer and a folder that the engine opens.
+
+Weights are drawn anew, large and without zeros, so that attention, MLPs, biases and norms all matter.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+
+from workbench.edits import Recipe
+from workbench.models.profiles import PROFILE
+
+_MODEL = Path(__file__).parent / "parity" / "gpt2" / "model"
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+
+_IDS: dict[str, Any] = {"vocab_size": 620, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+_PLAIN: dict[str, Any] = {
+    **_IDS,
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 96,
+}
+_GROUPED: dict[str, Any] = {**_PLAIN, "num_key_value_heads": 2}
+_HEADS: dict[str, Any] = {**_GROUPED, "head_dim": 8}
+_GPT2: dict[str, Any] = {**_IDS, "n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 96}
+_FALCON: dict[str, Any] = {**_PLAIN, "ffn_hidden_size": 48}
+_OPT: dict[str, Any] = {**_PLAIN, "ffn_dim": 48, "word_embed_proj_dim": 32}
+_SLIDING: dict[str, Any] = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"] * 2}
+
+_CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gpt2": ("gpt2", {**_GPT2, "n_inner": 48}),
+    "gpt_bigcode": ("gpt_bigcode", {**_GPT2, "n_inner": 48}),
+    "gptj": ("gptj", {**_GPT2, "n_inner": 48, "rotary_dim": 4}),
+    "codegen": ("codegen", {**_GPT2, "n_inner": 48, "rotary_dim": 4}),
+    "gpt_neo": (
+        "gpt_neo",
+        {
+            **_IDS,
+            "hidden_size": 32,
+            "num_layers": 4,
+            "num_heads": 4,
+            "intermediate_size": 48,
+            "max_position_embeddings": 96,
+            "attention_types": [[["global", "local"], 2]],
+            "window_size": 8,
+        },
+    ),
+    "gpt_neox": ("gpt_neox", _PLAIN),
+    "gpt_neox_sequential": ("gpt_neox", {**_PLAIN, "use_parallel_residual": False}),
+    "opt": ("opt", _OPT),
+    "opt_post_norm": ("opt", {**_OPT, "do_layer_norm_before": False, "word_embed_proj_dim": 16}),
+    "bloom": ("bloom", {**_IDS, "hidden_size": 32, "n_layer": 4, "n_head": 4}),
+    "mpt": ("mpt", {**_IDS, "d_model": 32, "n_layers": 4, "n_heads": 4, "expansion_ratio": 2, "max_seq_len": 96}),
+    "falcon": ("falcon", _FALCON),
+    "falcon_grouped": ("falcon", {**_FALCON, "new_decoder_architecture": True, "num_kv_heads": 2}),
+    "falcon_sequential": (
+        "falcon",
+        {**_FALCON, "parallel_attn": False, "alibi": True, "bias": True, "multi_query": False},
+    ),
+    "llama": ("llama", _HEADS),
+    "mistral": ("mistral", {**_HEADS, "sliding_window": 8}),
+    "ministral": ("ministral", {**_HEADS, **_SLIDING}),
+    "qwen2": ("qwen2", _GROUPED),
+    "qwen3": ("qwen3", _HEADS),
+    "gemma": ("gemma", _HEADS),
+    "gemma2": (
+        "gemma2",
+        {
+            **_HEADS,
+            **_SLIDING,
+            "query_pre_attn_scalar": 8,
+            "final_logit_softcapping": 2.0,
+            "attn_logit_softcapping": 2.0,
+        },
+    ),
+    "gemma3": ("gemma3_text", {**_HEADS, **_SLIDING, "query_pre_attn_scalar": 8}),
+    "phi": ("phi", {**_PLAIN, "partial_rotary_factor": 0.5}),
+    "phi3": ("phi3", _GROUPED),
+    "stablelm": ("stablelm", {**_GROUPED, "use_qkv_bias": True}),
+    "olmo": ("olmo", _GROUPED),
+    "olmo2": ("olmo2", _GROUPED),
+    "olmo3": ("olmo3", {**_GROUPED, **_SLIDING}),
+    "granite": ("granite", {**_GROUPED, "residual_multiplier": 0.5, "logits_scaling": 2.0}),
+    "starcoder2": ("starcoder2", _GROUPED),
+    "cohere": ("cohere", {**_GROUPED, "logit_scale": 0.5}),
+    "cohere2": ("cohere2", {**_HEADS, **_SLIDING, "logit_scale": 0.5}),
+    "glm": ("glm", _HEADS),
+    "glm4": ("glm4", _HEADS),
+    "smollm3": ("smollm3", _GROUPED),
+    "nemotron": ("nemotron", _HEADS),
+    "persimmon": ("persimmon", _PLAIN),
+    "ernie4_5": ("ernie4_5", _HEADS),
+    "exaone4": ("exaone4", {**_HEADS, **_SLIDING}),
+    "hunyuan": ("hunyuan_v1_dense", _HEADS),
+    "helium": ("helium", _HEADS),
+    "arcee": ("arcee", _HEADS),
+    "apertus": ("apertus", _GROUPED),
+    "seed_oss": ("seed_oss", _HEADS),
+    "xglm": (
+        "xglm",
+        {**_IDS, "d_model": 32, "ffn_dim": 48, "num_layers": 4, "attention_heads": 4, "max_position_embeddings": 96},
+    ),
+    "biogpt": ("biogpt", _PLAIN),
+    "qwen3_5": (
+        "qwen3_5_text",
+        {
+            **_HEADS,
+            "layer_types": ["linear_attention", "full_attention"] * 2,
+            "linear_key_head_dim": 8,
+            "linear_value_head_dim": 8,
+            "linear_num_key_heads": 2,
+            "linear_num_value_heads": 4,
+        },
+    ),
+}
+"""What a family is to transformers, and the settings that make it small; variants of one have names of their own."""
+
+FAMILIES: tuple[str, ...] = tuple(family for family, (kind, _) in _CONFIGS.items() if kind in CONFIG_MAPPING)
+"""Every family that the installed transformers has."""
+
+
+def tiny(family: str, *, seed: int = 7, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """A random model of `family` in evaluation mode: 4 layers, d = 32, a context of 96 tokens."""
+    kind, settings = _CONFIGS[family]
+    auto: Any = AutoModelForCausalLM  # which transformers leaves untyped
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model: PreTrainedModel = auto.from_config(AutoConfig.for_model(kind, **settings))
+        _draw(model)
+    torch.nn.Module.to(model, dtype).train(False)
+    return model
+
+
+def tokenizer(family: str = "gpt2") -> PreTrainedTokenizerBase:
+    """The tokenizer of the tests, which every model of the zoo has: byte-level, 620 tokens, no BOS in front."""
+    if family not in _CONFIGS:
+        raise KeyError(family)
+    loaded: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(_MODEL)
+    return loaded
+
+
+def save(folder: Path, family: str) -> Path:
+    """Writes `tiny(family)`, its tokenizer and an editing profile into `folder`, and returns it."""
+    tiny(family).save_pretrained(folder)
+    for name in _TOKENIZER:
+        shutil.copyfile(_MODEL / name, folder / name)
+    recipe = Recipe(layer=1, steps=4, template_lengths=((3, 2),), second_moment=False)
+    (folder / PROFILE).write_text(json.dumps(recipe.to_json()), encoding="utf-8")
+    return folder
+
+
+@torch.no_grad()
+def _draw(model: PreTrainedModel) -> None:
+    """Draws matrices with a deviation of 0.25 and moves vectors (biases, norms) by 0.1, away from zeros and ones."""
+    for parameter in model.parameters():
+        if parameter.dim() == 2:
+            parameter.normal_(std=0.25)
+        else:
+            parameter.add_(torch.randn_like(parameter) * 0.1)
