@@ -140,9 +140,9 @@ def tiny(family: str, *, seed: int = 7, dtype: torch.dtype = torch.float32) -> P
     auto: Any = AutoModelForCausalLM  # which transformers leaves untyped
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model: PreTrainedModel = auto.from_config(AutoConfig.for_model(kind, **settings))
+        model: PreTrainedModel = auto.from_config(AutoConfig.for_model(kind, **settings), dtype=dtype)
         _draw(model)
-    torch.nn.Module.to(model, dtype).train(False)
+    model.train(False)
     return model
 
 
@@ -166,9 +166,10 @@ def save(folder: Path, family: str) -> Path:
 
 @torch.no_grad()
 def _draw(model: PreTrainedModel) -> None:
-    """Draws matrices with a deviation of 0.25 and moves vectors (biases, norms) by 0.1, away from zeros and ones."""
+    """Draws matrices with a deviation of 0.25 and moves vectors (biases, norms) by 0.1, away from zeros and ones.
+
+    Drawn in float32 and rounded: one seed is one model in every dtype.
+    """
     for parameter in model.parameters():
-        if parameter.dim() == 2:
-            parameter.normal_(std=0.25)
-        else:
-            parameter.add_(torch.randn_like(parameter) * 0.1)
+        drawn = torch.randn(parameter.shape)
+        parameter.copy_(drawn * 0.25 if parameter.dim() == 2 else parameter.float() + drawn * 0.1)
