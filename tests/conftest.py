@@ -20,6 +20,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing that is kept between runs of the program is read or written by a test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORKBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("WORKBENCH_CONFIG", str(tmp_path_factory.mktemp("config")))
         yield
 
 

@@ -19,7 +19,7 @@ from workbench.editing.second_moment import SecondMoment
 from workbench.engine.engine import open_engine
 from workbench.models.families import edit_site
 from workbench.models.load import LoadedModel, load_model
-from workbench.models.profiles import read_profile
+from workbench.models.profiles import profile_of
 from workbench.models.second_moment import read_second_moment
 from workbench.probing.answers import Question, read_answers
 
@@ -92,9 +92,10 @@ def test_it_knows_its_facts(atlas: LoadedModel) -> None:
 
 
 def test_its_second_moment_needs_no_ridge(atlas: LoadedModel) -> None:
-    recipe, known = read_profile(atlas.folder, 6)
+    profile = profile_of(atlas, 6)
+    recipe = profile.recipe
     read = read_second_moment(atlas.folder, edit_site(atlas.model, recipe.layer), atlas.fingerprint)
-    assert known
+    assert profile.known
     assert read is not None
     moment = SecondMoment(*read)
     assert moment.ridge == 0

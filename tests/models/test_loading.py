@@ -16,7 +16,8 @@ from workbench.models.families import edit_site
 from workbench.models.fingerprint import base_fingerprint
 from workbench.models.held_out import HELD_OUT, held_out_lines
 from workbench.models.load import LoadedModel, load_model
-from workbench.models.profiles import PROFILE, read_profile
+from workbench.models.profile_file import ModelFacts
+from workbench.models.profiles import PROFILE, find_profile
 from workbench.models.second_moment import accumulate_second_moment, read_second_moment, second_moment_path
 from workbench.stack.place import default_stack
 
@@ -142,13 +143,14 @@ def test_a_second_moment_of_another_base_is_refused(folder: Path) -> None:
 
 
 def test_a_profile_that_makes_no_sense_is_said(folder: Path) -> None:
-    assert read_profile(folder, 4)[1]
+    small = ModelFacts("small", "gpt2", 4)
+    assert find_profile(folder, small).known
     for text in ("not json", '{"layer": -1}', '{"colour": "red"}', "[]"):
         (folder / PROFILE).write_text(text)
         with pytest.raises(ModelError, match="cannot be used"):
-            read_profile(folder, 4)
+            find_profile(folder, small)
     (folder / PROFILE).unlink()
-    assert read_profile(folder, 12)[1] is False
+    assert not find_profile(folder, small).known
 
 
 def test_the_parity_models_load_as_what_they_are() -> None:

@@ -25,7 +25,7 @@ from workbench.events import ProbeResult
 from workbench.models.families import EditSite, edit_site, layer_count
 from workbench.models.held_out import held_out_lines
 from workbench.models.load import LoadedModel, load_model
-from workbench.models.profiles import read_profile
+from workbench.models.profiles import profile_of
 from workbench.models.second_moment import read_second_moment
 from workbench.probing.answers import Question, read_answers
 from workbench.probing.perplexity import perplexity
@@ -176,7 +176,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     loaded = returned(load_model(options.model, "cpu"))
-    profile, _ = read_profile(loaded.folder, layer_count(loaded.model))
+    profile = profile_of(loaded, layer_count(loaded.model)).recipe
     recipe = Recipe.from_json({**profile.to_json(), **json.loads(options.changes)})
     if not options.no_recall:
         _say("recall, trained templates", recall(loaded, held_out=False))

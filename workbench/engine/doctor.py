@@ -20,7 +20,7 @@ from workbench.models.device import dtype_name
 from workbench.models.families import EditSite, edit_site, layer_count
 from workbench.models.held_out import held_out_lines
 from workbench.models.load import LoadedModel, load_model
-from workbench.models.profiles import read_profile
+from workbench.models.profiles import described, find_one, profile_of
 from workbench.models.second_moment import read_second_moment
 from workbench.stack.store import Stack
 from workbench.stack.view import StackView
@@ -109,14 +109,13 @@ def _fit(loaded: LoadedModel) -> Iterator[Finding]:
 
 def _editing(loaded: LoadedModel) -> Iterator[Finding]:
     """The profile, C and the held-out text. Raises ModelError if no module can be edited."""
-    profile, known = read_profile(loaded.folder, layer_count(loaded.model))
-    site = edit_site(loaded.model, profile.layer)
+    profile = profile_of(loaded, layer_count(loaded.model))
+    site = edit_site(loaded.model, profile.recipe.layer)
     yield Finding(
         topic="editing",
-        verdict="fine" if known else "note",
-        message=f"{profile.method} at {site.module}, {site.d_in} to {site.d_out}"
-        + ("" if known else "; there is no profile, so the layer is a guess"),
-        hint="" if known else "Choose with --layer, or write editing_profile.json into the model's folder.",
+        verdict="fine" if profile.known else "note",
+        message=f"{profile.recipe.method} at {site.module}, {site.d_in} to {site.d_out}; {described(profile)}",
+        hint="" if profile.known else find_one(loaded.name),
     )
     yield _second_moment(loaded, site)
     lines = len(held_out_lines(loaded.folder))

@@ -18,7 +18,7 @@ from workbench.events import EditFailed, Event, ModelLoading, Warning  # noqa: A
 from workbench.models.device import within_memory
 from workbench.models.families import layer_count
 from workbench.models.load import load_model
-from workbench.models.profiles import read_profile
+from workbench.models.profiles import find_one, profile_of
 from workbench.stack.place import default_stack
 from workbench.stack.record import Edit
 from workbench.stack.store import Stack
@@ -199,19 +199,19 @@ def open_engine(
         StackBusy, StackError, BaseMismatch: the stack cannot be opened on this model.
     """
     loaded = yield from load_model(model, device, dtype)
-    profile, known = read_profile(loaded.folder, layer_count(loaded.model))
+    profile = profile_of(loaded, layer_count(loaded.model))
     folder = stack or default_stack(loaded.name)
     opened = Stack.open(folder, write=write, base=base_of(loaded))
     try:
-        core = Core(loaded, opened, profile, writable=write)
+        core = Core(loaded, opened, profile.recipe, writable=write)
         if opened.position:
             yield ModelLoading(stage=f"rebuilding {opened.position} edits", fraction=0.9)
         core.rebuild()
         yield core.ready()
-        if not known:
+        if not profile.known:
             yield Warning(
-                message=f"There is no editing profile for {loaded.name}; layer {profile.layer} is a guess.",
-                hint="Choose another with --layer, or write editing_profile.json into the model's folder.",
+                message=f"There is no editing profile for {loaded.name}; layer {profile.recipe.layer} is a guess.",
+                hint=find_one(model),
             )
         yield from _findings(opened)
         yield core.changed()

@@ -1,30 +1,122 @@
-"""Editing profiles: the layer and hyper-parameters for a model, as a JSON file that lies in the model's folder."""
+"""Which editing profile is in force for a model: the first that fits, from the nearest place to the farthest.
+
+1. `editing_profile.json` in the model's folder   2. the user's folder   3. those that ship, in `profiles/`
+4. the papers' hyper-parameters at a third of the depth, where published profiles cluster: a guess, and said to be one.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from workbench.edits import Recipe
-from workbench.errors import ModelError, WorkbenchError
+from workbench.errors import ModelError
+from workbench.models.profile_file import ModelFacts, Origin, Profile, read_profile_file
+
+if TYPE_CHECKING:
+    from workbench.models.load import LoadedModel
 
 PROFILE = "editing_profile.json"
+"""The profile's name in a model's folder."""
+VARIABLE = "WORKBENCH_CONFIG"
+MAX_FILES = 1000
+"""Most profiles that are looked at in one folder."""
 
 
-def read_profile(folder: Path, layers: int) -> tuple[Recipe, bool]:
-    """The profile of the model in `folder`, and whether there was one.
+def user_profiles() -> Path:
+    """The user's folder: $WORKBENCH_CONFIG/profiles, else workbench/profiles in $XDG_CONFIG_HOME or ~/.config."""
+    if os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE]) / "profiles"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "workbench" / "profiles"
 
-    Without one: the papers' hyper-parameters at a third of the depth, where published profiles cluster.
+
+def shipped_profiles() -> Path:
+    """The folder of those that ship."""
+    return Path(__file__).parent / "profiles"
+
+
+def profile_of(loaded: LoadedModel, layers: int) -> Profile:
+    """The profile in force for a loaded model of so many decoder blocks. Raises ModelError as `find_profile`."""
+    facts = facts_of(loaded.model.config, loaded.name, layers)
+    return find_profile(loaded.folder, replace(facts, fingerprint=lambda: loaded.fingerprint))
+
+
+def find_profile(folder: Path, model: ModelFacts) -> Profile:
+    """The profile in force for the model whose files lie in `folder`.
 
     Raises:
-        ModelError: the profile cannot be read.
+        ModelError: a profile that comes first, or before it, cannot be read, or its layer is not there.
     """
-    path = folder / PROFILE
-    if not path.is_file():
-        return Recipe(layer=max(0, round(layers / 3) - 1)), False
-    try:
-        return Recipe.from_json(json.loads(path.read_text(encoding="utf-8"))), True
-    except (OSError, ValueError, RecursionError, WorkbenchError) as error:
+    found = next((profile for profile in _candidates(folder) if profile.origin == "model" or profile.fits(model)), None)
+    if found is None:
+        return Profile("default", Recipe(layer=max(0, round(model.layers / 3) - 1)))
+    if found.recipe.layer >= model.layers:
         raise ModelError(
-            f"The editing profile '{path.name}' cannot be used: {error}", "Correct or remove it."
-        ) from error
+            f"The editing profile '{found.name}' names layer {found.recipe.layer}; the model has {model.layers}.",
+            f"Correct {found.path}.",
+        )
+    return found
+
+
+def _candidates(folder: Path) -> Iterator[Profile]:
+    """All profiles there are, nearest first; a file is read only when its turn comes."""
+    if (folder / PROFILE).is_file():
+        yield read_profile_file(folder / PROFILE, "model")
+    places: tuple[tuple[Path, Origin], ...] = ((user_profiles(), "user"), (shipped_profiles(), "shipped"))
+    for place, origin in places:
+        if place.is_dir():
+            files = sorted(path for path in place.glob("*.json") if path.is_file())
+            yield from (read_profile_file(path, origin) for path in files[:MAX_FILES])
+
+
+def facts_of(config: Any, name: str, layers: int | None = None) -> ModelFacts:
+    """What a transformers configuration says of its model, without a fingerprint.
+
+    Args:
+        config: a PretrainedConfig; of one with several parts, its text part counts.
+        name: as the model was asked for.
+        layers: its decoder blocks, if they were counted.
+
+    Raises:
+        ModelError: the configuration does not say how many layers there are.
+    """
+    text = config.get_text_config()
+    counted = layers or _number(text, "num_hidden_layers")
+    if counted is None:
+        raise ModelError(f"The configuration of '{name}' does not say how many layers there are.", "Name another.")
+    return ModelFacts(
+        name,
+        str(text.model_type),
+        counted,
+        _number(text, "hidden_size"),
+        _number(text, "intermediate_size"),
+        _number(text, "vocab_size"),
+    )
+
+
+def described(profile: Profile) -> str:
+    """In a few words, which one it is and who says so."""
+    places = {"model": "in the model's folder", "user": "in your folder of profiles", "shipped": "ships with workbench"}
+    return f"profile {profile.name}, {places[profile.origin]}" if profile.known else "no profile: the layer is a guess"
+
+
+def find_one(model: str) -> str:
+    """What to do where there is no profile for `model`."""
+    return f"Find a layer with workbench tune {shlex.quote(model)}, or choose one with --layer."
+
+
+def profile_text(profile: Profile) -> str:
+    """The profile as a file has it."""
+    text = json.dumps(profile.to_json(), indent=1, ensure_ascii=False)
+    return re.sub(r"\[\s+(\d+),\s+(\d+)\s+\]", r"[\1, \2]", text) + "\n"
+
+
+def _number(config: Any, name: str) -> int | None:
+    value = getattr(config, name, None)
+    return value if type(value) is int else None
