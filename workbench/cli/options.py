@@ -36,6 +36,12 @@ def engine_options(function: Function) -> Function:
     return _gathered(function, [*_STACK, *_ENGINE])
 
 
+def model_options(function: Function) -> Function:
+    """--model, --device, --dtype and --json, for commands on a model without a stack; given as `common`."""
+    model, _, json = _STACK
+    return _gathered(function, [model, json, *_ENGINE])
+
+
 _STACK: list[Callable[[Function], Function]] = [
     click.option("--model", metavar="MODEL", help="A folder or a Hub name. [default: the stack's, else atlas]"),
     click.option("--stack", metavar="FOLDER", type=click.Path(path_type=Path), help="[default: edits/<model>]"),

@@ -46,6 +46,17 @@ def _others() -> str:
     return "workbench apply makes one; --stack names another folder."
 
 
+def named_model(common: Common, positional: str | None = None) -> str:
+    """The model that a command without a stack is about: the argument, --model, or atlas.
+
+    Raises:
+        UsageError: the argument and --model name two different models.
+    """
+    if positional and common.model and positional != common.model:
+        raise UsageError(f"Two models are named: '{positional}' and '{common.model}'.", "Name one of them.")
+    return positional or common.model or ATLAS
+
+
 def model_of(common: Common, folder: Path) -> str:
     """The model to load: --model, else the one that the stack in `folder` is made for, else atlas.
 
