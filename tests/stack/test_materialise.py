@@ -116,7 +116,7 @@ def test_any_way_to_a_position_gives_the_bits_of_starting_again(dtype: torch.dty
 
 
 def test_an_append_adds_one_product_to_the_kept_sum(monkeypatch: pytest.MonkeyPatch) -> None:
-    from workbench.stack import materialise
+    from workbench.stack import sums
 
     added: list[Factors] = []
     real = add_outers
@@ -125,7 +125,7 @@ def test_an_append_adds_one_product_to_the_kept_sum(monkeypatch: pytest.MonkeyPa
         added.extend(some)
         real(total, some, layout)
 
-    monkeypatch.setattr(materialise, "add_outers", counting)
+    monkeypatch.setattr(sums, "add_outers", counting)
     found, factors = materialiser(weight("in,out", torch.float32), "in,out"), draw(5)
     found.weight(M, factors[:4])
     assert len(added) == 4
@@ -147,7 +147,7 @@ def test_a_negative_zero_is_another_factor() -> None:
 
 
 def test_an_interruption_leaves_no_half_sum(monkeypatch: pytest.MonkeyPatch) -> None:
-    from workbench.stack import materialise
+    from workbench.stack import sums
 
     pristine, factors = weight("in,out", torch.float32), draw(4)
     found = materialiser(pristine, "in,out")
@@ -158,7 +158,7 @@ def test_an_interruption_leaves_no_half_sum(monkeypatch: pytest.MonkeyPatch) -> 
         real(total, some[:1], layout)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(materialise, "add_outers", interrupted)
+    monkeypatch.setattr(sums, "add_outers", interrupted)
     with pytest.raises(KeyboardInterrupt):
         found.weight(M, factors)
     monkeypatch.undo()
@@ -203,7 +203,7 @@ def test_rounding_in_blocks_is_rounding(monkeypatch: pytest.MonkeyPatch) -> None
 
     pristine, factors = weight("out,in", torch.float16), draw(3)
     whole = materialiser(pristine, "out,in").weight(M, factors)
-    monkeypatch.setattr(materialise, "_BLOCK", 50)
+    monkeypatch.setattr(materialise, "BLOCK", 50)
     assert same_bits(materialiser(pristine, "out,in").weight(M, factors), whole)
 
 

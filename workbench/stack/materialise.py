@@ -9,47 +9,46 @@ first and then, for bfloat16 and float16, the narrower type: two roundings, to n
 
 from __future__ import annotations
 
-import hashlib
 import math
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from workbench.errors import BaseMismatch, EditError, ModelError
+from workbench.stack.hashing import BLOCK, blocks_sha256
+from workbench.stack.hashing import weight_sha256 as weight_sha256
+from workbench.stack.hashing import weights_sha256 as weights_sha256
 from workbench.stack.record import Factors, Layout
+from workbench.stack.sums import Sums, copies_within
 from workbench.stack.tiles import add_outers
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 """What a weight may be stored in."""
 
-_TAG = b"workbench-weight-1\0"
-_BLOCK = 2**22
-"""Elements rounded at a time."""
 
-
-@dataclass
+@dataclass(frozen=True, eq=False)
 class _Module:
     pristine: Tensor
+    """On the CPU; in pinned memory where the weight lives on an accelerator."""
+    finite: bool
     layout: Layout
-    sum: Tensor | None = None
-    """float64: pristine plus the factors in `summed`."""
-    summed: list[Factors] = field(default_factory=list)
-    """What is in `sum`, in order."""
+    sums: Sums
 
 
 class Materialiser:
     """Keeps pristine copies of edited modules in host memory and computes their weights at any position.
 
-    The float64 sum of the present position is kept, so an append costs one outer product; the result is that of
-    starting again. Factors that were given are never changed in place.
+    Float64 sums at a few positions are kept, so an append costs one outer product and an undo a few; the result is that
+    of starting again. Factors that were given are never changed in place.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self._device = torch.device(device)
         self._modules: dict[str, _Module] = {}
+        self._last: list[str] = []
+        """Modules that may have sums, the last used one last."""
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -67,8 +66,15 @@ class Materialiser:
                 f"The weight of {module} is not a matrix of float32, bfloat16 or float16.",
                 "Quantised models have none.",
             )
-        pristine = weight.detach().to("cpu", copy=True).contiguous()
-        self._modules[module] = _Module(pristine, layout)
+        pristine = torch.empty(weight.shape, dtype=weight.dtype, pin_memory=self._device.type == "cuda")
+        pristine.copy_(weight.detach())
+        sums = Sums(
+            lambda: pristine.to(self._device, non_blocking=True).to(torch.float64, copy=True),
+            layout,
+            copies_within(pristine.numel(), pristine.nbytes),
+            lambda factors: _check_fit(module, pristine, layout, factors),
+        )
+        self._modules[module] = _Module(pristine, _all_finite(pristine), layout, sums)
 
     def pristine(self, module: str) -> Tensor:
         """A copy of the pristine weight, on the CPU. Raises BaseMismatch."""
@@ -83,15 +89,20 @@ class Materialiser:
         """
         kept = self._get(module)
         if not factors:
-            kept.sum, kept.summed = None, []
             return kept.pristine.to(self._device, copy=True)
-        rounded = _round(self._summed(module, kept, list(factors)), kept.pristine.dtype)
-        if not bool(torch.isfinite(rounded).all()) and bool(torch.isfinite(kept.pristine).all()):
-            kept.sum, kept.summed = None, []
-            raise EditError(
-                f"The edited weight of {module} would not be finite.", "Use a wider dtype or a smaller edit."
-            )
+        rounded = torch.empty(kept.pristine.shape, dtype=kept.pristine.dtype, device=self._device)
+        rows = torch.split(rounded, _rows(rounded))
+        for room, block in zip(rows, self._blocks(module, factors), strict=True):
+            room.copy_(block)
         return rounded
+
+    def sha256(self, module: str, factors: Sequence[Factors]) -> str:
+        """`weight_sha256` of W_p, hashed while it is rounded. Raises as `weight`."""
+        pristine = self._get(module).pristine
+        if not factors:
+            return weight_sha256(pristine)
+        blocks = (block.cpu() for block in self._blocks(module, factors))
+        return blocks_sha256(pristine.dtype, pristine.shape, blocks)
 
     def weights(self, edits: Iterable[Sequence[Factors]]) -> dict[str, Tensor]:
         """W_p of every known module from the factors of the active edits, oldest first. Raises as `weight`."""
@@ -105,24 +116,35 @@ class Materialiser:
     def forget_sums(self) -> None:
         """Frees the float64 sums; the next weight starts again from the pristine one."""
         for kept in self._modules.values():
-            kept.sum, kept.summed = None, []
+            kept.sums.forget()
 
     def _get(self, module: str) -> _Module:
         if module not in self._modules:
             raise BaseMismatch(f"The model has no module {module} that is edited.", "The edit is for another model.")
         return self._modules[module]
 
-    def _summed(self, module: str, kept: _Module, factors: list[Factors]) -> Tensor:
-        total, done = kept.sum, len(kept.summed)
-        if total is None or not _begins(factors, kept.summed):
-            total, done = None, 0
-        for one in factors[done:]:
-            _check_fit(module, kept, one)
-        if total is None:
-            total = kept.pristine.to(self._device, torch.float64)
-        kept.sum, kept.summed = None, []  # an interruption on the way must not leave half a sum
-        add_outers(total, factors[done:], kept.layout)
-        kept.sum, kept.summed = total, factors
+    def _blocks(self, module: str, factors: Sequence[Factors]) -> Iterator[Tensor]:
+        """W_p in the model's dtype, `_rows` rows at a time. Raises as `weight`; EditError comes at the end."""
+        kept = self._get(module)
+        total = self._summed(module, kept, factors)
+        finite = torch.ones((), dtype=torch.bool, device=total.device)
+        for rows in torch.split(total, _rows(total)):
+            block = rows.to(torch.float32).to(kept.pristine.dtype)
+            finite &= _finite(block)
+            yield block
+        if kept.finite and not bool(finite):
+            kept.sums.forget()
+            raise EditError(
+                f"The edited weight of {module} would not be finite.", "Use a wider dtype or a smaller edit."
+            )
+
+    def _summed(self, module: str, kept: _Module, factors: Sequence[Factors]) -> Tensor:
+        """The float64 sum; those of modules not used for longer go where all together would take too much memory."""
+        total = kept.sums.at(factors)
+        self._last = [*(name for name in self._last if name != module), module]
+        room = max(self._get(name).sums.room for name in self._last)
+        while len(self._last) > 1 and sum(self._get(name).sums.bytes for name in self._last) > room:
+            self._get(self._last.pop(0)).sums.forget()
         return total
 
 
@@ -141,51 +163,25 @@ def realised_fraction(before: Tensor, after: Tensor, update: Tensor) -> float:
     return moved / size if size > 0 and math.isfinite(size) else 1.0
 
 
-def weight_sha256(weight: Tensor) -> str:
-    """Hex sha256 over a tag, dtype, shape and the raw little-endian bytes; the same on every device."""
-    name = str(weight.dtype).removeprefix("torch.")
-    shape = "x".join(str(side) for side in weight.shape)
-    digest = hashlib.sha256(_TAG + f"{name} {shape}\0".encode())
-    flat = weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    if sys.byteorder == "big":
-        flat = flat.reshape(-1, weight.element_size())[:, ::-1].copy()
-    digest.update(flat.data)
-    return digest.hexdigest()
+def _rows(weight: Tensor) -> int:
+    """How many rows make a block."""
+    return max(1, BLOCK // max(1, weight.shape[1]))
 
 
-def weights_sha256(weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """`weight_sha256` of each module."""
-    return {module: weight_sha256(weight) for module, weight in weights.items()}
+def _finite(block: Tensor) -> Tensor:
+    """Whether no element is infinite or not a number, on the block's device: there is one pass and no copy."""
+    if block.numel() == 0:
+        return torch.ones((), dtype=torch.bool, device=block.device)
+    low, high = torch.aminmax(block)
+    return torch.isfinite(low) & torch.isfinite(high)
 
 
-def _round(total: Tensor, dtype: torch.dtype) -> Tensor:
-    """`total` in `dtype`, by way of float32, some rows at a time."""
-    rounded = torch.empty(total.shape, dtype=dtype, device=total.device)
-    rows = max(1, _BLOCK // max(1, total.shape[1]))
-    for start in range(0, total.shape[0], rows):
-        rounded[start : start + rows] = total[start : start + rows].to(torch.float32).to(dtype)
-    return rounded
+def _all_finite(weight: Tensor) -> bool:
+    return all(bool(_finite(rows)) for rows in torch.split(weight, _rows(weight)))
 
 
-def _check_fit(module: str, kept: _Module, factors: Factors) -> None:
+def _check_fit(module: str, pristine: Tensor, layout: Layout, factors: Factors) -> None:
     shape = (factors.a.shape[1], factors.b.shape[0])
-    expected = tuple(kept.pristine.shape) if kept.layout == "in,out" else tuple(kept.pristine.shape)[::-1]
+    expected = tuple(pristine.shape) if layout == "in,out" else tuple(pristine.shape)[::-1]
     if factors.module != module or shape != expected:
         raise BaseMismatch(f"An update does not fit the module {module}.", "The edit is for another model.")
-
-
-def _begins(factors: list[Factors], summed: list[Factors]) -> bool:
-    """Whether `factors` starts with `summed`; the numbers are compared only of what is not the same object."""
-    start = factors[: len(summed)]
-    return start == summed or (
-        len(start) == len(summed) and all(_same(*pair) for pair in zip(start, summed, strict=True))
-    )
-
-
-def _same(one: Factors, other: Factors) -> bool:
-    """Whether both add the same bits; −0.0 is not 0.0."""
-    return one is other or (
-        (one.module, one.a.shape) == (other.module, other.a.shape)
-        and one.a.tobytes() == other.a.tobytes()
-        and one.b.tobytes() == other.b.tobytes()
-    )

@@ -1,0 +1,77 @@
+"""sha256 of weights: of the same bytes on every device, while the next block is still being rounded or copied."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+_TAG = b"workbench-weight-1\0"
+BLOCK = 2**20
+"""Elements hashed, copied or rounded at a time: a few MiB, still in the cache when they are read again."""
+
+
+def weight_sha256(weight: Tensor) -> str:
+    """Hex sha256 over a tag, dtype, shape and the raw little-endian bytes; the same on every device."""
+    kept = weight.detach().contiguous()
+    if kept.device.type == "cpu":
+        digest = _begin(kept.dtype, kept.shape)
+        digest.update(_raw(kept))
+        return digest.hexdigest()
+    return blocks_sha256(kept.dtype, kept.shape, _copied(kept.view(-1)))
+
+
+def weights_sha256(weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """`weight_sha256` of each module, several at once."""
+    if len(weights) < 2:
+        return {module: weight_sha256(weight) for module, weight in weights.items()}
+    with ThreadPoolExecutor(min(len(weights), os.cpu_count() or 1)) as pool:
+        return dict(zip(weights, pool.map(weight_sha256, weights.values()), strict=True))
+
+
+def blocks_sha256(dtype: torch.dtype, shape: torch.Size, blocks: Iterable[Tensor]) -> str:
+    """`weight_sha256` of the weight whose elements are in `blocks`, in order, all on the CPU.
+
+    One block is hashed while the next is made; a block must stay as it is until the one after the next is asked for.
+    """
+    digest = _begin(dtype, shape)
+    with ThreadPoolExecutor(1) as pool:
+        before: Future[None] | None = None
+        for block in blocks:
+            if before is not None:
+                before.result()
+            before = pool.submit(digest.update, _raw(block))
+        if before is not None:
+            before.result()
+    return digest.hexdigest()
+
+
+def _copied(flat: Tensor) -> Iterator[Tensor]:
+    """Blocks of a tensor on an accelerator, (n,), copied to two rooms in turn, pinned ones for CUDA."""
+    pinned = flat.device.type == "cuda"
+    rooms = [torch.empty(min(BLOCK, flat.numel()), dtype=flat.dtype, pin_memory=pinned) for _ in range(2)]
+    for number, block in enumerate(torch.split(flat, BLOCK)):
+        room = rooms[number % len(rooms)][: block.numel()]
+        yield room.copy_(block)
+
+
+def _begin(dtype: torch.dtype, shape: torch.Size) -> _Hash:
+    name = str(dtype).removeprefix("torch.")
+    return hashlib.sha256(_TAG + f"{name} {'x'.join(map(str, shape))}\0".encode())
+
+
+def _raw(block: Tensor) -> memoryview:
+    """The little-endian bytes of a contiguous tensor on the CPU."""
+    flat = block.reshape(-1).view(torch.uint8).numpy()
+    if sys.byteorder == "big":
+        flat = flat.reshape(-1, block.element_size())[:, ::-1].copy()
+    return flat.data.cast("B")
