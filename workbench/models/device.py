@@ -37,13 +37,23 @@ def pick_device(asked: str) -> torch.device:
 
 @contextmanager
 def within_memory() -> Iterator[None]:
-    """Raises DeviceError where the device runs out of memory inside."""
+    """Raises DeviceError where the device, or the machine, runs out of memory inside."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise DeviceError(
             "The device ran out of memory.", "Use fewer context templates, a smaller dtype, or --device cpu."
         ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory ran out; torch has a class of its own for CUDA's alone."""
+    words = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    )
 
 
 def dtype_name(dtype: torch.dtype) -> str:

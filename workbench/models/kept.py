@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 VARIABLE = "WORKBENCH_CACHE"
@@ -18,3 +20,13 @@ def cache_root() -> Path:
 def kept_for(fingerprint: str) -> Path:
     """The folder of what is kept for the base with that fingerprint."""
     return cache_root() / fingerprint[:32]
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Puts `data` at `path`, whole or not at all. Where the disk does not take it, it is computed again next time."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, unfinished = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        Path(unfinished).replace(path)

@@ -1,23 +1,32 @@
-"""Loading a causal language model with its tokenizer, and saying what goes on meanwhile."""
+"""Loading a causal language model with its tokenizer, and saying what goes on meanwhile.
+
+Weights are memory-mapped and go straight to where they stay: there is never a second copy. The checkpoint is hashed
+while it is read.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Generator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from workbench.errors import DeviceError, ModelError, StorageError, UsageError
-from workbench.events import Event, ModelLoading
-from workbench.models.device import DTYPES, dtype_name, pick_device
-from workbench.models.fingerprint import base_fingerprint, tokenizer_fingerprint
-from workbench.models.folder import find_model
+from workbench.events import Event, ModelLoading, Warning  # noqa: A004  the wire's word
+from workbench.models.checkpoint import check_index, stored_tensors
+from workbench.models.device import DTYPES, dtype_name, is_out_of_memory, pick_device
+from workbench.models.fingerprint import base_fingerprint, keep_fingerprint, known_fingerprint, tokenizer_fingerprint
+from workbench.models.folder import ModelFolder, is_pickle, locate, weight_files, weight_map
+from workbench.models.options import PLAIN, LoadOptions
+from workbench.models.placing import check_map, settle_inputs
+from workbench.models.reading import Asked, read_config, read_model
+from workbench.models.task import Task
+from workbench.models.tokenizer import check_tokenizer, read_tokenizer
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -47,7 +56,10 @@ class LoadedModel:
     """Of the checkpoint's tensors as stored: the same in every dtype."""
     tokenizer_fingerprint: str
     device: torch.device
+    """Where its inputs go; all of it, unless it is spread by a device map."""
     dtype: torch.dtype
+    keep_fp32: bool = False
+    """Edited modules are to be held in float32."""
 
     @property
     def family(self) -> str:
@@ -60,39 +72,49 @@ class LoadedModel:
         return sum(p.numel() * p.element_size() for p in self.model.parameters())
 
 
-def load_model(name: str, device: str = "auto", dtype: str = "auto") -> Generator[Event, None, LoadedModel]:
-    """Loads `name` ("atlas", a folder or a Hub name); yields ModelLoading and returns the model.
+def load_model(
+    name: str, device: str = "auto", dtype: str = "auto", options: LoadOptions = PLAIN
+) -> Generator[Event, None, LoadedModel]:
+    """Loads `name` ("atlas", a folder or a Hub name); yields ModelLoading and Warning, and returns the model.
 
     Raises:
         ModelError: unknown, damaged, or not a causal language model.
-        DeviceError: the device is not there, or is too small.
-        UsageError: `dtype` is not one of auto, float32, bfloat16, float16.
+        DeviceError: the device is not there, or is too small; accelerate is needed and not there.
+        UsageError: `dtype` is not one of auto, float32, bfloat16, float16, or the options contradict each other.
     """
     if dtype != "auto" and dtype not in DTYPES:
         raise UsageError(f"Unknown dtype '{dtype}'.", f"Use auto, {', '.join(DTYPES)}.")
+    check_map(device, options)
     where = pick_device(device)
     yield ModelLoading(stage=f"finding {name}")
-    found = find_model(name)
-    yield ModelLoading(stage=f"checking {name}", fraction=0.1)
-    fingerprint = base_fingerprint(found.path)
-    yield ModelLoading(stage=f"reading {name}", fraction=0.3)
-    model = _read(found.path, name, DTYPES.get(dtype, "auto"))
-    tokenizer = _read_tokenizer(found.path, name)
-    yield ModelLoading(stage=f"moving {name} to {where}", fraction=0.8)
-    try:
-        model = model.to(where).eval().requires_grad_(False)
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        raise DeviceError(f"'{name}' does not fit on {where}.", "Use a smaller --dtype, or --device cpu.") from error
+    found = yield from locate(name, options)
+    if options.trust_remote_code:
+        yield Warning(
+            message=f"Code that comes with '{name}' may be run: it can do whatever you can do on this machine.",
+            hint="Leave out --trust-remote-code unless you have read it.",
+        )
+    asked = Asked(found.path, name, DTYPES.get(dtype, "auto"), where, options)
+    model, fingerprint = yield from _weights(found, asked)
+    tokenizer = read_tokenizer(found.path, name, trust_remote_code=options.trust_remote_code)
+    strange = check_tokenizer(tokenizer, model, name)
+    if strange:
+        yield Warning(message=strange, hint="Texts with such a token cannot be read.")
+    if not options.device_map and model.device != where:
+        yield ModelLoading(stage=f"moving {name} to {where}")
+        model = _moved(model, where, name)
+    settle_inputs(model)
+    model.train(False)
     return LoadedModel(
-        model,
+        model.requires_grad_(False),
         tokenizer,
         found.name,
         found.path,
         found.revision,
         fingerprint,
         tokenizer_fingerprint(found.path),
-        where,
+        model.device,
         model.dtype,
+        options.keep_fp32,
     )
 
 
@@ -121,40 +143,37 @@ def describe_dtype(loaded: LoadedModel) -> str:
     return dtype_name(loaded.dtype)
 
 
-def _read(folder: Path, name: str, dtype: torch.dtype | str) -> Any:
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers leaves both untyped
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            config=config,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except Exception as error:  # transformers lets through whatever a strange checkpoint makes happen
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            f"'{name}' cannot be loaded as a causal language model: {reason}", "Try it with transformers alone."
-        ) from error
-    model, found = loaded
-    missing = sorted(found["missing_keys"])
-    if missing:  # transformers would go on with random numbers in their place
-        raise ModelError(
-            f"The weights of '{name}' are not all there: {missing[0]} is missing"
-            + (f", and {len(missing) - 1} more." if len(missing) > 1 else "."),
-            "Is it a causal language model? If so, download it again.",
-        )
-    return model
+def _weights(found: ModelFolder, asked: Asked) -> Generator[Event, None, tuple[PreTrainedModel, str]]:
+    """The model, and the fingerprint of its checkpoint, which is hashed at the same time unless it is known."""
+    allowed = asked.options.allow_pickle
+    files = weight_files(found.path, allow_pickle=allowed)
+    if not is_pickle(files):
+        check_index(found.path, weight_map(found.path), stored_tensors(files))
+    config = read_config(asked)
+    size = _size(sum(path.stat().st_size for path in files))
+    known = None if asked.options.rehash else known_fingerprint(found.path, allow_pickle=allowed)
+    with ExitStack() as running:
+        reading = running.enter_context(Task(lambda tell: read_model(asked, config, tell)))
+        if known is None:
+            hashing = running.enter_context(
+                Task(lambda tell: base_fingerprint(found.path, allow_pickle=allowed, tell=tell))
+            )
+        model = yield from reading.follow(f"reading {asked.name}, {size}")
+        if known is None:
+            known = yield from hashing.follow(f"checking {asked.name}, {size}")
+            keep_fingerprint(found.path, known, allow_pickle=allowed)
+    return model, known
 
 
-def _read_tokenizer(folder: Path, name: str) -> Any:
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _moved(model: PreTrainedModel, where: torch.device, name: str) -> PreTrainedModel:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # as above
-        raise ModelError(f"The tokenizer of '{name}' cannot be loaded.", "Is tokenizer.json in the folder?") from error
-    if not tokenizer.is_fast:
-        raise ModelError(f"The tokenizer of '{name}' has no offsets.", "A fast tokenizer (tokenizer.json) is needed.")
-    return tokenizer
+        moved: PreTrainedModel = model.to(where)  # type: ignore[arg-type]  # transformers wraps it without types
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise ModelError(f"'{name}' cannot be moved to {where}: {error}") from error
+        raise DeviceError(f"'{name}' does not fit on {where}.", "Use a smaller --dtype, or --device cpu.") from error
+    return moved

@@ -1,0 +1,73 @@
+"""Quantised bases: refused before they are read, unless a module that can be edited is kept in 16 bits or more.
+
+A rank-one update of a matrix in 8 or 4 bits would be rounded away, and no float64 sum of such weights is exact.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from workbench.errors import ModelError
+from workbench.models.families import edit_site, layer_count
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+_KEPT = ("modules_to_not_convert", "llm_int8_skip_modules", "ignored_layers", "ignore")
+"""Where the ways of quantising list the modules that they leave alone."""
+
+
+def check_editable(config: PretrainedConfig, name: str) -> None:
+    """Raises ModelError if the model `name` is quantised and leaves no down-projection as it was."""
+    quantisation = _table(getattr(config, "quantization_config", None))
+    if not quantisation:
+        return
+    kept = [str(entry) for key in _KEPT for entry in quantisation.get(key) or ()]
+    if not any(_matches(module, entry) for module in _editable(config) for entry in kept):
+        raise ModelError(
+            f"'{name}' is quantised ({_described(quantisation)}): an edit of its weights would be lost in rounding.",
+            "Load the original in 16 bits, or quantise it with the edited module in "
+            f"{next((key for key in _KEPT if key in quantisation), _KEPT[0])}.",
+        )
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    """A quantisation's settings, which a configuration holds as a table or as an object."""
+    if value is None or isinstance(value, Mapping):
+        return value or {}
+    to_dict = getattr(value, "to_dict", dict)
+    table: Mapping[str, Any] = to_dict()
+    return table
+
+
+def _described(quantisation: Mapping[str, Any]) -> str:
+    method = str(quantisation.get("quant_method") or "unknown method")
+    bits = (
+        4 if quantisation.get("load_in_4bit") else 8 if quantisation.get("load_in_8bit") else quantisation.get("bits")
+    )
+    return f"{method}, {bits} bits" if bits else method
+
+
+def _editable(config: PretrainedConfig) -> list[str]:
+    """The modules that could be edited in the same model unquantised, from its structure alone: no weight is made."""
+    from transformers import AutoModelForCausalLM
+
+    plain = type(config).from_dict({k: v for k, v in config.to_dict().items() if k != "quantization_config"})
+    with torch.device("meta"):
+        auto: Any = AutoModelForCausalLM  # which transformers leaves untyped
+        model = auto.from_config(plain, trust_remote_code=False)
+    return [edit_site(model, layer).module for layer in range(layer_count(model))]
+
+
+def _matches(module: str, entry: str) -> bool:
+    """Whether `module` is the one that `entry` names: itself, a part of its path, or a pattern of it."""
+    if entry == module or f".{entry}." in f".{module}.":
+        return True
+    try:
+        return re.match(entry.removeprefix("re:"), module) is not None
+    except re.error:
+        return False

@@ -1,0 +1,51 @@
+"""The tokenizer beside a model: one that knows where its tokens lie in the text, and that is of this model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from workbench.errors import ModelError
+
+_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
+
+
+def read_tokenizer(folder: Path, name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer in `folder`.
+
+    Raises:
+        ModelError: there is none, it cannot be read, or it cannot tell where a token lies.
+    """
+    if not any((folder / file).is_file() for file in _FILES) and not trust_remote_code:
+        raise ModelError(f"'{name}' has no tokenizer: tokenizer.json is missing.", "Put the model's own beside it.")
+    try:
+        auto: Any = AutoTokenizer  # which transformers leaves untyped
+        tokenizer: PreTrainedTokenizerBase = auto.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except Exception as error:  # transformers lets through whatever a strange file makes happen
+        raise ModelError(f"The tokenizer of '{name}' cannot be loaded.", "Is tokenizer.json in the folder?") from error
+    if not tokenizer.is_fast:
+        raise ModelError(f"The tokenizer of '{name}' has no offsets.", "A fast tokenizer (tokenizer.json) is needed.")
+    return tokenizer
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, name: str) -> str:
+    """What should be known though the tokenizer can be used: that tokens were added which the model does not have.
+
+    Raises:
+        ModelError: it has tokens of its own vocabulary that the model has no embedding for: it is another model's.
+    """
+    embeddings: Any = model.get_input_embeddings()
+    rows = int(embeddings.num_embeddings)
+    added = set(tokenizer.added_tokens_decoder)
+    beyond = {ident for ident in tokenizer.get_vocab().values() if ident >= rows}
+    if beyond - added:
+        raise ModelError(
+            f"The tokenizer of '{name}' is another model's: it has {len(tokenizer):,} tokens, the model {rows:,}.",
+            "Put the model's own tokenizer files into the folder.",
+        )
+    if beyond:
+        token = tokenizer.convert_ids_to_tokens(min(beyond))
+        return f"The model has no embedding for {len(beyond)} of the tokenizer's added tokens, such as {token!r}."
+    return ""
