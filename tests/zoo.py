@@ -36,7 +36,8 @@ _PLAIN: dict[str, Any] = {
     "max_position_embeddings": 96,
 }
 _GROUPED: dict[str, Any] = {**_PLAIN, "num_key_value_heads": 2}
-_HEADS: dict[str, Any] = {**_GROUPED, "head_dim": 8}
+GROUPED_HEADS: dict[str, Any] = {**_GROUPED, "head_dim": 8}
+"""Settings that most families since Llama share."""
 _GPT2: dict[str, Any] = {**_IDS, "n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 96}
 _FALCON: dict[str, Any] = {**_PLAIN, "ffn_hidden_size": 48}
 _OPT: dict[str, Any] = {**_PLAIN, "ffn_dim": 48, "word_embed_proj_dim": 32}
@@ -65,30 +66,30 @@ _CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "opt": ("opt", _OPT),
     "opt_post_norm": ("opt", {**_OPT, "do_layer_norm_before": False, "word_embed_proj_dim": 16}),
     "bloom": ("bloom", {**_IDS, "hidden_size": 32, "n_layer": 4, "n_head": 4}),
-    "mpt": ("mpt", {**_IDS, "d_model": 32, "n_layers": 4, "n_heads": 4, "expansion_ratio": 2, "max_seq_len": 96}),
+    "mpt": ("mpt", {**_IDS, "d_model": 32, "n_layers": 4, "n_heads": 4, "max_seq_len": 96}),
     "falcon": ("falcon", _FALCON),
     "falcon_grouped": ("falcon", {**_FALCON, "new_decoder_architecture": True, "num_kv_heads": 2}),
     "falcon_sequential": (
         "falcon",
         {**_FALCON, "parallel_attn": False, "alibi": True, "bias": True, "multi_query": False},
     ),
-    "llama": ("llama", _HEADS),
-    "mistral": ("mistral", {**_HEADS, "sliding_window": 8}),
-    "ministral": ("ministral", {**_HEADS, **_SLIDING}),
+    "llama": ("llama", GROUPED_HEADS),
+    "mistral": ("mistral", {**GROUPED_HEADS, "sliding_window": 8}),
+    "ministral": ("ministral", {**GROUPED_HEADS, **_SLIDING}),
     "qwen2": ("qwen2", _GROUPED),
-    "qwen3": ("qwen3", _HEADS),
-    "gemma": ("gemma", _HEADS),
+    "qwen3": ("qwen3", GROUPED_HEADS),
+    "gemma": ("gemma", GROUPED_HEADS),
     "gemma2": (
         "gemma2",
         {
-            **_HEADS,
+            **GROUPED_HEADS,
             **_SLIDING,
             "query_pre_attn_scalar": 8,
             "final_logit_softcapping": 2.0,
             "attn_logit_softcapping": 2.0,
         },
     ),
-    "gemma3": ("gemma3_text", {**_HEADS, **_SLIDING, "query_pre_attn_scalar": 8}),
+    "gemma3": ("gemma3_text", {**GROUPED_HEADS, **_SLIDING, "query_pre_attn_scalar": 8}),
     "phi": ("phi", {**_PLAIN, "partial_rotary_factor": 0.5}),
     "phi3": ("phi3", _GROUPED),
     "stablelm": ("stablelm", {**_GROUPED, "use_qkv_bias": True}),
@@ -98,19 +99,19 @@ _CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "granite": ("granite", {**_GROUPED, "residual_multiplier": 0.5, "logits_scaling": 2.0}),
     "starcoder2": ("starcoder2", _GROUPED),
     "cohere": ("cohere", {**_GROUPED, "logit_scale": 0.5}),
-    "cohere2": ("cohere2", {**_HEADS, **_SLIDING, "logit_scale": 0.5}),
-    "glm": ("glm", _HEADS),
-    "glm4": ("glm4", _HEADS),
+    "cohere2": ("cohere2", {**GROUPED_HEADS, **_SLIDING, "logit_scale": 0.5}),
+    "glm": ("glm", GROUPED_HEADS),
+    "glm4": ("glm4", GROUPED_HEADS),
     "smollm3": ("smollm3", _GROUPED),
-    "nemotron": ("nemotron", _HEADS),
+    "nemotron": ("nemotron", GROUPED_HEADS),
     "persimmon": ("persimmon", _PLAIN),
-    "ernie4_5": ("ernie4_5", _HEADS),
-    "exaone4": ("exaone4", {**_HEADS, **_SLIDING}),
-    "hunyuan": ("hunyuan_v1_dense", _HEADS),
-    "helium": ("helium", _HEADS),
-    "arcee": ("arcee", _HEADS),
+    "ernie4_5": ("ernie4_5", GROUPED_HEADS),
+    "exaone4": ("exaone4", {**GROUPED_HEADS, **_SLIDING}),
+    "hunyuan": ("hunyuan_v1_dense", GROUPED_HEADS),
+    "helium": ("helium", GROUPED_HEADS),
+    "arcee": ("arcee", GROUPED_HEADS),
     "apertus": ("apertus", _GROUPED),
-    "seed_oss": ("seed_oss", _HEADS),
+    "seed_oss": ("seed_oss", GROUPED_HEADS),
     "xglm": (
         "xglm",
         {**_IDS, "d_model": 32, "ffn_dim": 48, "num_layers": 4, "attention_heads": 4, "max_position_embeddings": 96},
@@ -119,7 +120,7 @@ _CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3_5": (
         "qwen3_5_text",
         {
-            **_HEADS,
+            **GROUPED_HEADS,
             "layer_types": ["linear_attention", "full_attention"] * 2,
             "linear_key_head_dim": 8,
             "linear_value_head_dim": 8,
@@ -134,9 +135,17 @@ FAMILIES: tuple[str, ...] = tuple(family for family, (kind, _) in _CONFIGS.items
 """Every family that the installed transformers has."""
 
 
-def tiny(family: str, *, seed: int = 7, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """A random model of `family` in evaluation mode: 4 layers, d = 32, a context of 96 tokens."""
+def tiny(family: str, *, seed: int = 7, dtype: torch.dtype = torch.float32, **changes: Any) -> PreTrainedModel:
+    """A random model of `family` in evaluation mode: 4 layers, d = 32, a context of 96 tokens.
+
+    `changes` are settings of its configuration in place of the zoo's.
+    """
     kind, settings = _CONFIGS[family]
+    return built(kind, {**settings, **changes}, seed, dtype)
+
+
+def built(kind: str, settings: dict[str, Any], seed: int = 7, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """The same for any `kind` of model that transformers knows, with these `settings` alone."""
     auto: Any = AutoModelForCausalLM  # which transformers leaves untyped
     with torch.random.fork_rng():
         torch.manual_seed(seed)

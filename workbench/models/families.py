@@ -1,4 +1,4 @@
-"""Which module of a decoder holds the facts: the MLP's down-projection, found by structure and not by model name.
+"""Which module of a decoder holds the facts: the MLP's down-projection, found by structure and not by name.
 
 block ── attention ── mlp: up-projection, activation, [down-projection] ── residual
 k, its input at one token, has d_in entries; v, its output, d_out.
@@ -6,6 +6,7 @@ k, its input at one token, has d_in entries; v, its output, d_out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,22 +15,18 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from workbench.errors import ModelError
+from workbench.models.structure import block_lists, down_projections, has_experts, reads_ahead
 
 Layout = Literal["in,out", "out,in"]
 
-DOWN_PROJECTIONS = (
-    "mlp.c_proj",  # GPT-2, StarCoder2
-    "mlp.down_proj",  # Llama, Mistral, Qwen, Gemma, Phi-3
-    "mlp.dense_4h_to_h",  # GPT-NeoX, Pythia, BLOOM, Falcon
-    "mlp.fc_out",  # GPT-J
-    "mlp.fc2",  # Phi
-    "fc2",  # OPT
-    "ffn.down_proj",  # MPT
-)
-"""Where the down-projection hangs below a decoder block."""
-
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 """Weights that can be edited as they are."""
+
+_BOTH_WAYS = ("xlnet",)
+"""Models whose tokens see those after them, though no module says so."""
+
+_KNOWN = "GPT-2, Llama, GPT-NeoX, GPT-J, OPT and models built like them can be edited."
+_PLAIN = "Only plain decoders can be edited."
 
 
 @dataclass(frozen=True)
@@ -69,20 +66,29 @@ def edit_site(model: nn.Module, layer: int) -> EditSite:
     """The down-projection of decoder block `layer`.
 
     Raises:
-        ModelError: no such layer, a mixture of experts, a quantised weight, or a structure that is not known.
+        ModelError: no such layer, experts in place of an MLP, a quantised weight, or a structure that is not known.
     """
     path, blocks = _decoder(model)
     if not 0 <= layer < len(blocks):
         raise ModelError(f"The model has no layer {layer}.", f"Choose one of 0 to {len(blocks) - 1}.")
-    name = _down_projection(blocks[layer], layer)
-    linear = blocks[layer].get_submodule(name)
-    weight = linear.weight
-    if not isinstance(weight, nn.Parameter) or weight.dim() != 2 or weight.dtype not in FLOATS:
-        raise ModelError(f"The weight of layer {layer} is quantised.", "Load it in float32, bfloat16 or float16.")
-    first, second = weight.shape
-    if layout_of(linear) == "in,out":
-        return EditSite(layer, f"{path}.{layer}.{name}", "in,out", first, second)
-    return EditSite(layer, f"{path}.{layer}.{name}", "out,in", second, first)
+    names = down_projections(blocks[layer], _width(model))
+    if len(names) != 1:
+        raise _no_site(model, layer, names)
+    linear = blocks[layer].get_submodule(names[0])
+    weight, layout = getattr(linear, "weight", None), layout_of(linear)
+    if not isinstance(weight, nn.Parameter) or weight.dim() != 2 or weight.dtype not in FLOATS or layout is None:
+        raise ModelError(
+            f"The weight of layer {layer} is quantised: an edit would be lost in its rounding.",
+            f"Load the model in float32, bfloat16 or float16, or keep '{names[0]}' out of the quantisation.",
+        )
+    d_in, d_out = weight.shape if layout == "in,out" else reversed(weight.shape)
+    return EditSite(layer, f"{path}.{layer}.{names[0]}", layout, d_in, d_out)
+
+
+def editable_layers(model: nn.Module) -> tuple[int, ...]:
+    """The decoder blocks that `edit_site` finds a down-projection in. Raises ModelError as `decoder_blocks`."""
+    width = _width(model)
+    return tuple(i for i, block in enumerate(decoder_blocks(model)) if len(down_projections(block, width)) == 1)
 
 
 def layout_of(linear: nn.Module) -> Layout | None:
@@ -103,44 +109,49 @@ def layer_count(model: nn.Module) -> int:
 
 
 def _decoder(model: nn.Module) -> tuple[str, nn.ModuleList]:
-    """The list of blocks, the only one whose members have an MLP, and its path."""
-    found = [
-        (path, module)
-        for path, module in model.named_modules()
-        if isinstance(module, nn.ModuleList) and any(_is_block(child) for child in module)
-    ]
+    """The list of decoder blocks and its path."""
+    kind, config = type(model).__name__, getattr(model, "config", None)
+    if config is not None and (config.is_encoder_decoder or getattr(type(config), "is_encoder_decoder", False)):
+        raise ModelError(f"{kind} is an encoder-decoder, or half of one.", _PLAIN)
+    found = block_lists(model, _embedding(model))
     if not found:
-        raise ModelError(
-            f"{type(model).__name__} has no decoder blocks of a known kind.",
-            "GPT-2, Llama, GPT-NeoX, GPT-J, OPT and models built like them can be edited.",
-        )
+        raise ModelError(f"{kind} has no decoder blocks of a known kind.", _KNOWN)
     if len(found) > 1:
         names = " and ".join(path for path, _ in found[:3])
-        raise ModelError(f"The model has several stacks of blocks: {names}.", "Only plain decoders can be edited.")
+        raise ModelError(f"The model has several stacks of blocks: {names}.", _PLAIN)
+    if getattr(config, "model_type", "") in _BOTH_WAYS or any(reads_ahead(block) for block in found[0][1]):
+        raise ModelError(f"{kind} reads its text in both directions.", _PLAIN)
     return found[0]
 
 
-def _is_block(module: nn.Module) -> bool:
-    return _is_mixture(module) or any(_linear_at(module, name) for name in DOWN_PROJECTIONS)
+def _embedding(model: nn.Module) -> nn.Module | None:
+    find = getattr(model, "get_input_embeddings", None)
+    found = find() if callable(find) else None
+    return found if isinstance(found, nn.Module) else None
 
 
-def _down_projection(block: nn.Module, layer: int) -> str:
-    if _is_mixture(block):
-        raise ModelError(
-            f"Layer {layer} is a mixture of experts.", "A fact has no one module there; choose a dense layer."
-        )
-    names = [name for name in DOWN_PROJECTIONS if _linear_at(block, name)]
-    if len(names) != 1:
-        raise ModelError(f"Layer {layer} has no MLP of a known kind.", "Choose another layer.")
-    return names[0]
+def _width(model: nn.Module) -> int:
+    """How wide the residual stream is. Raises ModelError if the model's configuration does not say."""
+    config = getattr(model, "config", None)
+    width = getattr(config.get_text_config(), "hidden_size", None) if config is not None else None
+    if not isinstance(width, int):
+        raise ModelError(f"{type(model).__name__} does not say how wide its residual stream is.", _KNOWN)
+    return width
 
 
-def _linear_at(block: nn.Module, name: str) -> bool:
-    try:
-        return isinstance(block.get_submodule(name), (nn.Linear, Conv1D))
-    except AttributeError:
-        return False
+def _no_site(model: nn.Module, layer: int, names: Sequence[str]) -> ModelError:
+    """Why `layer` has no one down-projection, and where there is one."""
+    others = editable_layers(model)
+    hint = f"Choose another layer: {_ranges(others)}." if others else "No layer of this model can be edited."
+    if names:
+        return ModelError(f"Layer {layer} has several MLPs: {', '.join(names[:3])}.", hint)
+    if has_experts(decoder_blocks(model)[layer]):
+        return ModelError(f"Layer {layer} is a mixture of experts: a fact has no one module there.", hint)
+    return ModelError(f"Layer {layer} has no MLP of a known kind.", hint)
 
 
-def _is_mixture(block: nn.Module) -> bool:
-    return any(path.rsplit(".", 1)[-1] in ("experts", "block_sparse_moe") for path, _ in block.named_modules())
+def _ranges(layers: Sequence[int]) -> str:
+    """Whole numbers in words: "0 to 2, 5"."""
+    starts = [i for i in layers if i - 1 not in layers]
+    ends = [i for i in layers if i + 1 not in layers]
+    return ", ".join(f"{a} to {b}" if a < b else str(a) for a, b in zip(starts, ends, strict=True))
