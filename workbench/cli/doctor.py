@@ -43,7 +43,7 @@ def doctor(name: str | None, common: Common) -> int:
         from workbench.engine.doctor import examine
 
         found: list[ev.Finding] = []
-        for event in examine(model, common.device, common.dtype, folder):
+        for event in examine(model, common.device, common.dtype, folder, common.loading(rehash=True)):
             output.event(event, "doctor")
             if isinstance(event, ev.Finding):
                 found.append(event)

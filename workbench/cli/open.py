@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import click
 
@@ -22,10 +23,10 @@ def open_screen(name: str | None, common: Common) -> int:
         raise UsageError("The screen has no --json.", "workbench apply, log and the other commands have it.")
     if not (all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))):
         raise UsageError("The screen needs a terminal.", "Without one, use workbench apply; see workbench --help.")
-    chosen = Common(name or common.model, common.stack, common.device, common.dtype)
+    chosen = replace(common, model=name or common.model)
     folder = stack_folder(chosen)
     model = model_of(chosen, folder) if chosen.stack else chosen.model or ATLAS
 
     from workbench.tui.run import run
 
-    return run(model, device=chosen.device, dtype=chosen.dtype, stack=folder)
+    return run(model, device=chosen.device, dtype=chosen.dtype, options=chosen.loading(), stack=folder)

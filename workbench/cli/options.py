@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from workbench.models.options import LoadOptions
+
 Function = Callable[..., Any]
 
 
@@ -24,6 +26,14 @@ class Common:
     device: str = "auto"
     dtype: str = "auto"
     json: bool = False
+    device_map: str | None = None
+    keep_fp32: bool = False
+    allow_pickle: bool = False
+    trust_remote_code: bool = False
+
+    def loading(self, *, rehash: bool = False) -> LoadOptions:
+        """How the model is to be loaded; with `rehash` every weight file is hashed, whatever is known of it."""
+        return LoadOptions(self.device_map or "", self.keep_fp32, self.allow_pickle, self.trust_remote_code, rehash)
 
 
 def stack_options(function: Function) -> Function:
@@ -32,12 +42,12 @@ def stack_options(function: Function) -> Function:
 
 
 def engine_options(function: Function) -> Function:
-    """--model, --device, --dtype, --stack and --json; given to the command as `common`."""
+    """--model, --stack, --json and how to load the model; given to the command as `common`."""
     return _gathered(function, [*_STACK, *_ENGINE])
 
 
 def model_options(function: Function) -> Function:
-    """--model, --device, --dtype and --json, for commands on a model without a stack; given as `common`."""
+    """--model, --json and how to load the model, for commands that need no stack; given as `common`."""
     model, _, json = _STACK
     return _gathered(function, [model, json, *_ENGINE])
 
@@ -55,6 +65,14 @@ _ENGINE: list[Callable[[Function], Function]] = [
         type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
         help="What the model's weights are held in. [default: as stored]",
     ),
+    click.option(
+        "--device-map",
+        type=click.Choice(["auto"]),
+        help="Spread the model over all GPUs, host memory and disk; needs accelerate.",
+    ),
+    click.option("--keep-fp32", is_flag=True, help="Hold edited modules in float32: no small edit is rounded away."),
+    click.option("--allow-pickle", is_flag=True, help="Read .bin weights where there are no safetensors."),
+    click.option("--trust-remote-code", is_flag=True, help="Run code that comes with the model. Read it first."),
 ]
 
 

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def engine_session(common: Common, folder: Path, output: Output, *, write: bool) -> Iterator[Engine]:
-    """Loads the model, materialises the stack in `folder`, and gives the engine.
+def engine_session(
+    common: Common, folder: Path, output: Output, *, write: bool, rehash: bool = False
+) -> Iterator[Engine]:
+    """Loads the model, materialises the stack in `folder`, and gives the engine; with `rehash` hashes every file.
 
     Raises:
         WorkbenchError: of the model, the device or the stack, as open_engine does.
@@ -27,7 +29,15 @@ def engine_session(common: Common, folder: Path, output: Output, *, write: bool)
     from workbench.engine.engine import open_engine
 
     engine = output.follow(
-        open_engine(model, device=common.device, dtype=common.dtype, stack=folder, write=write), "load"
+        open_engine(
+            model,
+            device=common.device,
+            dtype=common.dtype,
+            options=common.loading(rehash=rehash),
+            stack=folder,
+            write=write,
+        ),
+        "load",
     )
     try:
         yield engine

@@ -85,7 +85,7 @@ def _judge(damaged: list[ev.FileChecked], files: int) -> None:
 
 def _weights(output: Output, folder: Path, common: Common) -> None:
     """Compares fingerprints and weights. Raises VerificationError."""
-    with engine_session(common, folder, output, write=False) as engine:
+    with engine_session(common, folder, output, write=False, rehash=True) as engine:
         strangers = _tokenizer(output, engine)
         from workbench.engine.checking import verify_branches
 

@@ -20,13 +20,16 @@ from workbench.models.device import dtype_name
 from workbench.models.families import EditSite, edit_site, layer_count
 from workbench.models.held_out import held_out_lines
 from workbench.models.load import LoadedModel, load_model
+from workbench.models.options import PLAIN, LoadOptions
 from workbench.models.profiles import described, find_one, profile_of
 from workbench.models.second_moment import read_second_moment
 from workbench.stack.store import Stack
 from workbench.stack.view import StackView
 
 
-def examine(model: str, device: str, dtype: str, folder: Path | None) -> Generator[Event, None, None]:
+def examine(
+    model: str, device: str, dtype: str, folder: Path | None, options: LoadOptions = PLAIN
+) -> Generator[Event, None, None]:
     """Yields a Finding for each thing looked at, with ModelLoading and WeightsDiffer between.
 
     Args:
@@ -34,12 +37,13 @@ def examine(model: str, device: str, dtype: str, folder: Path | None) -> Generat
         device: as for `load_model`.
         dtype: as for `load_model`.
         folder: the stack's; None: there is none to look at.
+        options: as for `load_model`.
     """
     yield from machine()
     stack: StackView | None = None
     if folder is not None:
         stack = yield from _open(folder)
-    loaded = yield from _load(model, device, dtype)
+    loaded = yield from _load(model, device, dtype, options)
     if loaded is not None:
         yield from _fit(loaded)
     if loaded is None or stack is None or stack.base is None:
@@ -50,7 +54,7 @@ def examine(model: str, device: str, dtype: str, folder: Path | None) -> Generat
         here = pristine_weights(loaded, base)
         del loaded  # the model is read once more, in the other dtype
         try:
-            yield from measure_dtypes(stack, base, model, here)
+            yield from measure_dtypes(stack, base, model, here, options)
         except WorkbenchError as error:
             yield _failed("two dtypes", "note", error)
 
@@ -84,9 +88,9 @@ def _open(folder: Path) -> Generator[Event, None, StackView | None]:
     return stack
 
 
-def _load(model: str, device: str, dtype: str) -> Generator[Event, None, LoadedModel | None]:
+def _load(model: str, device: str, dtype: str, options: LoadOptions) -> Generator[Event, None, LoadedModel | None]:
     try:
-        return (yield from load_model(model, device, dtype))
+        return (yield from load_model(model, device, dtype, options))
     except WorkbenchError as error:
         yield _failed("model", "unusable", error)
         return None

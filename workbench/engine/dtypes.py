@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from workbench.engine.mismatch import weight_of
 from workbench.events import Event, Finding, WeightsDiffer
 from workbench.models.device import dtype_name
 from workbench.models.load import LoadedModel, load_model
+from workbench.models.options import PLAIN, LoadOptions
 from workbench.stack.materialise import Materialiser, delta, realised_fraction, weight_sha256
 from workbench.stack.record import Base, Edit, Factors, Layout
 from workbench.stack.view import StackView
@@ -23,7 +25,7 @@ def pristine_weights(loaded: LoadedModel, base: Base) -> dict[str, Tensor]:
 
 
 def measure_dtypes(
-    stack: StackView, base: Base, model: str, here: Mapping[str, Tensor]
+    stack: StackView, base: Base, model: str, here: Mapping[str, Tensor], options: LoadOptions = PLAIN
 ) -> Generator[Event, None, None]:
     """Replays the applied edits on `here` and on the same weights in the base's dtype; yields what lies between them.
 
@@ -32,13 +34,14 @@ def measure_dtypes(
         base: the stack's.
         model: read once more, in the base's dtype.
         here: pristine weights in another dtype, by module.
+        options: as for `load_model`; all of it comes to the CPU.
 
     Raises:
         WorkbenchError: the model cannot be read, an edit is damaged, or a weight would not be finite in one dtype.
     """
     active = stack.active
     updates = [one for edit in active for one in stack.factors(edit)]
-    loaded = yield from load_model(model, "cpu", base.dtype)
+    loaded = yield from load_model(model, "cpu", base.dtype, replace(options, device_map=""))
     there = pristine_weights(loaded, base)
     del loaded
     for module in sorted({one.module for one in updates}):

@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from workbench.edits import EditRequest
-from workbench.engine import asking, checking, rearranging
+from workbench.engine import asking, checking, rearranging, tracing
 from workbench.engine.applying import apply_edit
 from workbench.engine.core import Core, base_of
 from workbench.errors import EditError
-from workbench.events import EditFailed, Event, ModelLoading, Warning  # noqa: A004  the wire's word
+from workbench.events import EditFailed, Event, ModelLoading, Traced, Warning  # noqa: A004  the wire's word
 from workbench.models.device import within_memory
 from workbench.models.families import layer_count
 from workbench.models.load import load_model
+from workbench.models.options import PLAIN, LoadOptions
 from workbench.models.profiles import find_one, profile_of
 from workbench.stack.place import default_stack
 from workbench.stack.record import Edit
 from workbench.stack.store import Stack
+from workbench.traces import TraceSettings
 
 Cancelled = Callable[[], bool]
 """Asked at every step; True stops the work."""
@@ -151,6 +153,25 @@ class Engine:
         with within_memory():
             yield from asking.generate(self.core, prompt, sides, max_new, temperature, seed, cancelled)
 
+    def trace(
+        self,
+        prompt: str,
+        subject: str,
+        answer: str = "",
+        *,
+        settings: TraceSettings = TraceSettings(),  # noqa: B008  frozen
+        side: str = "base",
+        cancelled: Cancelled = _never,
+    ) -> Generator[Event, None, Traced | None]:
+        """Says which states of `side`, "base" or "stack", carry a fact; as `tracing.trace_fact`."""
+        name = "base" if side == "base" else str(self.stack.position)
+        with within_memory(), asking.at_side(self.core, side):
+            return (
+                yield from tracing.trace_fact(
+                    self.core.loaded, prompt, subject, answer, settings, side=name, cancelled=cancelled
+                )
+            )
+
     def open_stack(self, folder: Path) -> Generator[Event, None, None]:
         """Goes over to another stack of the same base; on any error the present one stays open."""
         if folder.resolve() == self.stack.folder.resolve():
@@ -182,6 +203,7 @@ def open_engine(
     *,
     device: str = "auto",
     dtype: str = "auto",
+    options: LoadOptions = PLAIN,
     stack: Path | None = None,
     write: bool = True,
 ) -> Generator[Event, None, Engine]:
@@ -191,6 +213,7 @@ def open_engine(
         model: "atlas", a folder or a Hub name.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "auto", "float32", "bfloat16" or "float16".
+        options: a device map, float32 masters, pickled weights, code of the model's own.
         stack: the stack's folder; default edits/<base>.
         write: False opens the stack for reading only.
 
@@ -198,7 +221,7 @@ def open_engine(
         ModelError, DeviceError, UsageError: as `load_model`.
         StackBusy, StackError, BaseMismatch: the stack cannot be opened on this model.
     """
-    loaded = yield from load_model(model, device, dtype)
+    loaded = yield from load_model(model, device, dtype, options)
     profile = profile_of(loaded, layer_count(loaded.model))
     folder = stack or default_stack(loaded.name)
     opened = Stack.open(folder, write=write, base=base_of(loaded))

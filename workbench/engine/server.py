@@ -22,6 +22,7 @@ from workbench.engine.protocol import Command
 from workbench.engine.stamp import Stamp
 from workbench.errors import WorkbenchError
 from workbench.events import Event, JobDone, Log, ModelLoading, to_line
+from workbench.models.options import FLAGS, PLAIN, LoadOptions
 
 if TYPE_CHECKING:
     from workbench.engine.engine import Engine
@@ -109,12 +110,14 @@ def drain(events: Generator[Event, None, Engine], say: Callable[[Event], None]) 
             return stop.value  # type: ignore[no-any-return]  # StopIteration.value is untyped
 
 
-def load(model: str, device: str, dtype: str, stack: Path) -> Generator[Event, None, Engine]:
+def load(
+    model: str, device: str, dtype: str, stack: Path, options: LoadOptions = PLAIN
+) -> Generator[Event, None, Engine]:
     """As `open_engine`, but speaks before torch is imported, which takes seconds on a cold disk."""
     yield ModelLoading(stage="starting torch")
     from workbench.engine.engine import open_engine
 
-    return (yield from open_engine(model, device=device, dtype=dtype, stack=stack))
+    return (yield from open_engine(model, device=device, dtype=dtype, options=options, stack=stack))
 
 
 def own_descriptors(log: Path) -> tuple[BinaryIO, BinaryIO]:
@@ -137,15 +140,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--stack", type=Path, required=True)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--device-map", default="")
+    for flag in FLAGS:
+        parser.add_argument(f"--{flag.replace('_', '-')}", action="store_true")
     parser.add_argument("--log", type=Path, required=True)
     options = parser.parse_args(arguments)
+    loading = LoadOptions(options.device_map, **{flag: getattr(options, flag) for flag in FLAGS})
     server = Server(*own_descriptors(options.log))
     for name in ("SIGTERM", "SIGHUP"):
         if number := getattr(signal, name, None):
             signal.signal(number, lambda *_: server.close())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        return server.run(load(options.model, options.device, options.dtype, options.stack))
+        return server.run(load(options.model, options.device, options.dtype, options.stack, loading))
     except BrokenPipeError:
         return 0
 

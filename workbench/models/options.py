@@ -22,6 +22,14 @@ class LoadOptions:
     rehash: bool = False
     """Every weight file is hashed, also where the fingerprint of the same file is known from an earlier run."""
 
+    def to_arguments(self) -> list[str]:
+        """The options of a command line that say the same; a map that is a table has none."""
+        named = ["--device-map", self.device_map] if isinstance(self.device_map, str) and self.device_map else []
+        flags = [name for name in FLAGS if getattr(self, name)]
+        return named + [f"--{name.replace('_', '-')}" for name in flags]
 
+
+FLAGS = ("keep_fp32", "allow_pickle", "trust_remote_code")
+"""Those that are on or off, as command lines have them."""
 PLAIN = LoadOptions()
 """Nothing special."""

@@ -19,6 +19,7 @@ from typing import Protocol
 from workbench import events as ev
 from workbench.engine import protocol
 from workbench.errors import StorageError
+from workbench.models.options import PLAIN, LoadOptions
 from workbench.text import shortened, visible
 
 OnEvent = Callable[[ev.Event], None]
@@ -48,13 +49,15 @@ class EngineClient(Protocol):
         ...
 
 
-def engine_arguments(model: str, stack: Path, log: Path, device: str | None, dtype: str | None) -> list[str]:
+def engine_arguments(
+    model: str, stack: Path, log: Path, device: str | None, dtype: str | None, options: LoadOptions = PLAIN
+) -> list[str]:
     """The command line of an engine on this machine."""
     arguments = [sys.executable, "-m", "workbench.engine.server", "--model", model, "--stack", str(stack)]
     for option, value in (("--device", device), ("--dtype", dtype)):
         if value is not None:
             arguments += [option, value]
-    return [*arguments, "--log", str(log)]
+    return [*arguments, *options.to_arguments(), "--log", str(log)]
 
 
 class ProcessClient:

@@ -6,11 +6,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from workbench.models.options import PLAIN, LoadOptions
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.client import EngineClient, ProcessClient, engine_arguments
 
 
-def run(model: str, stack: Path, device: str | None = None, dtype: str | None = None) -> int:
+def run(
+    model: str, stack: Path, device: str | None = None, dtype: str | None = None, options: LoadOptions = PLAIN
+) -> int:
     """Opens the workbench on `model` and the stack in folder `stack`; returns the exit code.
 
     What the engine prints beside its events goes to a log of its own. It is deleted when the screen is left, unless
@@ -20,7 +23,7 @@ def run(model: str, stack: Path, device: str | None = None, dtype: str | None = 
 
     def make_client(folder: Path) -> EngineClient:
         log = logs / "engine.log"
-        return ProcessClient(engine_arguments(model, folder, log, device, dtype), log)
+        return ProcessClient(engine_arguments(model, folder, log, device, dtype, options), log)
 
     app = WorkbenchApp(stack, make_client)
     app.run()
