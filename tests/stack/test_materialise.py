@@ -199,11 +199,11 @@ def test_the_number_of_threads_does_not_matter() -> None:
 
 
 def test_rounding_in_blocks_is_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
-    from workbench.stack import materialise
+    from workbench.stack import hashing
 
     pristine, factors = weight("out,in", torch.float16), draw(3)
     whole = materialiser(pristine, "out,in").weight(M, factors)
-    monkeypatch.setattr(materialise, "BLOCK", 50)
+    monkeypatch.setattr(hashing, "CPU_BLOCK", 50)
     assert same_bits(materialiser(pristine, "out,in").weight(M, factors), whole)
 
 

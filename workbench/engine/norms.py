@@ -9,7 +9,7 @@ from torch import Tensor
 from workbench.editing.update import Update
 from workbench.events import NormReport
 from workbench.models.families import EditSite
-from workbench.stack.materialise import delta, realised_fraction
+from workbench.stack.distance import distance
 from workbench.stack.record import Factors
 
 
@@ -26,22 +26,18 @@ def norm_report(
         after: the weight after it, rounded to the model's dtype.
         pristine: the base's weight.
     """
-    weight = before.double().norm().item()
-    change = delta(factors, site.layout)
-    size = change.norm().item()
-    base = pristine.double()
-    drift = ((after.cpu().double() - base).norm() / base.norm()).item()
+    weight, size = distance(before), norm_of_product(factors)
     return NormReport(
         module=site.module,
         weight_norm=weight,
         delta_norm=size,
         ratio=size / weight,
-        drift=drift,
+        drift=distance(after, pristine) / distance(pristine),
         division_factor=update.division_factor,
         u_norm=update.u_norm,
         v_norm=update.v.double().norm().item(),
         cos_keys=update.cos_keys,
-        realised=realised_fraction(before, after, change),
+        realised=distance(after, before) / size if 0 < size < math.inf else 1.0,
     )
 
 

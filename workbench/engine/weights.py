@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from workbench.errors import BaseMismatch
 from workbench.models.device import dtype_name
 from workbench.models.families import EditSite, Layout, layout_of
-from workbench.stack.materialise import Materialiser, weight_sha256
+from workbench.stack.materialise import Materialiser, weights_sha256
 from workbench.stack.record import Edit, Factors
 
 
@@ -123,19 +123,18 @@ class LiveWeights:
 
     def hashes(self, modules: Sequence[str]) -> dict[str, str]:
         """sha256 of the live weight of each module."""
-        return {module: weight_sha256(self.parameter(module)) for module in modules}
+        return weights_sha256({module: self.parameter(module) for module in modules})
 
     def would_be(self, module: str, edits: Sequence[tuple[Factors, ...]]) -> str:
         """sha256 that the weight of `module` has after `edits`; the model is left alone."""
-        return weight_sha256(self._materialise(module, edits))
+        return self._materialiser.sha256(module, self._by_module.of(module, edits))
 
     def drift(self) -> float:
         """|W − W0| / |W0| over the modules that the shown edits change."""
         moved = total = 0.0
         for module in self._changed():
-            pristine = self._materialiser.pristine(module).double()
-            moved += (self.parameter(module).detach().cpu().double() - pristine).square().sum().item()
-            total += pristine.square().sum().item()
+            moved += self._materialiser.moved(module, self.parameter(module)) ** 2
+            total += self._materialiser.size(module) ** 2
         return (moved / total) ** 0.5 if total else 0.0
 
     def _changed(self) -> list[str]:

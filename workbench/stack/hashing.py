@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _TAG = b"workbench-weight-1\0"
-BLOCK = 2**20
-"""Elements hashed, copied or rounded at a time: a few MiB, still in the cache when they are read again."""
+CPU_BLOCK = 2**17
+"""Elements rounded and hashed at a time: half a MiB in float32, still in the cache when it is read again."""
+CUDA_BLOCK = 2**22
+"""The same on an accelerator, where a call costs more than a byte."""
 
 
 def weight_sha256(weight: Tensor) -> str:
@@ -28,6 +30,11 @@ def weight_sha256(weight: Tensor) -> str:
         digest.update(_raw(kept))
         return digest.hexdigest()
     return blocks_sha256(kept.dtype, kept.shape, _copied(kept.view(-1)))
+
+
+def block_of(weight: Tensor) -> int:
+    """Elements of `weight` to round, copy or hash at a time."""
+    return CPU_BLOCK if weight.device.type == "cpu" else CUDA_BLOCK
 
 
 def weights_sha256(weights: Mapping[str, Tensor]) -> dict[str, str]:
@@ -58,8 +65,8 @@ def blocks_sha256(dtype: torch.dtype, shape: torch.Size, blocks: Iterable[Tensor
 def _copied(flat: Tensor) -> Iterator[Tensor]:
     """Blocks of a tensor on an accelerator, (n,), copied to two rooms in turn, pinned ones for CUDA."""
     pinned = flat.device.type == "cuda"
-    rooms = [torch.empty(min(BLOCK, flat.numel()), dtype=flat.dtype, pin_memory=pinned) for _ in range(2)]
-    for number, block in enumerate(torch.split(flat, BLOCK)):
+    rooms = [torch.empty(min(CUDA_BLOCK, flat.numel()), dtype=flat.dtype, pin_memory=pinned) for _ in range(2)]
+    for number, block in enumerate(torch.split(flat, CUDA_BLOCK)):
         room = rooms[number % len(rooms)][: block.numel()]
         yield room.copy_(block)
 

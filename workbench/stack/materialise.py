@@ -12,12 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from workbench.errors import BaseMismatch, EditError, ModelError
-from workbench.stack.hashing import BLOCK, blocks_sha256
+from workbench.stack.distance import distance
+from workbench.stack.hashing import block_of, blocks_sha256
 from workbench.stack.hashing import weight_sha256 as weight_sha256
 from workbench.stack.hashing import weights_sha256 as weights_sha256
 from workbench.stack.record import Factors, Layout
@@ -35,6 +37,11 @@ class _Module:
     finite: bool
     layout: Layout
     sums: Sums
+
+    @cached_property
+    def size(self) -> float:
+        """|W_0|."""
+        return distance(self.pristine)
 
 
 class Materialiser:
@@ -113,6 +120,14 @@ class Materialiser:
                 wanted[one.module].append(one)
         return {module: self.weight(module, found) for module, found in wanted.items()}
 
+    def moved(self, module: str, weight: Tensor) -> float:
+        """|W − W_0| for `weight` W of a module, Frobenius in float64. Raises BaseMismatch."""
+        return distance(weight, self._get(module).pristine)
+
+    def size(self, module: str) -> float:
+        """|W_0| of a module, Frobenius in float64, read once. Raises BaseMismatch."""
+        return self._get(module).size
+
     def forget_sums(self) -> None:
         """Frees the float64 sums; the next weight starts again from the pristine one."""
         for kept in self._modules.values():
@@ -165,7 +180,7 @@ def realised_fraction(before: Tensor, after: Tensor, update: Tensor) -> float:
 
 def _rows(weight: Tensor) -> int:
     """How many rows make a block."""
-    return max(1, BLOCK // max(1, weight.shape[1]))
+    return max(1, block_of(weight) // max(1, weight.shape[1]))
 
 
 def _finite(block: Tensor) -> Tensor:
