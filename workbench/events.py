@@ -27,6 +27,8 @@ from workbench.sharing import Merged as Merged
 from workbench.sharing import MergePlanned as MergePlanned
 from workbench.sharing import Pulled as Pulled
 from workbench.sharing import Pushed as Pushed
+from workbench.traces import Traced as Traced
+from workbench.traces import TraceStep as TraceStep
 
 Stage = Literal["templates", "keys", "optimise", "insert", "probe", "save"]
 """The stages of one edit, in order."""

@@ -11,6 +11,7 @@ from workbench.edits import MAX_TEXT, EditRequest
 from workbench.engine.protocol import Command
 from workbench.errors import UsageError
 from workbench.events import Event
+from workbench.traces import TraceSettings
 
 if TYPE_CHECKING:
     from workbench.engine.engine import Engine
@@ -105,6 +106,18 @@ def _generate(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -
     )
 
 
+def _trace(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
+    (side,) = args.sides("base")[:1]
+    return engine.trace(
+        args.text("prompt"),
+        args.text("subject"),
+        args.text("answer", ""),
+        settings=TraceSettings.from_json(args.table("settings")),
+        side=side,
+        cancelled=cancelled,
+    )
+
+
 def _toggle(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
     return engine.toggle(args.text("edit"), off=args.flag("off"), resolve=args.flag("resolve"), cancelled=cancelled)
 
@@ -130,6 +143,7 @@ _JOBS: dict[str, Job] = {
         args.text("prompt"), args.text("target", ""), sides=args.sides("stack"), top=args.whole("k", 5, 50)
     ),
     "generate": _generate,
+    "trace": _trace,
     "note": lambda engine, args, _: engine.note(args.text("edit"), args.text("text", "")),
     "open": lambda engine, args, _: engine.open_stack(Path(args.text("stack"))),
     "refresh": lambda engine, _, __: engine.refresh(),

@@ -18,6 +18,7 @@ Verb = Literal[
     "verify",
     "probe",  # all probes of the applied edits, base against now
     "answer",  # prompt, target (optional), sides, k
+    "trace",  # prompt, subject, answer (optional), side, settings as TraceSettings
     "generate",  # prompt, sides, max_new, temperature, seed
     "note",  # edit, text
     "open",  # stack: another folder
