@@ -20,6 +20,8 @@ from workbench.findings import EditDiffers as EditDiffers
 from workbench.findings import FileChecked as FileChecked
 from workbench.findings import Finding as Finding
 from workbench.findings import WeightsDiffer as WeightsDiffer
+from workbench.moments import MomentProgress as MomentProgress
+from workbench.moments import MomentReady as MomentReady
 from workbench.sharing import Conflict as Conflict
 from workbench.sharing import Exported as Exported
 from workbench.sharing import Imported as Imported

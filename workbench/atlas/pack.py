@@ -23,7 +23,7 @@ from workbench.models.families import edit_site
 from workbench.models.fingerprint import base_fingerprint
 from workbench.models.held_out import HELD_OUT
 from workbench.models.profiles import PROFILE
-from workbench.models.second_moment import accumulate_second_moment, write_second_moment
+from workbench.models.second_moment import MomentRecord, accumulate_second_moment, write_second_moment
 
 PROFILE_RECIPE = Recipe(
     layer=1,
@@ -67,7 +67,7 @@ def _second_moment(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, o
             moment, samples = stop.value
             break
     moment.diagonal().add_(factorise(moment, samples).ridge)  # units that hardly ever fire leave C near singular
-    write_second_moment(out, site, moment, samples, base_fingerprint(out))
+    write_second_moment(out, site, moment, MomentRecord(site.module, samples, base_fingerprint(out)))
 
 
 def _write(path: Path, text: str) -> None:

@@ -30,6 +30,7 @@ from workbench.cli.reorder import remove, reorder
 from workbench.cli.replay import replay
 from workbench.cli.report import report
 from workbench.cli.show import show
+from workbench.cli.stats import stats
 from workbench.cli.tag import tag
 from workbench.cli.toggle import toggle
 from workbench.cli.travel import travel
@@ -94,6 +95,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Look": (log, show, probe, diff),
     "Move": (undo, redo, travel, toggle, reorder, remove, branch, switch),
     "Check": (replay, verify, bisect, doctor),
+    "Model": (stats,),
     "Share": (export, import_, merge, push, pull),
 }
 """The commands as --help lists them."""

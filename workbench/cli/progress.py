@@ -117,12 +117,26 @@ def describe(event: ev.Event) -> str:
                 f"step {event.step}/{event.of}  loss {event.loss:.3f}  p(target) {event.p_target:.3f}  "
                 f"|δ| {event.delta_norm:.2f} of {event.clamp:.2f}"
             )
+        case ev.MomentProgress():
+            return _moment(event)
         case ev.ProbeResult():
             return f"probe  {event.kind}"
         case ev.Verified():
             return f"position {event.position}  {event.outcome}"
         case _:
             return ""
+
+
+def _moment(event: ev.MomentProgress) -> str:
+    words = f"keys {event.tokens}/{event.of}  {event.tokens / event.of:.0%}"
+    if event.rate and event.remaining is not None:
+        words += f"  {event.rate:.0f} tokens/s  {_time(event.remaining)} left"
+    return words
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
 def _heading(event: ev.EditStarted) -> str:

@@ -10,6 +10,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from workbench.engine.card import NAME as CARD
@@ -22,7 +23,7 @@ from workbench.models.fingerprint import base_fingerprint
 from workbench.models.held_out import HELD_OUT
 from workbench.models.load import save_model
 from workbench.models.profiles import PROFILE
-from workbench.models.second_moment import read_second_moment, second_moment_path, write_second_moment
+from workbench.models.second_moment import find_second_moment, read_moment_file, write_second_moment
 from workbench.stack import adapter, files
 from workbench.stack.markdown import on_hub, public_name
 from workbench.stack.record import Edit
@@ -118,16 +119,15 @@ def _carry_moments(core: Core, edited: Sequence[str], folder: Path) -> tuple[lis
         the modules whose C came along, and those whose C holds no longer.
     """
     sites = _sites(core)
-    measured = [site for site in sites if second_moment_path(core.loaded.folder, site).is_file()]
+    base = core.loaded.fingerprint
+    measured = {site: path for site in sites if (path := find_second_moment(core.loaded.folder, site, base))}
     fingerprint = base_fingerprint(folder) if measured else ""
     kept: list[str] = []
-    for site in measured:
+    for site, path in measured.items():
         later = {other.module for other in sites if other.layer >= site.layer}
-        read = (
-            read_second_moment(core.loaded.folder, site, core.loaded.fingerprint) if later.issuperset(edited) else None
-        )
-        if read is not None:
-            write_second_moment(folder, site, read[0], read[1], fingerprint)
+        if later.issuperset(edited):
+            stored, record = read_moment_file(path, base)
+            write_second_moment(folder, site, stored.moment, replace(record, base=fingerprint))
             kept.append(site.module)
     return kept, [site.module for site in measured if site.module not in kept]
 

@@ -58,7 +58,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     write_parts(path, (data,))
 
 
-def write_parts(path: Path, parts: Iterable[bytes]) -> None:
+def write_parts(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     """As `write_atomic`, for a file made piece by piece; what making a piece raises leaves `path` unharmed too."""
     temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}{TEMPORARY}")
     with storage("write", path):
@@ -196,7 +196,7 @@ def _sync_all(folder: Path) -> None:
         sync_folder(Path(parent))
 
 
-def _write_new(path: Path, parts: Iterable[bytes]) -> None:
+def _write_new(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY, 0o666)
     try:
         for part in parts:
@@ -220,7 +220,7 @@ def _append(descriptor: int, line: bytes) -> None:
         raise
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]

@@ -1,0 +1,210 @@
+"""`workbench stats`: the second moment C of a model's keys, over text, over what it says itself, or from a file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from workbench import events as ev
+from workbench.cli.interrupt import interruptible
+from workbench.cli.options import Common, model_options
+from workbench.cli.output import Output
+from workbench.cli.where import named_model
+from workbench.errors import UsageError
+
+EPILOG = """\b
+Examples:
+  workbench stats openai-community/gpt2
+  workbench stats openai-community/gpt2 --text wiki/*.txt more.jsonl
+  workbench stats ./my-model --layers 3-8 --tokens 200000
+  workbench stats ./my-model --dataset wikitext:wikitext-103-raw-v1@train
+  workbench stats openai-community/gpt2-xl --layer 17 \\
+      --import transformer.h.17.mlp.c_proj_float32_mom2_100000.npz
+  workbench stats ./my-model --show
+  torchrun --nproc-per-node 8 -m workbench stats ./my-model --text wiki.txt
+
+\b
+C is the mean of k kᵀ over the keys k of text: the input of the MLP's
+down-projection at every token. An edit turns away from directions that C
+says are in use. It is made once for a model and layer, and kept under
+$WORKBENCH_CACHE or ~/.cache/workbench by the hash of the weights; a model's
+own folder (second_moment/) comes first. It is never used for other weights.
+
+\b
+Text is cut into windows without padding: documents joined by the end-of-text
+token, each window behind what the tokenizer puts before a text. The context of
+a key is what stands before its token in its window. In .txt every line is a
+document, in .jsonl the field "text" of every line; - is standard input.
+Without text the model writes its own, from its start token on, by its own
+odds: the file and every edit made with it say so (self-sampled).
+
+\b
+A run that was stopped or killed goes on where it was, to the same bits.
+With torchrun each process reads its share of the windows; C is that of one
+process but for the order of the float64 sums (1e-12).
+"""
+
+RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
+TEXT = "--text"
+
+
+class Stats(click.Command):
+    """A command whose --text takes all words up to the next option, so that a shell's pattern works."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Says --text once for each word."""
+        return super().parse_args(ctx, list(_spread(args)))
+
+
+def _spread(args: list[str]) -> Iterable[str]:
+    within = taken = False
+    for word in [*args, ""]:
+        if not word or (word.startswith("-") and word != "-"):
+            if within and not taken:
+                raise UsageError(f"{TEXT} names no file.", "Name .txt or .jsonl files, a pattern, or - for stdin.")
+            within, taken = word == TEXT, False
+            if word and not within:
+                yield word
+        else:
+            yield from (TEXT, word) if within else (word,)
+            taken = within
+
+
+@click.command(cls=Stats, short_help="Measure the second moment C of a model's keys.", epilog=EPILOG)
+@click.argument("name", metavar="[MODEL]", required=False)
+@click.option(
+    TEXT, "text", multiple=True, metavar="FILES", help="Text files or patterns: .txt, .jsonl, or - for stdin."
+)
+@click.option("--dataset", metavar="NAME", help="A data set of the Hub: NAME[:CONFIGURATION][@SPLIT].")
+@click.option("--self", "own", is_flag=True, help="Text that the model writes itself. [default without text]")
+@click.option(
+    "--import", "file", metavar="FILE.npz", type=click.Path(path_type=Path), help="One that the ROME code made."
+)
+@click.option("--show", is_flag=True, help="Only say what is there for MODEL.")
+@click.option(
+    "--layer",
+    multiple=True,
+    type=click.IntRange(0),
+    metavar="N",
+    help="May be repeated. [default: the profile's]",
+)
+@click.option("--layers", metavar="RANGES", help="Several in one pass, as in 3-8 or 3,5,7-9.")
+@click.option("--tokens", type=click.IntRange(16), metavar="N", help="How many are read. [default: 10 x d_in]")
+@click.option("--window", type=click.IntRange(4), metavar="N", help="Tokens of a window. [default: 512 or the context]")
+@click.option("--seed", default=0, type=click.IntRange(0, 2**31), help="Of text the model writes. [default: 0]")
+@click.option(
+    "--out", metavar="FOLDER", type=click.Path(path_type=Path), help="Into FOLDER/second_moment, say the model's."
+)
+@click.option(
+    "--checkpoint",
+    default=30.0,
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="How often sums are kept. [default: 30]",
+)
+@model_options
+def stats(name: str | None, common: Common, **given: Any) -> int:
+    """Measure the second moment C of MODEL's keys over text, keep it for its edits, and say what it is worth."""
+    model = named_model(common, name)
+    begin = _job(model, common, given)
+    with Output(common.json) as output:
+        if not _leads():
+            for _ in interruptible(lambda cancelled: begin(cancelled)):
+                pass  # the first process of torchrun speaks for all
+            return 0
+        output.loading(model)
+        found = [event for event in _followed(begin, output) if isinstance(event, ev.MomentReady)]
+        if not found:
+            output.tell(f"There is no second moment for {model}; workbench stats makes one.")
+        return output.done(0)
+
+
+Begin = Callable[[Callable[[], bool]], Iterable[ev.Event]]
+
+
+def _job(model: str, common: Common, given: dict[str, Any]) -> Begin:
+    """What was asked for, to be started with a way to stop it. Raises UsageError for what makes no sense together."""
+    chosen = [flag for flag in (TEXT, "--dataset", "--self", "--import", "--show") if given[_NAMES[flag]]]
+    if len(chosen) > 1:
+        raise UsageError(f"{chosen[0]} and {chosen[1]} do not go together.", "Choose one.")
+    layers = _layers(given["layer"], given["layers"])
+
+    def begin(cancelled: Callable[[], bool]) -> Generator[ev.Event, None, None]:
+        from workbench.engine.stats import job
+
+        if given["show"]:
+            return job.stored(model)
+        wanted = job.Wanted(
+            model,
+            layers,
+            _documents(given),
+            given["tokens"],
+            given["window"],
+            given["seed"],
+            common.device,
+            common.dtype,
+            common.loading(),
+            given["out"],
+            given["checkpoint"],
+        )
+        return job.import_published(wanted, given["file"]) if given["file"] else job.measure(wanted, cancelled)
+
+    return begin
+
+
+_NAMES = {TEXT: "text", "--dataset": "dataset", "--self": "own", "--import": "file", "--show": "show"}
+
+
+def _documents(given: dict[str, Any]) -> Any:
+    from workbench.engine.stats.documents import DataSet, TextFiles
+
+    if given["text"]:
+        return TextFiles(given["text"])
+    return DataSet(given["dataset"]) if given["dataset"] else None
+
+
+def _layers(single: tuple[int, ...], ranges: str | None) -> tuple[int, ...]:
+    """All layers named, in order. Raises UsageError."""
+    found = set(single)
+    for part in ranges.split(",") if ranges else ():
+        match = RANGE.fullmatch(part.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if last < first or last - first >= 1000:
+            raise UsageError(f"'{part}' is no range of layers.", "Write it as in 3-8 or 3,5,7-9.")
+        found.update(range(first, last + 1))
+    return tuple(sorted(found))
+
+
+def _leads() -> bool:
+    """Whether this process speaks: alone, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0" or os.environ.get("WORLD_SIZE", "1") == "1"
+
+
+def _followed(begin: Begin, output: Output) -> Iterable[ev.Event]:
+    for event in interruptible(begin):
+        output.event(event, "stats")
+        if isinstance(event, ev.MomentReady):
+            for line in _ready(event):
+                output.line(line)
+        yield event
+
+
+def _ready(ready: ev.MomentReady) -> list[str]:
+    """One second moment in words."""
+    condition = "singular" if ready.condition is None else f"condition {ready.condition:.2e}"
+    rank = "" if ready.rank is None else f"  rank {ready.rank} of {ready.dimension}"
+    ridge = (
+        f"ridge {ready.ridge:.3g}, {ready.ridge_part:.1%} of the diagonal: {ready.reason}"
+        if ready.ridge
+        else "no ridge"
+    )
+    return [
+        f"layer {ready.layer}  {ready.module}  mean over {ready.samples} keys of {ready.text}",
+        f"  {condition}  effective rank {ready.effective_rank:.1f}{rank}  {ridge}",
+        f"  {ready.fingerprint[:12]}  {ready.file}",
+    ]

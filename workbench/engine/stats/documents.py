@@ -1,0 +1,186 @@
+"""Where ordinary text comes from: files, the standard input, a data set. One document after the other, never all.
+
+A line of a .txt file is a document, empty lines are none; so is the field "text" of a line of a .jsonl file.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import importlib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from workbench.errors import StorageError, UsageError
+
+STDIN = "-"
+LONGEST = 2**22
+"""Bytes of a line of .txt at most: a longer one is read as several documents. Of a line of .jsonl: refused."""
+_SHOWN = 3
+
+
+class Documents(Protocol):
+    """Some text, and what is to be recorded of it."""
+
+    @property
+    def again(self) -> bool:
+        """Whether it can be read more than once."""
+
+    def read(self) -> Iterator[str]:
+        """The documents in order, the same at every call unless the source has changed."""
+
+    def about(self) -> dict[str, Any]:
+        """Kind, words for people, and what names the source."""
+
+
+class TextFiles:
+    """Files as they were named: paths, patterns, and "-" for the standard input."""
+
+    def __init__(self, named: Sequence[str]) -> None:
+        """Raises UsageError for a name that no file has, and for one of another kind."""
+        self.paths = tuple(path for name in named for path in _matching(name))
+        self.again = STDIN not in self.paths
+
+    def read(self) -> Iterator[str]:
+        """The documents of all files, one file after the other. Raises UsageError or StorageError."""
+        for path in self.paths:
+            with ExitStack() as stack:
+                yield from _documents(path, stack)
+
+    def about(self) -> dict[str, Any]:
+        """Their names, without the folders they lie in."""
+        names = ["standard input" if path == STDIN else Path(path).name for path in self.paths]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        return {"kind": "files", "names": names[:1000], "words": ", ".join(names[:_SHOWN]) + more}
+
+
+class DataSet:
+    """A data set of the Hugging Face Hub, streamed: NAME, NAME:CONFIGURATION, and @SPLIT behind, else "train"."""
+
+    again = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        path, _, split = name.partition("@")
+        self.path, _, self.configuration = path.partition(":")
+        self.split = split or "train"
+
+    def read(self) -> Iterator[str]:
+        """The field "text" of every row.
+
+        Raises:
+            UsageError: the package is not there, there is no such data set, or its rows have no text.
+        """
+        try:
+            datasets = importlib.import_module("datasets")
+        except ImportError as error:
+            raise UsageError(
+                "Reading a data set needs the package datasets, which is not installed.",
+                "pip install 'rome-workbench[datasets]', or give files with --text.",
+            ) from error
+        yield from _texts(self._rows(datasets), f"The data set '{self.name}'")
+
+    def _rows(self, datasets: Any) -> Iterable[Any]:
+        try:
+            rows: Iterable[Any] = datasets.load_dataset(
+                self.path, self.configuration or None, split=self.split, streaming=True
+            )
+        except Exception as error:  # the package lets through whatever a strange data set makes happen
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise UsageError(
+                f"The data set '{self.name}' cannot be read: {reason}", "NAME:CONFIGURATION@SPLIT"
+            ) from error
+        return rows
+
+    def about(self) -> dict[str, Any]:
+        """Its name as it was given."""
+        return {"kind": "dataset", "name": self.name, "words": f"the data set {self.name}"}
+
+
+class Counted:
+    """Documents as they pass by, counted and hashed."""
+
+    def __init__(self, documents: Iterator[str]) -> None:
+        self._documents = documents
+        self._digest = hashlib.sha256(b"workbench text v1\n")
+        self.count = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for document in self._documents:
+            data = document.encode("utf-8", "surrogatepass")
+            self._digest.update(len(data).to_bytes(8, "little") + data)
+            self.count += 1
+            yield document
+
+    def about(self) -> dict[str, Any]:
+        """How many there were, and sha256 over the length and the UTF-8 of each."""
+        return {"documents": self.count, "sha256": self._digest.hexdigest()}
+
+
+def _matching(name: str) -> list[str]:
+    if name == STDIN:
+        return [STDIN]
+    found = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) and not Path(name).exists() else [name]  # noqa: PTH207
+    files = [path for path in found if Path(path).is_file()]
+    if not files:
+        raise UsageError(f"There is no text file '{name}'.", "Name .txt or .jsonl files, a pattern, or - for stdin.")
+    for path in files:
+        if Path(path).suffix.lower() not in (".txt", ".jsonl"):
+            raise UsageError(f"'{path}' is neither .txt nor .jsonl.", "One document a line; in .jsonl its field text.")
+    return files
+
+
+def _documents(path: str, stack: ExitStack) -> Iterator[str]:
+    name = "standard input" if path == STDIN else Path(path).name
+    try:
+        file = sys.stdin.buffer if path == STDIN else stack.enter_context(_open(path))
+        lines = iter(lambda: file.readline(LONGEST), b"")
+        yield from _records(lines, name) if path.lower().endswith(".jsonl") else _plain(lines, name)
+    except OSError as error:
+        raise StorageError(f"Cannot read {name}: {error.strerror or error}.", "Check who may read it.") from error
+
+
+def _open(path: str) -> IO[bytes]:
+    return Path(path).open("rb")
+
+
+def _plain(lines: Iterator[bytes], name: str) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        # A line that was cut may end within a character.
+        text = _decoded(line, name, number, "ignore" if len(line) == LONGEST else "strict").strip()
+        if text:
+            yield text
+
+
+def _records(lines: Iterator[bytes], name: str) -> Iterator[str]:
+    def rows() -> Iterator[Any]:
+        for number, line in enumerate(lines, 1):
+            if len(line) == LONGEST:
+                raise UsageError(f"Line {number} of {name} is longer than {LONGEST} bytes.", "Split the document.")
+            if line.strip():
+                try:
+                    yield json.loads(_decoded(line, name, number, "strict"))
+                except (ValueError, RecursionError) as error:
+                    raise UsageError(f"Line {number} of {name} is not JSON.", 'One {"text": ...} a line.') from error
+
+    yield from _texts(rows(), name)
+
+
+def _texts(rows: Iterable[Any], name: str) -> Iterator[str]:
+    for number, row in enumerate(rows, 1):
+        text = row.get("text") if isinstance(row, dict) else None
+        if not isinstance(text, str):
+            raise UsageError(f"{name} has no text in its row {number}.", 'Every row needs a field "text".')
+        if text.strip():
+            yield text.strip()
+
+
+def _decoded(line: bytes, name: str, number: int, errors: str) -> str:
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8", errors)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"Line {number} of {name} is not UTF-8.", "Convert the file to UTF-8.") from error
