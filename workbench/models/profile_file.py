@@ -191,7 +191,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(word: str) -> NoReturn:
-    _refuse(f"{word} is not a number")
+    _refuse(f"it holds {word}, which is not a number")
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -47,6 +47,22 @@ def profile_of(loaded: LoadedModel, layers: int) -> Profile:
     return find_profile(loaded.folder, replace(facts, fingerprint=lambda: loaded.fingerprint))
 
 
+def profile_by_name(model: str) -> Profile:
+    """The profile in force for "atlas", a folder or a Hub name, without loading it. Raises ModelError."""
+    from transformers import AutoConfig
+
+    from workbench.models.fingerprint import base_fingerprint
+    from workbench.models.folder import find_model
+
+    found = find_model(model)
+    try:
+        config = AutoConfig.from_pretrained(found.path, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"The configuration of '{model}' cannot be read.", "Is it a causal language model?") from error
+    facts = facts_of(config, found.name)
+    return find_profile(found.path, replace(facts, fingerprint=lambda: base_fingerprint(found.path)))
+
+
 def find_profile(folder: Path, model: ModelFacts) -> Profile:
     """The profile in force for the model whose files lie in `folder`.
 
