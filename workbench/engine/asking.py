@@ -16,7 +16,8 @@ from workbench.probing.probes import ask, probes_of, settle
 
 
 @contextmanager
-def _at(core: Core, side: str) -> Iterator[None]:
+def at_side(core: Core, side: str) -> Iterator[None]:
+    """The model on `side`, "base" or "stack", for as long as the block lasts. Raises UsageError for another."""
     if side == "stack":
         yield
     elif side == "base":
@@ -33,7 +34,7 @@ def answer(core: Core, prompt: str, target: str, sides: Sequence[str], top: int)
     loaded = core.loaded
     tokens = len(target_ids(loaded.tokenizer, target)) if target.strip() else None
     for side in sides:
-        with _at(core, side):
+        with at_side(core, side):
             reading = read_answers(loaded.model, loaded.tokenizer, [Question(prompt)], top=top)[0]
         yield Answered(prompt=prompt, side=side, top=reading.top, target_tokens=tokens)
 
@@ -51,7 +52,7 @@ def generate(
     yield from answer(core, prompt, "", sides, 8)
     loaded = core.loaded
     for side in sides:
-        with _at(core, side):
+        with at_side(core, side):
             for piece in continuation(
                 loaded.model, loaded.tokenizer, prompt, max_new=max_new, temperature=temperature, seed=seed
             ):
