@@ -6,17 +6,18 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from workbench.editing.cancel import check
-from workbench.editing.keys import Keys, read_keys
+from workbench.editing.keys import Keys
 from workbench.editing.lookup import Row, texts_of
-from workbench.editing.optimise import optimise
-from workbench.editing.rows import check_length
+from workbench.editing.objective import prepare
+from workbench.editing.optimise import Offset, optimise
 from workbench.editing.second_moment import SecondMoment
 from workbench.editing.update import Update, rank_one
 from workbench.edits import METHODS, SLOT, EditRequest, Recipe
 from workbench.errors import EditError, RequestError
-from workbench.events import Event, KeyReady, StageStarted, Warning  # noqa: A004  the wire's word
+from workbench.events import Event, KeyReady, OptimStep, StageStarted, Warning  # noqa: A004  the wire's word
 from workbench.models.device import within_memory
 from workbench.models.families import EditSite
+from workbench.text import shortened
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -31,12 +32,15 @@ def make_update(
     templates: Sequence[str],
     second_moment: SecondMoment | None,
     cancelled: Callable[[], bool],
+    *,
+    plain: bool = False,
 ) -> Generator[Event, None, Update]:
     """Computes the update that writes `request` into the down-projection `site`; yields what happens as it does.
 
     `templates` are those of `sample_templates`, the bare `{}` first. `second_moment` None, or a recipe that does not
     want one, means C = I, and a Warning says so. The model's weights, flags, hooks and the global random state are
-    untouched at every event and at the end, however it ends.
+    untouched at every event and at the end, however it ends. `plain` runs every layer on every token at every step: the
+    oracle for the fast way, which gives the same numbers.
 
     Raises:
         Cancelled: `cancelled` said so; asked before the keys and before every evaluation of the loss.
@@ -55,15 +59,36 @@ def make_update(
         yield StageStarted(stage="keys", detail=_count(templates))
         check(cancelled)
         texts = texts_of(tokenizer, request, templates)
-        check_length(texts.rows, model)
-        keys = read_keys(model, site, texts.rows)
+        prepared = prepare(model, site, [texts], recipe, plain=plain)
+        (keys,) = prepared.keys
         yield _key_ready(keys, texts.rows[0])
+        yield from _slow_warnings(prepared.slow)
         yield from _second_moment_warnings(chosen, recipe)
         yield StageStarted(stage="optimise", detail=f"at most {recipe.steps} steps")
-        offset = yield from optimise(model, site, texts, recipe, cancelled)
+        (offset,) = yield from _single(optimise(model, prepared.objective, recipe, cancelled))
         update = rank_one(recipe.method, keys, offset, chosen)
     yield from _division_warnings(update)
     return update
+
+
+def _single(steps: Generator[list[OptimStep | None], None, list[Offset]]) -> Generator[Event, None, list[Offset]]:
+    """The steps of one request, one event each."""
+    while True:
+        try:
+            (step,) = next(steps)
+        except StopIteration as stop:
+            offsets: list[Offset] = stop.value
+            return offsets
+        if step:
+            yield step
+
+
+def _slow_warnings(reason: str) -> Iterator[Warning]:
+    if reason:
+        yield Warning(
+            message=f"The fast way does not serve this model: {shortened(reason, 200)}.",
+            hint="The plain way is taken: the same edit, several times slower.",
+        )
 
 
 def _count(templates: Sequence[str]) -> str:

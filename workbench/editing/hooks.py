@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,32 @@ def forward_hook(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
         handle.remove()
 
 
+@contextmanager
+def before_forward(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
+    """`hook(module, args, kwargs)` before each forward of `module`; it changes nothing."""
+    handle = module.register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def answering(stand_ins: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Each module's forward is its stand-in; then its own again."""
+    own = {module: vars(module).get("forward") for module in stand_ins}
+    try:
+        for module, stand_in in stand_ins.items():
+            module.forward = stand_in
+        yield
+    finally:
+        for module, forward in own.items():
+            if forward is None:
+                vars(module).pop("forward", None)
+            else:
+                module.forward = forward
+
+
 def capture(module: nn.Module, lookup: Tensor, forward: Callable[[], object]) -> Capture:
     """Runs `forward` as far as `module` and reads its input and output at the flat indices `lookup`, (rows,).
 
@@ -59,7 +85,7 @@ def capture(module: nn.Module, lookup: Tensor, forward: Callable[[], object]) ->
 
 @contextmanager
 def added(module: nn.Module, lookup: Tensor, offset: Tensor) -> Iterator[list[Tensor]]:
-    """Adds `offset`, (d_out,), to the output of `module` at the flat indices `lookup`.
+    """Adds `offset`, (d_out,) or (rows, d_out), to the output of `module` at the flat indices `lookup`, (rows,).
 
     The list that is given fills with the clean output at `lookup`, (rows, d_out), float32 or wider, one a forward pass.
     """

@@ -1,18 +1,17 @@
-"""The loss of an offset δ: one forward pass over all rows, with the head run only where a prediction is needed."""
+"""The plain way to the loss of δ: every layer on every token of every row. The oracle, and what serves any model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from workbench.editing.hooks import added, only_at
-from workbench.editing.lookup import Row, Texts
-from workbench.editing.rows import Batch, check_length, collate, with_target
-from workbench.edits import Recipe
+from workbench.editing.rows import Batch, check_length, collate
+from workbench.editing.scoring import Scoring, Terms
 from workbench.errors import ModelError
 from workbench.models.families import EditSite
 
@@ -21,90 +20,93 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Terms:
-    """One evaluation; loss = nll + kl + wd, all scalars that can be differentiated."""
+class Evaluation:
+    """The loss at some offsets, and its gradient for who asks."""
 
-    loss: Tensor
-    nll: Tensor
-    kl: Tensor
-    wd: Tensor
-    p_contexts: Tensor
-    """(rows,), detached: probability of the target a token, geometric mean, row by row."""
+    terms: Terms
+    gradient: Callable[[], Tensor]
+    """(n, d_out). To be asked for once, at once."""
 
 
-class Objective:
-    """loss(δ) for one request; the first evaluation, at δ = 0, fixes t0 and the distribution to stay close to.
-
-    Make it and use it inside `gradients`.
-    """
-
-    def __init__(self, model: PreTrainedModel, site: EditSite, texts: Texts, recipe: Recipe) -> None:
-        """Raises ModelError (no head), EditError (a row too long)."""
-        everything = [*(with_target(row, texts.target) for row in texts.rows), texts.kl]
-        check_length(everything, model)
-        self._model, self._recipe = model, recipe
-        self._linear, self._head = site.linear(model), _head(model)
-        self._batch: Batch = collate(everything, model.device)
-        self._places = _places(everything, len(texts.target))
-        self._target = torch.tensor(texts.target)
-        self._rows, self._d_out = len(texts.rows), site.d_out
-        self._dtype = torch.promote_types(site.weight(model).dtype, torch.float32)
-        self._device = site.weight(model).device
-        self._clean: tuple[Tensor, Tensor] | None = None
+class Objective(Protocol):
+    """loss(δ) of n requests that share a model, a site and a recipe. Use it inside `frozen` and `gradients`."""
 
     @property
     def target_init(self) -> Tensor:
-        """t0, (d_out,). Raises RuntimeError before the first evaluation."""
-        if self._clean is None:
-            raise RuntimeError("t0 is known after the first evaluation")
-        return self._clean[0]
+        """t0 of each request, (n, d_out). Known after the first evaluation."""
 
     def zero(self) -> Tensor:
-        """δ = 0, (d_out,), a leaf that asks for a gradient; float32 or wider on the site's device."""
-        return torch.zeros(self._d_out, dtype=self._dtype, device=self._device, requires_grad=True)
+        """δ = 0, (n, d_out), a leaf that asks for a gradient; float32 or wider on the site's device."""
 
-    def at(self, offset: Tensor) -> Terms:
-        """The loss at δ = `offset`, (d_out,). Call it inside `frozen` and `gradients`."""
-        logits, outputs = self._forward(offset)
-        log_p = logits.to(self._dtype).log_softmax(dim=-1)  # (rows * tokens + 1, vocabulary)
-        if self._clean is None:
-            self._clean = outputs[0].to(self._device), log_p[-1].detach()
-        target_init, log_p_clean = self._clean
-        nll_rows = self._nll(log_p[:-1])
-        nll = nll_rows.mean()
-        kl = self._recipe.kl_factor * (log_p[-1].exp() * (log_p[-1] - log_p_clean)).sum()
-        wd = self._recipe.weight_decay * offset.norm() / target_init.norm().square()
-        wd, kl = wd.to(nll.device), kl.to(nll.device)
-        return Terms(nll + kl + wd, nll, kl, wd, (-nll_rows.detach()).exp())
+    def at(self, offsets: Tensor) -> Evaluation:
+        """The loss at `offsets`, (n, d_out). The first evaluation is at zero."""
 
-    def _forward(self, offset: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits at the places that predict, and the clean outputs of the edited map, (rows + 1, d_out)."""
+
+def wide_dtype(site: EditSite, model: nn.Module) -> torch.dtype:
+    """What sums about `site` are held in: float32, or float64 where the weight is."""
+    return torch.promote_types(site.weight(model).dtype, torch.float32)
+
+
+def zero_offsets(model: nn.Module, site: EditSite, requests: int) -> Tensor:
+    """δ = 0 for each request, (n, d_out), a leaf that asks for a gradient."""
+    weight = site.weight(model)
+    dtype = wide_dtype(site, model)
+    return torch.zeros(requests, site.d_out, dtype=dtype, device=weight.device, requires_grad=True)
+
+
+def head_of(model: PreTrainedModel) -> nn.Module:
+    """The language-model head. Raises ModelError if there is none."""
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    if not isinstance(head, nn.Module):
+        raise ModelError(f"{type(model).__name__} has no language-model head.", "Load a causal language model.")
+    return head
+
+
+class PlainObjective:
+    """One forward pass through the whole model an evaluation, with the head run only where a prediction is needed."""
+
+    def __init__(self, model: PreTrainedModel, site: EditSite, scoring: Scoring) -> None:
+        """Raises ModelError (no head), EditError (a row too long)."""
+        check_length(scoring.rows, model)
+        self._model, self._site, self._scoring = model, site, scoring
+        self._linear, self._head = site.linear(model), head_of(model)
+        self._batch: Batch = collate(scoring.rows, model.device)
+        self._all = range(len(scoring.rows))
+        length = self._batch.ids.shape[1]
+        self._places = torch.tensor([row * length + index for row, index in scoring.places(self._all)])
+        self._target_init: Tensor | None = None
+
+    @property
+    def target_init(self) -> Tensor:
+        """As Objective says. Raises RuntimeError before the first evaluation."""
+        if self._target_init is None:
+            raise RuntimeError("t0 is known after the first evaluation")
+        return self._target_init
+
+    def zero(self) -> Tensor:
+        """As Objective says."""
+        return zero_offsets(self._model, self._site, self._scoring.requests)
+
+    def at(self, offsets: Tensor) -> Evaluation:
+        """As Objective says. Raises ModelError if the pass does not go once through the site and the head."""
+        scoring = self._scoring
+        logits, outputs = self._forward(offsets[scoring.request_of])
+        if self._target_init is None:
+            self._target_init = outputs[scoring.first_rows].to(offsets.device)
+        values = scoring.values(self._all, logits)
+        weights = torch.tensor(scoring.share(self._all), device=values.device, dtype=values.dtype)
+        decay = scoring.decay(offsets, self._target_init).sum().to(values.device)
+        loss = (values * weights).sum() + decay
+        terms = scoring.terms(values, offsets, self._target_init)
+        return Evaluation(terms, lambda: torch.autograd.grad(loss, offsets)[0])
+
+    def _forward(self, by_row: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits at the places that predict, and the clean outputs of the edited map, (rows, d_out)."""
         batch = self._batch
-        with added(self._linear, batch.lookup, offset) as clean, only_at(self._head, self._places):
+        with added(self._linear, batch.lookup, by_row) as clean, only_at(self._head, self._places):
             logits = self._model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits
         if logits.shape[:2] != (1, len(self._places)) or len(clean) != 1:
             raise ModelError(
                 "The model does not use its head or the edited module once a pass.", "Choose another model."
             )
         return logits[0], clean[0]
-
-    def _nll(self, log_p: Tensor) -> Tensor:
-        """Minus the mean log-probability of the target's tokens, row by row: (rows * tokens, vocabulary) to (rows,)."""
-        target = self._target.to(log_p.device).repeat(self._rows)
-        chosen = log_p.gather(1, target.unsqueeze(1))  # (rows * tokens, 1)
-        return -chosen.view(self._rows, -1).mean(dim=1)
-
-
-def _places(rows: Sequence[Row], tokens: int) -> Tensor:
-    """Flat indices of the positions that predict the target in every row but the last, then of the last's lookup."""
-    length = max(len(row.ids) for row in rows)
-    ends = [i * length + len(row.ids) for i, row in enumerate(rows[:-1])]
-    predicting = [place for end in ends for place in range(end - tokens, end)]
-    return torch.tensor([*predicting, (len(rows) - 1) * length + rows[-1].lookup])
-
-
-def _head(model: PreTrainedModel) -> nn.Module:
-    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    if not isinstance(head, nn.Module):
-        raise ModelError(f"{type(model).__name__} has no language-model head.", "Load a causal language model.")
-    return head

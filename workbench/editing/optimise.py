@@ -1,8 +1,6 @@
 """The offset δ: what must be added to the MLP's output at the subject's last token so that the model says the target.
 
-    loss(δ) = NLL(target | rows) + kl_factor · KL(p_δ ‖ p) at "{subject} is a" + weight_decay · |δ| / |t0|²
-
-Source: ROME, arXiv 2202.05262, section 3.1, equation 4, with the stopping rules of its published code.
+Source: ROME, arXiv 2202.05262, section 3.1, equation 4, with Adam and the stopping rules of its published code.
 """
 
 from __future__ import annotations
@@ -18,12 +16,10 @@ from torch import Tensor
 
 from workbench.editing.cancel import check
 from workbench.editing.flags import frozen, gradients
-from workbench.editing.lookup import Texts
-from workbench.editing.loss import Objective, Terms
+from workbench.editing.loss import Evaluation, Objective
 from workbench.edits import Recipe
 from workbench.errors import EditError
 from workbench.events import OptimStep
-from workbench.models.families import EditSite
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -31,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Offset:
-    """The optimised δ and what it started from. Tensors are float32 or wider, on the CPU."""
+    """The optimised δ of one request and what it started from. Tensors are float32 or wider, on the CPU."""
 
     offset: Tensor
     """δ, (d_out,)."""
@@ -44,15 +40,12 @@ class Offset:
 
 
 def optimise(
-    model: PreTrainedModel,
-    site: EditSite,
-    texts: Texts,
-    recipe: Recipe,
-    cancelled: Callable[[], bool],
-) -> Generator[OptimStep, None, Offset]:
-    """Adam on δ, one event an evaluation of the loss.
+    model: PreTrainedModel, objective: Objective, recipe: Recipe, cancelled: Callable[[], bool]
+) -> Generator[list[OptimStep | None], None, list[Offset]]:
+    """Adam on the δ of every request of `objective`; one list an evaluation, None for a request that has ended.
 
-    Between two events the model has no hook, and its flags are its owner's.
+    The requests share each pass and nothing else: each stops on its own. Between two lists the model has no hook, and
+    its flags are its owner's.
 
     Raises:
         Cancelled: `cancelled` said so; asked before every evaluation.
@@ -60,34 +53,43 @@ def optimise(
         ModelError: the model has no language-model head.
     """
     with gradients():
-        objective = Objective(model, site, texts, recipe)
-        offset = objective.zero()
-    adam = torch.optim.Adam([offset], lr=recipe.lr)
+        offsets = objective.zero()
+    adam = torch.optim.Adam([offsets], lr=recipe.lr)
+    ended: dict[int, Offset] = {}
     for step in range(1, recipe.steps + 1):
         check(cancelled)
         started = time.perf_counter()
         with frozen(model), gradients():
-            terms = objective.at(offset)
-            stopped = stop_reason(terms, step, recipe)
-            offset.grad = None if stopped else _gradient(terms, offset)
-        norm = float(offset.detach().norm())
-        limit = recipe.clamp_factor * float(objective.target_init.norm())
-        if not stopped:
+            evaluation = objective.at(offsets)
+            numbers = evaluation.terms.numbers()
+            stopped = ["" if i in ended else stop_reason(row, step, recipe) for i, row in enumerate(numbers)]
+            running = [i not in ended and not stopped[i] for i in range(len(stopped))]
+            gradient = _gradient(evaluation, running) if any(running) else None
+        norms = offsets.detach().norm(dim=1).tolist()
+        limits = recipe.clamp_factor * objective.target_init.norm(dim=1)
+        going = [i not in ended for i in range(len(stopped))]
+        for i, why in enumerate(stopped):
+            if why:
+                ended[i] = Offset(offsets[i].detach().cpu().clone(), objective.target_init[i].cpu(), step - 1, why)
+        if gradient is not None:
+            offsets.grad = gradient
             adam.step()
-            clamp(offset, limit)
-        yield _event(terms, step, recipe.steps, norm, limit, time.perf_counter() - started, stopped)
-        if stopped:
+            clamp(offsets, limits)
+        made = zip(numbers, norms, limits.tolist(), stopped, strict=True)
+        stamp = step, recipe.steps, time.perf_counter() - started
+        yield [_event(*one, *stamp) if on else None for on, one in zip(going, made, strict=True)]
+        if len(ended) == len(stopped):
             break
-    return Offset(offset.detach().cpu(), objective.target_init.cpu(), step - 1, stopped)
+    return [ended[i] for i in range(len(ended))]
 
 
-def stop_reason(terms: Terms, step: int, recipe: Recipe) -> str:
-    """Why evaluation `step` is the last: "loss", "nll", "steps"; empty if it is not.
+def stop_reason(numbers: list[float], step: int, recipe: Recipe) -> str:
+    """Why evaluation `step`, with `numbers` as Terms gives them, is the last: "loss", "nll", "steps"; empty if not.
 
     Raises:
         EditError: the loss is not a number.
     """
-    loss, nll = float(terms.loss.detach()), float(terms.nll.detach())
+    loss, nll = numbers[:2]
     if not math.isfinite(loss):
         raise EditError(
             f"The loss is not a number at step {step}.", "Lower lr or clamp_factor, or load the model in float32."
@@ -99,32 +101,30 @@ def stop_reason(terms: Terms, step: int, recipe: Recipe) -> str:
     return "steps" if step == recipe.steps else ""
 
 
-def clamp(offset: Tensor, limit: float) -> None:
-    """Scales `offset` back to norm `limit`, in place, if it is longer."""
-    with torch.no_grad():
-        norm = float(offset.norm())
-        if norm > limit:
-            offset.mul_(limit / norm)
+@torch.no_grad()
+def clamp(offsets: Tensor, limits: Tensor) -> None:
+    """Scales each of `offsets`, (n, d_out), back to its norm in `limits`, (n,), in place, if it is longer."""
+    offsets.mul_((limits / offsets.norm(dim=1)).nan_to_num(1.0).clamp(max=1.0)[:, None])
 
 
-def _gradient(terms: Terms, offset: Tensor) -> Tensor:
-    (gradient,) = torch.autograd.grad(terms.loss, offset)
-    if not bool(gradient.isfinite().all()):
+def _gradient(evaluation: Evaluation, running: list[bool]) -> Tensor:
+    gradient = evaluation.gradient()
+    if not bool(gradient[torch.tensor(running, device=gradient.device)].isfinite().all()):
         raise EditError("The gradient of the loss is not a number.", "Load the model in float32 or bfloat16.")
     return gradient
 
 
 def _event(
-    terms: Terms, step: int, of: int, delta_norm: float, limit: float, seconds: float, stopped: str
+    numbers: list[float], delta_norm: float, limit: float, stopped: str, step: int, of: int, seconds: float
 ) -> OptimStep:
-    contexts = terms.p_contexts.tolist()
+    loss, nll, kl, wd, *contexts = numbers
     return OptimStep(
         step=step,
         of=of,
-        loss=float(terms.loss.detach()),
-        nll=float(terms.nll.detach()),
-        kl=float(terms.kl.detach()),
-        wd=float(terms.wd.detach()),
+        loss=loss,
+        nll=nll,
+        kl=kl,
+        wd=wd,
         p_target=sum(contexts) / len(contexts),
         p_contexts=tuple(contexts),
         delta_norm=delta_norm,

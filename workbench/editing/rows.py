@@ -1,6 +1,7 @@
-"""Rows to one batch: padded on the right with a mask, so that no padding can reach a token of a row.
+"""Rows to batches. Padding is done here: the tokenizer's padding side and pad token have no say.
 
-The tokenizer's padding side and pad token have no say: padding is done here, and what stands there is masked.
+`collate` pads on the right, so that no padding can reach a token of a row. `align` pads on both sides, so that every
+looked-up token stands in the same column: what comes before it is a prefix of one length, what follows a suffix.
 """
 
 from __future__ import annotations
@@ -34,6 +35,29 @@ class Batch:
     """(rows,), int64: the looked-up token of each row as an index into the rows laid end to end."""
 
 
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """Token rows whose looked-up tokens all stand in one column."""
+
+    ids: Tensor
+    """(rows, prefix + suffix), int64."""
+    mask: Tensor
+    """(rows, prefix + suffix), int64: 1 where there is a token."""
+    positions: Tensor
+    """(rows, prefix + suffix), int64: each token's index in its own row; 0 in padded places."""
+    prefix: int
+    """Columns before the looked-up token."""
+
+    @property
+    def suffix(self) -> int:
+        """Columns from the looked-up token on."""
+        return int(self.ids.shape[1]) - self.prefix
+
+    def __getitem__(self, rows: slice) -> Aligned:
+        """Some of the rows, with all columns."""
+        return Aligned(self.ids[rows], self.mask[rows], self.positions[rows], self.prefix)
+
+
 def collate(rows: Sequence[Row], device: torch.device) -> Batch:
     """`rows` as one batch on `device`."""
     length = max(len(row.ids) for row in rows)
@@ -44,6 +68,20 @@ def collate(rows: Sequence[Row], device: torch.device) -> Batch:
         mask[i, : len(row.ids)] = 1
     lookup = torch.tensor([i * length + row.lookup for i, row in enumerate(rows)])
     return Batch(ids.to(device), mask.to(device), lookup.to(device))
+
+
+def align(rows: Sequence[Row], device: torch.device) -> Aligned:
+    """`rows` with their looked-up tokens in one column, on `device`."""
+    prefix = max(row.lookup for row in rows)
+    length = prefix + max(len(row.ids) - row.lookup for row in rows)
+    ids = torch.full((len(rows), length), PADDING)
+    mask, positions = torch.zeros_like(ids), torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        columns = slice(prefix - row.lookup, prefix - row.lookup + len(row.ids))
+        ids[i, columns] = torch.tensor(row.ids)
+        mask[i, columns] = 1
+        positions[i, columns] = torch.arange(len(row.ids))
+    return Aligned(ids.to(device), mask.to(device), positions.to(device), prefix)
 
 
 def with_target(row: Row, target: Sequence[int]) -> Row:

@@ -1,0 +1,200 @@
+"""The fast way to the loss of δ: each step runs only what δ can change.
+
+    clean pass, once      all rows, all layers: keys, t0, hidden states at the edited block, keys and values before it
+    each step             the subject's last token to the end, through the blocks above, with the head where it predicts
+
+The model's own forward does both: blocks below are answered from the clean pass, the tokens before come from a cache.
+The numbers are those of the plain way; every edit checks that on two rows before it relies on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from workbench.editing.clean import Clean, hidden_of, inputs_of, read_clean
+from workbench.editing.hooks import added, answering, forward_hook, only_at
+from workbench.editing.keys import Keys
+from workbench.editing.loss import Evaluation, head_of, wide_dtype, zero_offsets
+from workbench.editing.memory import out_of_memory
+from workbench.editing.prefix import Enough, NotServed, Prefix
+from workbench.editing.rows import Aligned, align, check_length
+from workbench.editing.scoring import Scoring
+from workbench.models.families import EditSite, decoder_blocks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class FastObjective:
+    """loss(δ) from one clean pass and steps over suffixes. Make it and use it inside `frozen` and `gradients`."""
+
+    def __init__(self, model: PreTrainedModel, site: EditSite, scoring: Scoring) -> None:
+        """Makes the clean pass.
+
+        Raises:
+            ModelError: no head. EditError: a row too long.
+            NotServed, or whatever an unknown decoder raises: it does not decode as the fast way needs it.
+        """
+        check_length(scoring.rows, model)
+        self._model, self._site, self.scoring = model, site, scoring
+        self._blocks, self._head = decoder_blocks(model), head_of(model)
+        self._rows: Aligned = align(scoring.rows, model.device)
+        self._clean: Clean = read_clean(model, site, self._rows)
+        self._dtype = wide_dtype(site, model)
+        self._device = site.weight(model).device
+        self.chunk = len(scoring.rows)
+        """Rows that a step runs at a time; fewer once memory was short."""
+        self.adds = self._check_adds()
+        """Whether the edited block is answered from the clean pass too."""
+
+    @property
+    def target_init(self) -> Tensor:
+        """As Objective says; known from the clean pass."""
+        return self._clean.at_lookup.outputs[self.scoring.first_rows].to(self._device)
+
+    def keys(self, request: int) -> Keys:
+        """The keys and outputs of one request's templates."""
+        first = self.scoring.first_rows[request]
+        rows, seen = slice(first, first + self.scoring.templates), self._clean.at_lookup
+        return Keys(seen.inputs[rows].cpu(), seen.outputs[rows].cpu())
+
+    def zero(self) -> Tensor:
+        """As Objective says."""
+        return zero_offsets(self._model, self._site, self.scoring.requests)
+
+    def at(self, offsets: Tensor) -> Evaluation:
+        """As Objective says. Where memory is short the rows are run in halves, and halves of halves."""
+        while True:
+            try:
+                return self._at(offsets)
+            except RuntimeError as error:
+                if self.chunk == 1 or not out_of_memory(error):
+                    raise
+                self.chunk = (self.chunk + 1) // 2
+
+    def _at(self, offsets: Tensor) -> Evaluation:
+        total, scoring = len(self.scoring.rows), self.scoring
+        chunks = [range(start, min(start + self.chunk, total)) for start in range(0, total, self.chunk)]
+        if len(chunks) == 1:
+            values = self.values(chunks[0], offsets)
+            loss = self._loss(chunks[0], values) + scoring.decay(offsets, self.target_init).sum().to(values.device)
+            return Evaluation(self._terms(values, offsets), lambda: torch.autograd.grad(loss, offsets)[0])
+        gradient = torch.autograd.grad(scoring.decay(offsets, self.target_init).sum(), offsets)[0]
+        found = []
+        for rows in chunks:
+            values = self.values(rows, offsets)
+            gradient = gradient + torch.autograd.grad(self._loss(rows, values), offsets)[0]
+            found.append(values.detach())
+        return Evaluation(self._terms(torch.cat(found), offsets), lambda: gradient)
+
+    def _terms(self, values: Tensor, offsets: Tensor) -> Any:
+        return self.scoring.terms(values, offsets, self.target_init)
+
+    def _loss(self, rows: range, values: Tensor) -> Tensor:
+        weights = torch.tensor(self.scoring.share(rows), device=values.device, dtype=values.dtype)
+        return (values * weights).sum()
+
+    def values(self, rows: range, offsets: Tensor) -> Tensor:
+        """The values of some rows, (rows,), at `offsets`, (n, d_out), as Scoring defines them."""
+        part = slice(rows.start, rows.stop)
+        places = [(row - rows.start) * self._rows.suffix + self._column(row, i) for row, i in self.scoring.places(rows)]
+        by_row = offsets[self.scoring.request_of[part]]
+        with only_at(self._head, torch.tensor(places)), self._from_here(part, by_row, adds=self.adds):
+            logits = self._run(part)
+        if logits.shape[:2] != (1, len(places)):
+            raise NotServed("the head is not used once a pass")
+        return self.scoring.values(rows, logits[0])
+
+    def _column(self, row: int, index: int) -> int:
+        """Of a token of a row, its column behind the prefix."""
+        return index - self.scoring.rows[row].lookup
+
+    def _run(self, part: slice) -> Tensor:
+        """One pass over the suffixes of some rows, behind their prefixes."""
+        found = {layer: (k[part], v[part]) for layer, (k, v) in self._clean.prefix.items()}
+        given = inputs_of(self._model, self._rows[part], slice(self._rows.prefix, None))
+        cache = Prefix(found, self._rows.prefix)
+        logits: Tensor = self._model(**given, past_key_values=cache, use_cache=True).logits
+        return logits
+
+    @contextmanager
+    def _from_here(self, part: slice, by_row: Tensor, *, adds: bool) -> Iterator[None]:
+        """Blocks below are answered from the clean pass; `by_row`, (rows, d_out), is added where δ is.
+
+        With `adds` the edited block is answered too: what it gives is its clean output plus δ.
+        """
+        layer, clean = self._site.layer, self._clean
+        if adds:
+            stand_ins = {self._blocks[i]: _unchanged(clean.beside[i]) for i in range(layer)}
+            stand_ins[self._blocks[layer]] = _saying(_with_offset(clean.leaving[part], by_row), clean.beside[layer])
+            with answering(stand_ins):
+                yield
+            return
+        stand_ins = {self._blocks[i]: _unchanged(clean.beside[i]) for i in range(layer - 1)}
+        if layer:
+            stand_ins[self._blocks[layer - 1]] = _saying(clean.entering[part], clean.beside[layer - 1])
+        lookup = torch.arange(len(by_row), device=by_row.device) * self._rows.suffix
+        with answering(stand_ins), added(self._site.linear(self._model), lookup, by_row):
+            yield
+
+    @torch.no_grad()
+    def _check_adds(self) -> bool:
+        """Whether an offset of the map's output is one of the block's: no norm, no factor between them and the sum."""
+        part = slice(0, 1)
+        trial = trial_offset(self.target_init[:1])
+        left: list[Tensor] = []
+
+        def stop(_: nn.Module, __: tuple[Tensor, ...], output: Any) -> None:
+            left.append(output[0] if isinstance(output, tuple) else output)
+            raise Enough
+
+        stopping = forward_hook(self._blocks[self._site.layer], stop)
+        with self._from_here(part, trial, adds=False), stopping, suppress(Enough):
+            self._run(part)
+        expected = _with_offset(self._clean.leaving[part], trial)
+        size = float(expected.double().abs().max())
+        return bool((left[0].double() - expected.double()).abs().max() <= _tolerance(expected.dtype) * size)
+
+
+def trial_offset(target_init: Tensor) -> Tensor:
+    """An offset of about the size of t0, (n, d_out), with a part in every direction; the same every time."""
+    steps = torch.arange(1, target_init.shape[1] + 1, device=target_init.device, dtype=target_init.dtype)
+    wave: Tensor = steps.mul(0.7).sin()
+    trial: Tensor = wave * (target_init.norm(dim=1, keepdim=True) / wave.norm())
+    return trial
+
+
+def _tolerance(dtype: torch.dtype) -> float:
+    """How far two orders of the same sums may lie apart, relative to their size."""
+    return 16 * float(torch.finfo(dtype).eps)
+
+
+def _with_offset(hidden: Tensor, offset: Tensor) -> Tensor:
+    """`hidden`, (rows, suffix, d_model), with `offset`, (rows, d_model), added at the first token of each row."""
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    first = (hidden[:, :1].to(wide) + offset.to(hidden.device)[:, None]).to(hidden.dtype)
+    return torch.cat([first, hidden[:, 1:]], dim=1)
+
+
+def _unchanged(beside: tuple[Any, ...] | None) -> Callable[..., Any]:
+    """A block that gives its hidden states on."""
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        hidden = hidden_of(args, kwargs)
+        return hidden if beside is None else (hidden, *beside)
+
+    return forward
+
+
+def _saying(hidden: Tensor, beside: tuple[Any, ...] | None) -> Callable[..., Any]:
+    """A block that gives `hidden`, whatever it is asked."""
+
+    def forward(*_: Any, **__: Any) -> Any:
+        return hidden if beside is None else (hidden, *beside)
+
+    return forward

@@ -1,0 +1,94 @@
+"""Choosing the way to the loss: the fast one where it gives this model's numbers, the plain one everywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from workbench.editing.fast import FastObjective, trial_offset
+from workbench.editing.flags import frozen, gradients
+from workbench.editing.keys import Keys, read_keys
+from workbench.editing.lookup import Texts
+from workbench.editing.loss import Objective, PlainObjective, wide_dtype
+from workbench.editing.memory import out_of_memory
+from workbench.editing.prefix import NotServed
+from workbench.editing.scoring import Scoring
+from workbench.edits import Recipe
+from workbench.errors import WorkbenchError
+from workbench.models.families import EditSite
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What an edit's steps start from."""
+
+    objective: Objective
+    keys: tuple[Keys, ...]
+    """Of each request."""
+    slow: str = ""
+    """Why the plain way is taken though the fast one was wanted; empty: it is not."""
+
+
+def prepare(
+    model: PreTrainedModel, site: EditSite, texts: Sequence[Texts], recipe: Recipe, *, plain: bool = False
+) -> Prepared:
+    """The keys of every request, and the objective of them all. Raises as the objectives and `read_keys` do."""
+    if plain:
+        return _plain(model, site, texts, recipe)
+    try:
+        with frozen(model), gradients():
+            scoring = Scoring(texts, recipe, wide_dtype(site, model))
+            fast = FastObjective(model, site, scoring)
+            _check_on_two_rows(model, site, texts, recipe, fast)
+        return Prepared(fast, tuple(fast.keys(i) for i in range(len(texts))))
+    except WorkbenchError:
+        raise
+    except Exception as error:  # whatever an unknown decoder makes happen: the plain way serves it
+        if out_of_memory(error):
+            raise
+        known = isinstance(error, NotServed)
+        reason = str(error) if known else f"its layers do not go on from kept keys and values ({type(error).__name__})"
+        return _plain(model, site, texts, recipe, reason)
+
+
+def _plain(model: PreTrainedModel, site: EditSite, texts: Sequence[Texts], recipe: Recipe, slow: str = "") -> Prepared:
+    keys = tuple(read_keys(model, site, text.rows) for text in texts)
+    return Prepared(PlainObjective(model, site, Scoring(texts, recipe, wide_dtype(site, model))), keys, slow)
+
+
+@torch.no_grad()
+def _check_on_two_rows(
+    model: PreTrainedModel, site: EditSite, texts: Sequence[Texts], recipe: Recipe, fast: FastObjective
+) -> None:
+    """Compares both ways, away from zero, on the row with the longest prefix and its KL row.
+
+    Raises:
+        NotServed: they differ by more than rounding.
+    """
+    scoring = fast.scoring
+    rewriting = range(scoring.requests * scoring.templates)
+    row = max(rewriting, key=lambda i: scoring.rows[i].lookup)
+    request = scoring.request_of[row]
+    text = texts[request]
+    one = Texts((text.rows[row - scoring.first_rows[request]],), text.kl, text.target)
+    oracle = PlainObjective(model, site, Scoring([one], recipe, wide_dtype(site, model)))
+    oracle.at(oracle.zero())
+    offsets = trial_offset(fast.target_init)
+    wanted = oracle.at(offsets[request : request + 1]).terms
+    kl_row = len(rewriting) + request
+    fast.values(range(kl_row, kl_row + 1), fast.zero())
+    _compare("loss", fast.values(range(row, row + 1), offsets), wanted.nll, site, model)
+    _compare("divergence", fast.values(range(kl_row, kl_row + 1), offsets), wanted.kl, site, model)
+    scoring.forget()
+
+
+def _compare(what: str, found: torch.Tensor, wanted: torch.Tensor, site: EditSite, model: PreTrainedModel) -> None:
+    room = 4 * float(torch.finfo(site.weight(model).dtype).eps) ** 0.5
+    if not abs(float(found[0]) - float(wanted[0])) <= room * (1 + abs(float(wanted[0]))):
+        raise NotServed(f"its {what} is {float(found[0]):.4g} where the plain way gives {float(wanted[0]):.4g}")
