@@ -31,6 +31,9 @@ from workbench.sharing import Pulled as Pulled
 from workbench.sharing import Pushed as Pushed
 from workbench.traces import Traced as Traced
 from workbench.traces import TraceStep as TraceStep
+from workbench.trials import TrialResult as TrialResult
+from workbench.trials import Tuned as Tuned
+from workbench.trials import TuningStarted as TuningStarted
 
 Stage = Literal["templates", "keys", "optimise", "insert", "probe", "save"]
 """The stages of one edit, in order."""

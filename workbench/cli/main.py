@@ -34,6 +34,7 @@ from workbench.cli.stats import stats
 from workbench.cli.tag import tag
 from workbench.cli.toggle import toggle
 from workbench.cli.travel import travel
+from workbench.cli.tune import tune
 from workbench.cli.undo import undo
 from workbench.cli.verify import verify
 from workbench.errors import UsageError
@@ -95,7 +96,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Look": (log, show, probe, diff),
     "Move": (undo, redo, travel, toggle, reorder, remove, branch, switch),
     "Check": (replay, verify, bisect, doctor),
-    "Model": (stats,),
+    "Model": (stats, tune),
     "Share": (export, import_, merge, push, pull),
 }
 """The commands as --help lists them."""

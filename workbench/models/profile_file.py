@@ -122,7 +122,7 @@ def parse_profile(document: object, path: Path, origin: Origin) -> Profile:
     if not isinstance(document, dict):
         _refuse("it is not a JSON object")
     if origin == "model" and not {"recipe", "match"} & document.keys():
-        return Profile(path.parent.name, Recipe.from_json(document), origin=origin, path=path)
+        return Profile(path.stem, Recipe.from_json(document), origin=origin, path=path)
     for name in document:
         if name not in (*TEXTS, "match", "recipe", "tuned"):
             _refuse(f"there is no field '{shortened(name, 60)}'")

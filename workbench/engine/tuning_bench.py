@@ -1,0 +1,154 @@
+"""Where one recipe is tried: every fact is edited alone on the base, asked for its probes, and put back.
+
+No stack is touched, and after a trial every weight byte is as it was, however the trial ends.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+import torch
+import transformers
+
+from workbench.editing.cancel import check
+from workbench.editing.edit import make_update
+from workbench.editing.second_moment import SecondMoment
+from workbench.editing.templates import sample_templates
+from workbench.editing.update import Update
+from workbench.edits import EditRequest, Recipe
+from workbench.engine.norms import norm_of_product
+from workbench.engine.scores import scores
+from workbench.engine.tuning_record import Measured, Record, trial_key
+from workbench.engine.weights import LiveWeights
+from workbench.errors import EditError, RequestError
+from workbench.events import Event, ModelLoading, ProbeResult
+from workbench.models.device import dtype_name, within_memory
+from workbench.models.families import EditSite, edit_site
+from workbench.models.load import LoadedModel
+from workbench.models.second_moment import read_second_moment
+from workbench.probing.probes import Probe, ask, probes_of, settle
+from workbench.stack.record import Factors
+
+IDENTITY = "identity"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial's measures, and what stands behind them."""
+
+    measured: Measured
+    second_moment: bool
+    """Whether C was measured."""
+    kept: bool
+    """It was made in an earlier run."""
+
+
+class Bench:
+    """One model at its base, the facts' settled probes, and the trials already made."""
+
+    def __init__(self, loaded: LoadedModel, cancelled: Callable[[], bool]) -> None:
+        self.loaded, self.cancelled = loaded, cancelled
+        self.record = Record(loaded.fingerprint)
+        self._templates: dict[tuple[object, int], tuple[str, ...]] = {}
+        self._probes: dict[EditRequest, list[Probe]] = {}
+        self._moment: tuple[int, SecondMoment | None] = (-1, None)
+        """C of the layer that was tried last; that of one large layer may take gigabytes."""
+
+    def trial(self, recipe: Recipe, requests: Sequence[EditRequest], name: str) -> Generator[Event, None, Outcome]:
+        """Tries `recipe`, or tells what it gave in an earlier run; yields how far it is under `name`.
+
+        Raises:
+            Cancelled: asked before every edit and step; this trial is lost, those before it are kept.
+            DeviceError: the device ran out of memory.
+            StorageError: the record cannot be written.
+        """
+        moment = self._second_moment(recipe)
+        key = trial_key(recipe, requests, moment.fingerprint if moment else IDENTITY, self._where())
+        kept = self.record.get(key)
+        if kept is None:
+            with within_memory():
+                measured = yield from self._measure(recipe, requests, moment, name)
+            self.record.add(key, recipe, measured)
+        return Outcome(kept or measured, moment is not None, kept is not None)
+
+    def _measure(
+        self, recipe: Recipe, requests: Sequence[EditRequest], moment: SecondMoment | None, name: str
+    ) -> Generator[Event, None, Measured]:
+        started = time.monotonic()
+        site = edit_site(self.loaded.model, recipe.layer)
+        live = LiveWeights(self.loaded.model)
+        live.adopt_site(site)
+        results, ratios = [], []
+        for index, request in enumerate(requests):
+            yield ModelLoading(stage=f"{name}, fact {index + 1} of {len(requests)}", fraction=index / len(requests))
+            check(self.cancelled)
+            edited = self._edit(live, site, request, recipe, moment)
+            results.append(edited[0])
+            ratios += [] if edited[1] is None else [edited[1]]
+        found = scores(results)
+        return Measured(
+            es=found.es,
+            ps=found.ps,
+            ns=found.ns,
+            s=found.s,
+            ratio=sum(ratios) / len(ratios) if ratios else 0.0,
+            failed=len(requests) - len(ratios),
+            seconds=time.monotonic() - started,
+        )
+
+    def _edit(
+        self, live: LiveWeights, site: EditSite, request: EditRequest, recipe: Recipe, moment: SecondMoment | None
+    ) -> tuple[list[ProbeResult], float | None]:
+        """The probes' results after one edit, and |ΔW| / |W|; None, and no probe holds, if it cannot be made."""
+        probes = self._settled(request)
+        try:
+            update = self._update(site, request, recipe, moment)
+        except (EditError, RequestError):
+            return [ProbeResult(kind=probe.kind, prompt=probe.prompt, passed=False) for probe in probes], None
+        factors = Factors(site.module, update.u[None, :].numpy(), update.v[:, None].numpy())
+        try:
+            live.show([(factors,)])
+            results = ask(self.loaded.model, self.loaded.tokenizer, probes)
+        finally:
+            live.show([])
+        return results, norm_of_product(factors) / float(live.pristine(site.module).double().norm())
+
+    def _update(self, site: EditSite, request: EditRequest, recipe: Recipe, moment: SecondMoment | None) -> Update:
+        model, tokenizer = self.loaded.model, self.loaded.tokenizer
+        making = make_update(model, tokenizer, site, request, recipe, self.templates(recipe), moment, self.cancelled)
+        while True:
+            try:
+                next(making)
+            except StopIteration as stop:
+                update: Update = stop.value
+                return update
+
+    def templates(self, recipe: Recipe) -> tuple[str, ...]:
+        """Context templates for `recipe`, sampled from the base and kept."""
+        key = (recipe.template_lengths, recipe.seed)
+        if key not in self._templates:
+            model, tokenizer = self.loaded.model, self.loaded.tokenizer
+            self._templates[key] = sample_templates(model, tokenizer, recipe.template_lengths, recipe.seed)
+        return self._templates[key]
+
+    def _settled(self, request: EditRequest) -> list[Probe]:
+        if request not in self._probes:
+            self._probes[request] = settle(self.loaded.model, self.loaded.tokenizer, probes_of(request))
+        return self._probes[request]
+
+    def _second_moment(self, recipe: Recipe) -> SecondMoment | None:
+        """C of the recipe's layer; None: there is none, or it is not wanted."""
+        if not recipe.second_moment:
+            return None
+        if self._moment[0] != recipe.layer:
+            site = edit_site(self.loaded.model, recipe.layer)
+            read = read_second_moment(self.loaded.folder, site, self.loaded.fingerprint)
+            self._moment = (recipe.layer, SecondMoment(*read) if read else None)
+        return self._moment[1]
+
+    def _where(self) -> str:
+        loaded = self.loaded
+        versions = f"torch {torch.__version__} transformers {transformers.__version__}"
+        return f"{loaded.device.type} {dtype_name(loaded.dtype)} {versions} {loaded.tokenizer_fingerprint}"
