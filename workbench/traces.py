@@ -125,7 +125,12 @@ class Traced(Event):
     facts: int = 1
     """How many facts this is the mean of."""
     asked: int = 1
-    """How many facts were given; those that the model does not know are left out."""
+    """How many facts the model was asked for them; those that it does not know are left out."""
+
+    @property
+    def averaged(self) -> bool:
+        """Whether it is a mean over facts."""
+        return not self.prompt
 
     @property
     def layers(self) -> int:

@@ -21,6 +21,9 @@ from workbench.traces import TraceSettings
 
 Cancelled = Callable[[], bool]
 
+ASKED_AT_ONCE = 256
+"""Facts that the model is asked for together."""
+
 
 def trace_fact(
     loaded: LoadedModel,
@@ -78,10 +81,11 @@ def trace_facts(
     requests: Sequence[EditRequest],
     settings: TraceSettings,
     *,
+    most: int = 100,
     side: str = "base",
     cancelled: Cancelled,
 ) -> Generator[Event, None, Traced | None]:
-    """Traces those of `requests` that the model knows; the mean effect by group of tokens.
+    """Traces the first `most` of `requests` that the model knows; the mean effect by group of tokens.
 
     What is true is a request's `target_true`; of one that has none, its `target_new`.
 
@@ -91,7 +95,7 @@ def trace_facts(
     """
     average = Average()
     sigma = settings.noise * _spread(loaded, [request.subject for request in requests])
-    known = _known(loaded, requests)
+    known, asked = _known(loaded, requests, most)
     for index, (request, answer) in enumerate(known, 1):
         text = trace_text(loaded.tokenizer, request, answer)
         place = (index, len(known))
@@ -112,7 +116,7 @@ def trace_facts(
         sigma=sigma,
         side=side,
         facts=average.facts,
-        asked=len(requests),
+        asked=asked,
         **_peak(effects, [average.groups.index(LAST_SUBJECT)]),
         **_how(loaded, settings),
     )
@@ -138,21 +142,29 @@ def _settled(
     return request, answer
 
 
-def _known(loaded: LoadedModel, requests: Sequence[EditRequest]) -> list[tuple[EditRequest, str]]:
-    """The requests whose true answer the model gives, with that answer. Raises EditError if there are none."""
-    answers = [request.target_true or request.target_new for request in requests]
-    asked = [Question(request.text, (answer,)) for request, answer in zip(requests, answers, strict=True)]
-    readings = read_answers(loaded.model, loaded.tokenizer, asked, top=1)
-    known = [
-        (request, answer)
-        for request, answer, reading in zip(requests, answers, readings, strict=True)
-        if reading.greedy[0]
-    ]
+def _known(
+    loaded: LoadedModel, requests: Sequence[EditRequest], most: int
+) -> tuple[list[tuple[EditRequest, str]], int]:
+    """The first `most` requests whose true answer the model gives, with it, and how many were asked.
+
+    Raises:
+        EditError: it knows none.
+    """
+    known: list[tuple[EditRequest, str]] = []
+    asked = 0
+    for at in range(0, len(requests), ASKED_AT_ONCE):
+        some = [(one, one.target_true or one.target_new) for one in requests[at : at + ASKED_AT_ONCE]]
+        questions = [Question(request.text, (answer,)) for request, answer in some]
+        readings = read_answers(loaded.model, loaded.tokenizer, questions, top=1)
+        for fact, reading in zip(some, readings, strict=True):
+            asked += 1
+            if reading.greedy[0]:
+                known.append(fact)
+            if len(known) == most:
+                return known, asked
     if not known:
-        raise EditError(
-            f"The model knows none of the {len(requests)} facts.", "Their true answers go into target_true."
-        )
-    return known
+        raise EditError(f"The model knows none of the {asked} facts.", "Their true answers go into target_true.")
+    return known, asked
 
 
 def _steps(
