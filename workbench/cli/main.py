@@ -33,6 +33,7 @@ from workbench.cli.show import show
 from workbench.cli.stats import stats
 from workbench.cli.tag import tag
 from workbench.cli.toggle import toggle
+from workbench.cli.trace import trace
 from workbench.cli.travel import travel
 from workbench.cli.tune import tune
 from workbench.cli.undo import undo
@@ -96,7 +97,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Look": (log, show, probe, diff),
     "Move": (undo, redo, travel, toggle, reorder, remove, branch, switch),
     "Check": (replay, verify, bisect, doctor),
-    "Model": (stats, tune),
+    "Model": (stats, tune, trace),
     "Share": (export, import_, merge, push, pull),
 }
 """The commands as --help lists them."""

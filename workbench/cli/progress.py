@@ -121,6 +121,9 @@ def describe(event: ev.Event) -> str:
             return _moment(event)
         case ev.ProbeResult():
             return f"probe  {event.kind}"
+        case ev.TraceStep():
+            fact = f"fact {event.index}/{event.facts}  " if event.facts > 1 else ""
+            return f"trace  {fact}{event.subject}  {event.done}/{event.of} states restored"
         case ev.Verified():
             return f"position {event.position}  {event.outcome}"
         case _:
