@@ -18,7 +18,7 @@ from workbench.models.families import edit_site
 from workbench.models.fingerprint import base_fingerprint
 from workbench.models.held_out import HELD_OUT
 from workbench.models.profiles import PROFILE
-from workbench.models.second_moment import write_second_moment
+from workbench.models.second_moment import MomentRecord, write_second_moment
 
 PARITY = Path(__file__).parent.parent / "parity"
 T = TypeVar("T")
@@ -43,7 +43,7 @@ def make_model(folder: Path, name: str = "gpt2", *, moment: bool = True) -> Path
     if moment:
         site = edit_site(AutoModelForCausalLM.from_pretrained(folder), 1)
         matrix = load_file(PARITY / name / "expected.safetensors")["second_moment/1"]
-        write_second_moment(folder, site, matrix, 6279, base_fingerprint(folder))
+        write_second_moment(folder, site, matrix, MomentRecord(site.module, 6279, base_fingerprint(folder)))
     return folder
 
 

@@ -100,7 +100,8 @@ class Core:
         if moment is None:
             raise EditError(
                 f"There is no second moment C for {site.module} of {self.loaded.name}.",
-                "Choose C = I explicitly with second_moment=false: edits then disturb more of what is near.",
+                f"Make it: workbench stats {shlex.quote(self.loaded.name)} --layer {site.layer}. Or choose C = I "
+                "explicitly with second_moment=false: edits then disturb more of what is near.",
             )
         return moment
 

@@ -6,6 +6,7 @@ Everything is looked at, also after something is found wanting; nothing is chang
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Literal
@@ -140,7 +141,10 @@ def _second_moment(loaded: LoadedModel, site: EditSite) -> Finding:
         topic="second moment",
         verdict="fine" if there else "note",
         message=f"C for {site.module} is there" if there else f"there is no C for {site.module}",
-        hint="" if there else "--set second_moment=false takes C = I: edits then disturb more of what is near.",
+        hint=""
+        if there
+        else f"workbench stats {shlex.quote(loaded.name)} --layer {site.layer} makes it; until then "
+        "--set second_moment=false takes C = I: edits disturb more of what is near.",
     )
 
 
