@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -135,6 +136,11 @@ def _shape(sides: Iterable[int]) -> str:
 def _unreadable(asked: Asked, error: Exception) -> ModelError:
     """Why transformers could not read it, in one sentence."""
     reason = str(error).strip()
+    if isinstance(error, pickle.UnpicklingError):
+        return ModelError(
+            f"The weights of '{asked.name}' are damaged or hold more than tensors, and are not read.",
+            "Get the model as safetensors.",
+        )
     if "does not recognize this architecture" in reason:
         return ModelError(
             f"'{asked.name}' is of an architecture that transformers {transformers.__version__} does not know.",
