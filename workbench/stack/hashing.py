@@ -46,29 +46,28 @@ def weights_sha256(weights: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def blocks_sha256(dtype: torch.dtype, shape: torch.Size, blocks: Iterable[Tensor]) -> str:
-    """`weight_sha256` of the weight whose elements are in `blocks`, in order, all on the CPU.
-
-    One block is hashed while the next is made; a block must stay as it is until the one after the next is asked for.
-    """
+    """`weight_sha256` of the weight whose elements are in `blocks`, in order, all on the CPU."""
     digest = _begin(dtype, shape)
-    with ThreadPoolExecutor(1) as pool:
-        before: Future[None] | None = None
-        for block in blocks:
-            if before is not None:
-                before.result()
-            before = pool.submit(digest.update, _raw(block))
-        if before is not None:
-            before.result()
+    for block in blocks:
+        digest.update(_raw(block))
     return digest.hexdigest()
 
 
 def _copied(flat: Tensor) -> Iterator[Tensor]:
-    """Blocks of a tensor on an accelerator, (n,), copied to two rooms in turn, pinned ones for CUDA."""
+    """Blocks of a tensor on an accelerator, (n,), on the CPU; one is copied while the last one is read.
+
+    They come in two rooms in turn, in pinned memory for CUDA: a block lasts until the next one is asked for.
+    """
     pinned = flat.device.type == "cuda"
     rooms = [torch.empty(min(CUDA_BLOCK, flat.numel()), dtype=flat.dtype, pin_memory=pinned) for _ in range(2)]
-    for number, block in enumerate(torch.split(flat, CUDA_BLOCK)):
-        room = rooms[number % len(rooms)][: block.numel()]
-        yield room.copy_(block)
+    with ThreadPoolExecutor(1) as copier:
+        coming: Future[Tensor] | None = None
+        for number, block in enumerate(torch.split(flat, CUDA_BLOCK)):
+            last, coming = coming, copier.submit(rooms[number % 2][: block.numel()].copy_, block)
+            if last is not None:
+                yield last.result()
+        if coming is not None:
+            yield coming.result()
 
 
 def _begin(dtype: torch.dtype, shape: torch.Size) -> _Hash:

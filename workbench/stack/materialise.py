@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import BaseMismatch, EditError, ModelError
+from workbench.stack.cores import cores_for, on_cores
 from workbench.stack.distance import distance
 from workbench.stack.hashing import block_of, blocks_sha256
 from workbench.stack.hashing import weight_sha256 as weight_sha256
@@ -98,18 +99,17 @@ class Materialiser:
         if not factors:
             return kept.pristine.to(self._device, copy=True)
         rounded = torch.empty(kept.pristine.shape, dtype=kept.pristine.dtype, device=self._device)
-        rows = torch.split(rounded, _rows(rounded))
-        for room, block in zip(rows, self._blocks(module, factors), strict=True):
-            room.copy_(block)
+        for _ in self._rounding(module, factors, rounded):
+            pass
         return rounded
 
     def sha256(self, module: str, factors: Sequence[Factors]) -> str:
         """`weight_sha256` of W_p, hashed while it is rounded. Raises as `weight`."""
         pristine = self._get(module).pristine
-        if not factors:
-            return weight_sha256(pristine)
-        blocks = (block.cpu() for block in self._blocks(module, factors))
-        return blocks_sha256(pristine.dtype, pristine.shape, blocks)
+        if self._device.type != "cpu" or not factors:
+            return weight_sha256(self.weight(module, factors) if factors else pristine)
+        rounded = torch.empty_like(pristine)
+        return blocks_sha256(rounded.dtype, rounded.shape, self._rounding(module, factors, rounded))
 
     def weights(self, edits: Iterable[Sequence[Factors]]) -> dict[str, Tensor]:
         """W_p of every known module from the factors of the active edits, oldest first. Raises as `weight`."""
@@ -138,16 +138,17 @@ class Materialiser:
             raise BaseMismatch(f"The model has no module {module} that is edited.", "The edit is for another model.")
         return self._modules[module]
 
-    def _blocks(self, module: str, factors: Sequence[Factors]) -> Iterator[Tensor]:
-        """W_p in the model's dtype, `_rows` rows at a time. Raises as `weight`; EditError comes at the end."""
+    def _rounding(self, module: str, factors: Sequence[Factors], rounded: Tensor) -> Iterator[Tensor]:
+        """Fills `rounded` with W_p and gives its rows, some at a time, as they are done. Raises as `weight`."""
         kept = self._get(module)
         total = self._summed(module, kept, factors)
-        finite = torch.ones((), dtype=torch.bool, device=total.device)
-        for rows in torch.split(total, _rows(total)):
-            block = rows.to(torch.float32).to(kept.pristine.dtype)
-            finite &= _finite(block)
-            yield block
-        if kept.finite and not bool(finite):
+        every = _rows(rounded)
+        pieces = list(zip(torch.split(total, every), torch.split(rounded, every), strict=True))
+        found: list[Tensor] = []
+        for rows, finite in on_cores(_round, pieces, cores_for(4 * total.numel(), total.device)):
+            found.append(finite)
+            yield rows
+        if kept.finite and not bool(torch.stack(found).all()):
             kept.sums.forget()
             raise EditError(
                 f"The edited weight of {module} would not be finite.", "Use a wider dtype or a smaller edit."
@@ -176,6 +177,13 @@ def realised_fraction(before: Tensor, after: Tensor, update: Tensor) -> float:
     size = float(torch.linalg.vector_norm(update.double()))
     moved = float(torch.linalg.vector_norm(after.detach().cpu().double() - before.detach().cpu().double()))
     return moved / size if size > 0 and math.isfinite(size) else 1.0
+
+
+def _round(piece: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Rounds rows of a float64 sum into rows of a weight, by way of float32; those, and whether all are finite."""
+    rows, rounded = piece
+    rounded.copy_(rows.to(torch.float32))
+    return rounded, _finite(rounded)
 
 
 def _rows(weight: Tensor) -> int:
