@@ -66,7 +66,7 @@ def test_perplexity_is_that_of_line_by_line(golden: Parity) -> None:
         with torch.no_grad():
             total += float(golden.model(ids, labels=ids).loss) * (ids.shape[1] - 1)
         tokens += ids.shape[1] - 1
-    assert perplexity(golden.model, golden.tokenizer, LINES, batch=2) == pytest.approx(
+    assert perplexity(golden.model, golden.tokenizer, LINES, tokens=24) == pytest.approx(
         math.exp(total / tokens), rel=1e-4
     )
 

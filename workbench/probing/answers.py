@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from workbench.editing.lookup import prompt_ids, target_ids
-from workbench.errors import EditError
-
-BATCH_TOKENS = 4096
-"""Tokens of one forward, padding included."""
-
+from workbench.probing.forward import Context, next_logits
 
 Answer = str | tuple[int, ...]
 """As text, which gets its leading space; or the very tokens, which need not start with one."""
@@ -43,40 +40,41 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class _Score:
-    p: float
-    greedy: bool
-    top: tuple[tuple[str, float], ...]
-    likeliest: int
+class _Asked:
+    """A question as ids."""
+
+    prompt: Context
+    answers: tuple[Context, ...]
+
+    @property
+    def predictions(self) -> list[tuple[Context, int]]:
+        """Every token of every answer, with what it is predicted from."""
+        return [(self.prompt + answer[:i], answer[i]) for answer in self.answers for i in range(len(answer))]
 
 
-@dataclass(frozen=True)
-class _Row:
-    ids: tuple[int, ...]
-    prompt: int
-    """Tokens of the prompt."""
+@dataclass
+class _Said:
+    """What the model says after each context."""
+
+    log_p: dict[tuple[Context, int], float] = field(default_factory=dict)
+    """Of the tokens that were asked about."""
+    likeliest: dict[Context, int] = field(default_factory=dict)
+    top: dict[Context, tuple[tuple[str, float], ...]] = field(default_factory=dict)
 
 
 def read_answers(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question], top: int = 5
 ) -> list[Reading]:
-    """Asks every question once.
+    """Asks every question once, all of them in as few forward passes as they fit in.
 
     The score behind `probabilities` is CounterFact's: the mean log-probability per token of the target.
 
     Raises:
-        EditError: a prompt has no token, or with its answer more than the model reads.
+        EditError: a prompt or an answer has no token, or both together more than the model reads.
     """
-    rows = [row for question in questions for row in _rows(tokenizer, question)]
-    _check_length(model, rows)
-    read = iter(_read(model, tokenizer, rows, top))
-    readings = []
-    for question in questions:
-        first = [next(read) for _ in (question.answers or ("",))]
-        asked = first if question.answers else []
-        greedy = tuple(s.greedy for s in asked)
-        readings.append(Reading(tuple(s.p for s in asked), greedy, first[0].top, first[0].likeliest))
-    return readings
+    asked = _as_ids(tokenizer, questions)
+    said = _listen(model, tokenizer, asked, top)
+    return [_reading(one, said) for one in asked]
 
 
 @torch.no_grad()
@@ -86,19 +84,11 @@ def next_token_log_p(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     Raises:
         EditError: a prompt has no token, or more than the model reads.
     """
-    rows = [row for prompt in prompts for row in _rows(tokenizer, Question(prompt))]
-    _check_length(model, rows)
-    found: dict[int, Tensor] = {}
-    for batch in _batches(rows):
-        for index, logits in zip(batch, _logits(model, [rows[i] for i in batch]), strict=True):
-            found[index] = logits[0].float().log_softmax(-1).cpu()
-    return torch.stack([found[i] for i in range(len(rows))])
-
-
-def _rows(tokenizer: PreTrainedTokenizerBase, question: Question) -> list[_Row]:
-    prompt = prompt_ids(tokenizer, question.prompt)
-    answers = [answer_ids(tokenizer, answer) for answer in question.answers] or [()]
-    return [_Row(prompt + ids, len(prompt)) for ids in answers]
+    contexts = [one.prompt for one in _as_ids(tokenizer, [Question(prompt) for prompt in prompts])]
+    found: dict[Context, Tensor] = {}
+    for batch, logits in next_logits(model, contexts):
+        found.update(zip(batch, logits.float().log_softmax(-1).cpu(), strict=True))
+    return torch.stack([found[one] for one in contexts])
 
 
 def answer_ids(tokenizer: PreTrainedTokenizerBase, answer: Answer) -> tuple[int, ...]:
@@ -106,54 +96,58 @@ def answer_ids(tokenizer: PreTrainedTokenizerBase, answer: Answer) -> tuple[int,
     return target_ids(tokenizer, answer) if isinstance(answer, str) else answer
 
 
-def _check_length(model: PreTrainedModel, rows: list[_Row]) -> None:
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    longest = max((len(row.ids) for row in rows), default=0)
-    if isinstance(limit, int) and longest > limit:
-        raise EditError(f"A prompt takes {longest} tokens; the model reads {limit}.", "Shorten the prompt.")
+def _as_ids(tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question]) -> list[_Asked]:
+    """Each text is tokenised once: most answers come again with every prompt."""
+    prompts = {text: prompt_ids(tokenizer, text) for text in {question.prompt for question in questions}}
+    texts = {answer for question in questions for answer in question.answers}
+    answers = {answer: answer_ids(tokenizer, answer) for answer in texts}
+    return [_Asked(prompts[one.prompt], tuple(answers[answer] for answer in one.answers)) for one in questions]
 
 
 @torch.no_grad()
-def _read(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[_Row], top: int) -> list[_Score]:
-    found: dict[int, _Score] = {}
-    for batch in _batches(rows):
-        for index, logits in zip(batch, _logits(model, [rows[i] for i in batch]), strict=True):
-            found[index] = _score(tokenizer, rows[index], logits.float().log_softmax(-1), top)
-    return [found[i] for i in range(len(rows))]
+def _listen(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: Sequence[_Asked], top: int) -> _Said:
+    tokens: dict[Context, set[int]] = {one.prompt: set() for one in asked}
+    for one in asked:
+        for context, token in one.predictions:
+            tokens.setdefault(context, set()).add(token)
+    prompts = {one.prompt for one in asked}
+    said = _Said()
+    for contexts, logits in next_logits(model, tokens):
+        log_p = logits.float().log_softmax(-1)  # (contexts, vocabulary)
+        said.likeliest.update(zip(contexts, log_p.argmax(-1).tolist(), strict=True))
+        _note_tokens(said, contexts, [tokens[one] for one in contexts], log_p)
+        _note_top(said, tokenizer, contexts, prompts, log_p, top)
+    return said
 
 
-def _batches(rows: list[_Row]) -> list[list[int]]:
-    """Indices of rows of like length, as many together as BATCH_TOKENS allows."""
-    batches: list[list[int]] = []
-    for index in sorted(range(len(rows)), key=lambda i: len(rows[i].ids)):
-        longest = len(rows[index].ids)
-        if batches and (len(batches[-1]) + 1) * longest <= BATCH_TOKENS:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches
+def _note_tokens(said: _Said, contexts: Sequence[Context], tokens: Sequence[Collection[int]], log_p: Tensor) -> None:
+    pairs = [(i, token) for i, some in enumerate(tokens) for token in some]
+    if pairs:
+        rows, columns = torch.tensor(pairs, device=log_p.device).T
+        values = log_p[rows, columns].tolist()
+        said.log_p.update(((contexts[i], token), p) for (i, token), p in zip(pairs, values, strict=True))
 
 
-def _logits(model: PreTrainedModel, rows: list[_Row]) -> list[Tensor]:
-    """Logits (answer tokens + 1, vocabulary) of each row, from the prompt's last token on."""
-    width = max(len(row.ids) for row in rows)
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, : len(row.ids)] = torch.tensor(row.ids)
-        mask[i, : len(row.ids)] = 1
-    keep = width - min(row.prompt for row in rows) + 1
-    ids, mask = ids.to(model.device), mask.to(model.device)
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=keep).logits
-    first = width - logits.shape[1]
-    return [logits[i, row.prompt - 1 - first : len(row.ids) - first] for i, row in enumerate(rows)]
+def _note_top(
+    said: _Said,
+    tokenizer: PreTrainedTokenizerBase,
+    contexts: Sequence[Context],
+    prompts: Collection[Context],
+    log_p: Tensor,
+    top: int,
+) -> None:
+    ends = [i for i, one in enumerate(contexts) if one in prompts]
+    best = log_p[ends].exp().topk(min(top, log_p.shape[1]))  # (prompts, top)
+    for i, ids, shares in zip(ends, best.indices.tolist(), best.values.tolist(), strict=True):
+        words = (str(tokenizer.decode([token])) for token in ids)
+        said.top[contexts[i]] = tuple(zip(words, shares, strict=True))
 
 
-def _score(tokenizer: PreTrainedTokenizerBase, row: _Row, logp: Tensor, top: int) -> _Score:
-    answer = torch.tensor(row.ids[row.prompt :], device=logp.device)
-    said = logp[: len(answer)]
-    p = said.gather(1, answer[:, None]).mean().exp().item() if len(answer) else 0.0
-    best = logp[0].exp().topk(min(top, logp.shape[1]))
-    likely = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    tokens = tuple((str(tokenizer.decode([token])), share) for token, share in likely)
-    return _Score(p, bool((said.argmax(-1) == answer).all()), tokens, int(logp[0].argmax()))
+def _reading(asked: _Asked, said: _Said) -> Reading:
+    probabilities, greedy = [], []
+    for answer in asked.answers:
+        predicted = _Asked(asked.prompt, (answer,)).predictions
+        probabilities.append(math.exp(math.fsum(said.log_p[one] for one in predicted) / len(predicted)))
+        greedy.append(all(said.likeliest[context] == token for context, token in predicted))
+    prompt = asked.prompt
+    return Reading(tuple(probabilities), tuple(greedy), said.top[prompt], said.likeliest[prompt])
