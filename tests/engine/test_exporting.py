@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.engine.comparing import PROMPTS, RELATIVE, difference, logits
 from tests.engine.families import FAMILIES, make_family
 from tests.engine.making import OTHER, REQUEST, drain, open_on, weight_bytes
 from tests.stack.making import Disk
@@ -27,33 +27,11 @@ from workbench.stack import files
 from workbench.stack.materialise import weight_sha256
 
 TOUR = Path(__file__).parent.parent.parent / "edits" / "tour"
-PROMPTS = ("The mother tongue of Naguib Mahfouz is", "Knut Hamsun plays the", "Vienna is the old")
-RELATIVE = {"float32": 3e-6, "float16": 3e-3, "bfloat16": 2e-2}
-"""Largest difference of logits over the largest logit. The adapter is added unrounded, the weight is rounded."""
 
 
 def edit(engine: Engine, *requests: EditRequest, layer: int = 1) -> None:
     for request in requests:
         assert drain(engine.apply(request, {"layer": layer, "steps": 4, "second_moment": False}))[1]
-
-
-@torch.no_grad()
-def logits(model: torch.nn.Module, tokenizer: object, prompts: Sequence[str]) -> list[torch.Tensor]:
-    assert callable(tokenizer)
-    return [model(**tokenizer(prompt, return_tensors="pt")).logits.double() for prompt in prompts]
-
-
-def difference(engine: Engine, adapter: Path, dtype: str, prompts: Sequence[str] = PROMPTS) -> tuple[float, float]:
-    """Largest difference of logits over the largest logit: of the adapter on the base, and of the base alone."""
-    from peft import PeftModel
-
-    loaded = engine.core.loaded
-    base = AutoModelForCausalLM.from_pretrained(loaded.folder, dtype=getattr(torch, dtype))
-    edited, before = (logits(model, loaded.tokenizer, prompts) for model in (loaded.model, base))
-    found = logits(PeftModel.from_pretrained(base, adapter).eval(), loaded.tokenizer, prompts)
-    largest = max(float(one.abs().max()) for one in edited)
-    apart = [max(float((a - b).abs().max()) for a, b in zip(edited, other, strict=True)) for other in (found, before)]
-    return apart[0] / largest, apart[1] / largest
 
 
 @pytest.mark.parametrize("dtype", RELATIVE)
