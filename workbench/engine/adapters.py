@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ def _hashed(core: Core, edit: Edit, factors: tuple[Factors, ...]) -> Edit:
     for module, hashes in edit.weights.items():
         hashes["before"] = core.live.would_be(module, core.live.shown)
         hashes["after"] = core.live.would_be(module, (*core.live.shown, factors))
-    return edit
+    return dataclasses.replace(edit, base=core.live.as_held(edit.base))
 
 
 def _module(core: Core, factors: Factors) -> ModuleInfo:

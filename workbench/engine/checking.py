@@ -60,7 +60,7 @@ def compare(
     for position, edit in enumerate((core.stack.line if line is None else line)[:to], start=1):
         if cancelled():
             return False
-        core.live.adopt(edit)
+        core.live.adopt(edit, hold=False)
         before, after = state.around(edit)
         verdict = _compare(core, edit, position, before, after)
         agreed = agreed and verdict.outcome == "bit-identical"
@@ -76,7 +76,7 @@ class _Recorded:
         self._before: list[tuple[Edit, tuple[Factors, ...]]] = []
         self._off: frozenset[str] = frozenset()
         self._shown: list[tuple[Factors, ...]] = []
-        self._hashes: dict[str, str] = {}
+        self._hashes: dict[tuple[str, str], str] = {}
 
     def around(self, edit: Edit) -> tuple[dict[str, str], dict[str, str]]:
         """sha256 of the weights that `edit` changes before and after it, by module."""
@@ -84,11 +84,14 @@ class _Recorded:
             self._off, self._hashes = edit.off, {}
             self._shown = [factors for earlier, factors in self._before if earlier.id not in edit.off]
         live, factors = self._core.live, self._core.stack.factors(edit)
-        before = {module: self._hashes.get(module) or live.would_be(module, self._shown) for module in edit.weights}
+        own = edit.base.dtype == dtype_name(self._core.loaded.dtype)  # if not, nothing can be compared
+        held = {module: edit.base.dtype_of(module) if own else "" for module in edit.weights}
+        before = {at[0]: self._hashes.get(at) or live.would_be(at[0], self._shown, at[1]) for at in held.items()}
         self._before.append((edit, factors))
         self._shown.append(factors)
-        after = {module: live.would_be(module, self._shown) for module in edit.weights}
-        self._hashes |= after
+        after = {module: live.would_be(module, self._shown, dtype) for module, dtype in held.items()}
+        self._hashes = {at: sha for at, sha in self._hashes.items() if at[0] not in held}
+        self._hashes |= {at: after[at[0]] for at in held.items()}
         return before, after
 
 
@@ -138,7 +141,7 @@ def _compare(core: Core, edit: Edit, position: int, before: dict[str, str], afte
     verdict = Verified(position=position, edit=edit.id, expected="", actual="", outcome="bit-identical")
     for module, recorded in edit.weights.items():
         verdict = with_fields(verdict, expected=recorded["after"], actual=after[module])
-        here, there = dtype_name(core.live.parameter(module).dtype), edit.base.dtype
+        here, there = dtype_name(core.loaded.dtype), edit.base.dtype
         if here != there:
             return with_fields(verdict, outcome="not comparable", detail=f"recorded in {there}, loaded in {here}")
         if before[module] != recorded["before"]:

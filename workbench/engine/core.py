@@ -17,6 +17,7 @@ from workbench import __version__
 from workbench.editing.second_moment import SecondMoment
 from workbench.editing.templates import sample_templates
 from workbench.edits import Recipe
+from workbench.engine.base_answers import BaseAnswers
 from workbench.engine.views import stack_changed
 from workbench.engine.weights import LiveWeights
 from workbench.errors import EditError, StackError, VerificationError
@@ -39,7 +40,7 @@ class Core:
 
     def __init__(self, loaded: LoadedModel, stack: Stack, profile: Recipe, *, writable: bool) -> None:
         self.loaded, self.stack, self.profile, self.writable = loaded, stack, profile, writable
-        self.live = LiveWeights(loaded.model)
+        self.live = LiveWeights(loaded.model, keep_fp32=loaded.keep_fp32)
         self._templates: dict[tuple[Any, int], tuple[str, ...]] = {}
         self._updates: dict[str, tuple[Factors, ...]] = {}
         """What the model was last rebuilt from, by edit: checked when it was read."""
@@ -53,7 +54,7 @@ class Core:
         if site:
             shape = list(site.weight(self.loaded.model).shape)
             base.modules[site.module] = {"shape": shape, "layout": site.layout}
-        return base
+        return self.live.as_held(base)
 
     def recipe(self, changes: dict[str, Any]) -> Recipe:
         """The profile with `changes`. Raises UsageError."""
@@ -112,6 +113,11 @@ class Core:
                 return None
             self._moments[site.module] = SecondMoment(*read)
         return self._moments[site.module]
+
+    @cached_property
+    def base_answers(self) -> BaseAnswers:
+        """What the base says, asked once a question."""
+        return BaseAnswers(self.loaded, self.live.at_base)
 
     @cached_property
     def held_out(self) -> tuple[str, ...]:

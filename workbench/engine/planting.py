@@ -15,7 +15,7 @@ from workbench.engine.applying import Ground, Making, or_restore
 from workbench.engine.core import Core
 from workbench.errors import EditError
 from workbench.events import EditCommitted, EditStarted, Event
-from workbench.models.device import dtype_name, within_memory
+from workbench.models.device import within_memory
 from workbench.models.families import EditSite
 from workbench.stack.editfile import encode_edit
 from workbench.stack.journal import What
@@ -127,8 +127,8 @@ class _Place:
         self._off = [edit.id for edit in line if edit.id in core.stack.off]
         self._parent = line[-1].id if line else None
         self._number = keep + 1
-        self._hashes: dict[str, str] = {}
-        """sha256 of each module's weight with what is active so far, as far as it was asked for."""
+        self._hashes: dict[tuple[str, str], str] = {}
+        """sha256 of each module's weight, in a dtype, with what is active so far, as far as it was asked for."""
         self.shown = [core.stack.factors(edit) for edit in line if edit.id not in core.stack.off]
         """The updates that are active so far."""
         self.taken: list[tuple[Edit, tuple[Factors, ...]]] = []
@@ -142,7 +142,7 @@ class _Place:
         stands = stands and (edit.id in self._core.stack.off) == (edit.id in self.off)
         if stands and edit.weights == weights and edit.off == frozenset(self._off):
             return edit
-        base = dataclasses.replace(edit.base, dtype=dtype_name(self._core.loaded.dtype))
+        base = self._core.live.as_held(edit.base)
         return dataclasses.replace(edit, base=base, weights=weights, made_by=self.made_by(edit.made_by, edit))
 
     def made_by(self, made_by: dict[str, object], source: Edit) -> dict[str, object]:
@@ -159,14 +159,17 @@ class _Place:
             self._off.append(saved.id)
         else:
             self.shown.append(factors)
-            self._hashes |= {module: around["after"] for module, around in saved.weights.items()}
+            after = {module: around["after"] for module, around in saved.weights.items()}
+            self._hashes = {at: sha for at, sha in self._hashes.items() if at[0] not in after}
+            self._hashes |= {(module, saved.base.dtype_of(module)): sha for module, sha in after.items()}
         self.taken.append((dataclasses.replace(saved, id=source.id), factors))
 
     def _around(self, module: str, factors: tuple[Factors, ...]) -> WeightHashes:
-        if module not in self._hashes:
-            self._hashes[module] = self._core.live.would_be(module, self.shown)
+        at = module, self._core.live.dtype(module)
+        if at not in self._hashes:
+            self._hashes[at] = self._core.live.would_be(module, self.shown)
         after = self._core.live.would_be(module, [*self.shown, factors])
-        return WeightHashes(before=self._hashes[module], after=after)
+        return WeightHashes(before=self._hashes[at], after=after)
 
 
 def _check_derivable(edit: Edit) -> None:

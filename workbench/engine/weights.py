@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from workbench.errors import BaseMismatch
-from workbench.models.device import dtype_name
+from workbench.models.device import DTYPES, dtype_name
 from workbench.models.families import EditSite, Layout, layout_of
+from workbench.models.float32 import hold_float32
+from workbench.models.placing import bring_home
 from workbench.stack.materialise import Materialiser, weights_sha256
-from workbench.stack.record import Edit, Factors
+from workbench.stack.record import Base, Edit, Factors, ModuleInfo
 
 
 class _ByModule:
@@ -39,8 +42,9 @@ class _ByModule:
 class LiveWeights:
     """Owns every edited module of a model. What the model holds is always `materialise(pristine, edits)`."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, *, keep_fp32: bool = False) -> None:
         self._model = model
+        self._keep_fp32 = keep_fp32
         # MPS has no float64; the sum has the same bits wherever it is made.
         self._materialiser = Materialiser("cpu" if model.device.type == "mps" else model.device)
         self._by_module = _ByModule()
@@ -56,8 +60,8 @@ class LiveWeights:
             raise BaseMismatch(f"This model has no module '{module}'.", "The stack was made for another base.")
         return weight
 
-    def adopt(self, edit: Edit) -> None:
-        """Takes pristine copies of the modules that `edit` changes.
+    def adopt(self, edit: Edit, *, hold: bool = True) -> None:
+        """Takes pristine copies of the modules that `edit` changes; with `hold` they are held as they were for it.
 
         Raises:
             BaseMismatch: the model has no such linear map, one of another shape or layout, or one of another name.
@@ -68,17 +72,30 @@ class LiveWeights:
                 raise BaseMismatch(
                     f"The module '{module}' has another shape here.", "The stack was made for another base."
                 )
-            self._own(module, info["layout"])
+            self._own(module, info["layout"], float32=hold and info.get("dtype") == "float32")
 
     def adopt_site(self, site: EditSite) -> None:
         """Takes a pristine copy of the module at `site`."""
         site.weight(self._model)
         self._own(site.module, site.layout)
 
-    def _own(self, module: str, layout: Layout) -> None:
+    def _own(self, module: str, layout: Layout, *, float32: bool = False) -> None:
         if module not in self._materialiser.modules:
             self.check_single(module)
+            bring_home(self._model, module)
             self._materialiser.add_module(module, self.parameter(module).detach(), layout)
+        if (float32 or self._keep_fp32) and self.parameter(module).dtype != torch.float32:
+            hold_float32(self._model.get_submodule(module), layout)
+            self._copy(module, self._materialise(module, self._shown))
+
+    def as_held(self, base: Base) -> Base:
+        """`base` as an edit made now records it: with what each module is held in, where not in the model's dtype."""
+        own, modules = dtype_name(self._model.dtype), {}
+        for module, info in base.modules.items():
+            modules[module] = ModuleInfo(shape=info["shape"], layout=info["layout"])
+            if self.dtype(module) != own:
+                modules[module]["dtype"] = self.dtype(module)
+        return replace(base, dtype=own, modules=modules)
 
     def check_single(self, module: str) -> None:
         """Raises BaseMismatch unless `module` is the one name of its weight: two would be two pristine copies."""
@@ -110,7 +127,7 @@ class LiveWeights:
             self._copy(module, self._materialise(module, self._shown))
 
     def _materialise(self, module: str, edits: Sequence[tuple[Factors, ...]]) -> Tensor:
-        return self._materialiser.weight(module, self._by_module.of(module, edits))
+        return self._materialiser.weight(module, self._by_module.of(module, edits), self.parameter(module).dtype)
 
     @torch.no_grad()
     def _copy(self, module: str, weight: Tensor) -> None:
@@ -125,9 +142,13 @@ class LiveWeights:
         """sha256 of the live weight of each module."""
         return weights_sha256({module: self.parameter(module) for module in modules})
 
-    def would_be(self, module: str, edits: Sequence[tuple[Factors, ...]]) -> str:
-        """sha256 that the weight of `module` has after `edits`; the model is left alone."""
-        return self._materialiser.sha256(module, self._by_module.of(module, edits))
+    def would_be(self, module: str, edits: Sequence[tuple[Factors, ...]], dtype: str = "") -> str:
+        """sha256 that the weight of `module` has after `edits`; the model is left alone.
+
+        `dtype` is what it would be held in; empty: what it is held in now.
+        """
+        held = DTYPES[dtype] if dtype else self.parameter(module).dtype
+        return self._materialiser.sha256(module, self._by_module.of(module, edits), held)
 
     def drift(self) -> float:
         """|W − W0| / |W0| over the modules that the shown edits change."""

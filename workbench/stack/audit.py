@@ -58,14 +58,15 @@ def _broken_chain(found: Found, edit: Edit) -> list[str]:
     problems = []
     for module, hashes in edit.weights.items():
         last = _last_on(found, edit, module)
-        if last and _same_state(last, edit) and last.weights[module]["after"] != hashes["before"]:
+        if last and _same_state(last, edit, module) and last.weights[module]["after"] != hashes["before"]:
             problems.append(f"Its weight hash of {module} does not follow on that of the edit before.")
     return problems
 
 
-def _same_state(last: Edit, edit: Edit) -> bool:
-    """Whether `edit` was made on what `last` left: same dtype, same edits toggled off, `last` not among them."""
-    return last.base.dtype == edit.base.dtype and last.off == edit.off and last.id not in edit.off
+def _same_state(last: Edit, edit: Edit, module: str) -> bool:
+    """Whether `edit` was made on what `last` left: same dtypes, same edits toggled off, `last` not among them."""
+    held = last.base.dtype == edit.base.dtype and last.base.dtype_of(module) == edit.base.dtype_of(module)
+    return held and last.off == edit.off and last.id not in edit.off
 
 
 def _last_on(found: Found, edit: Edit, module: str) -> Edit | None:

@@ -88,27 +88,31 @@ class Materialiser:
         """A copy of the pristine weight, on the CPU. Raises BaseMismatch."""
         return self._get(module).pristine.clone()
 
-    def weight(self, module: str, factors: Sequence[Factors]) -> Tensor:
-        """W_p of one module, with its factors in stack order; in the model's dtype, on the materialiser's device.
+    def weight(self, module: str, factors: Sequence[Factors], dtype: torch.dtype | None = None) -> Tensor:
+        """W_p of one module, with its factors in stack order, on the materialiser's device.
+
+        `dtype` is what it is rounded to; None: that of the pristine weight.
 
         Raises:
             BaseMismatch: the module is not known, or a factor does not fit it.
-            EditError: the weight would not be finite in the model's dtype.
+            EditError: the weight would not be finite in that dtype.
         """
-        kept = self._get(module)
+        pristine = self._get(module).pristine
         if not factors:
-            return kept.pristine.to(self._device, copy=True)
-        rounded = torch.empty(kept.pristine.shape, dtype=kept.pristine.dtype, device=self._device)
+            return pristine.to(self._device, dtype or pristine.dtype, copy=True)
+        rounded = torch.empty(pristine.shape, dtype=dtype or pristine.dtype, device=self._device)
         for _ in self._rounding(module, factors, rounded):
             pass
         return rounded
 
-    def sha256(self, module: str, factors: Sequence[Factors]) -> str:
+    def sha256(self, module: str, factors: Sequence[Factors], dtype: torch.dtype | None = None) -> str:
         """`weight_sha256` of W_p, hashed while it is rounded. Raises as `weight`."""
         pristine = self._get(module).pristine
         if self._device.type != "cpu" or not factors:
-            return weight_sha256(self.weight(module, factors) if factors else pristine)
-        rounded = torch.empty_like(pristine)
+            return weight_sha256(
+                self.weight(module, factors, dtype) if factors else pristine.to(dtype or pristine.dtype)
+            )
+        rounded = torch.empty_like(pristine, dtype=dtype)
         return blocks_sha256(rounded.dtype, rounded.shape, self._rounding(module, factors, rounded))
 
     def weights(self, edits: Iterable[Sequence[Factors]]) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from workbench.stack.journal import UNFINISHED, Entry, Journal
 from workbench.stack.lineage import Found, line_of, longest_line, reached, rooted, scan
 from workbench.stack.marks import retold
 from workbench.stack.names import next_name
-from workbench.stack.record import Base, Edit
+from workbench.stack.record import Base, Edit, ModuleInfo, same_matrix
 
 
 @dataclasses.dataclass
@@ -106,8 +106,14 @@ def _rebuild(opened: Opened, damage: str) -> None:
 def extended(base: Base | None, edit: Edit) -> Base:
     """`base` with the modules of `edit` added; the base of `edit` if there is none yet."""
     if base is None:
-        return edit.base
-    return dataclasses.replace(base, modules={**edit.base.modules, **base.modules})
+        return bare(edit.base)
+    return dataclasses.replace(base, modules={**bare(edit.base).modules, **base.modules})
+
+
+def bare(base: Base) -> Base:
+    """`base` without what single edits held its modules in."""
+    stored = {name: ModuleInfo(shape=info["shape"], layout=info["layout"]) for name, info in base.modules.items()}
+    return dataclasses.replace(base, modules=stored)
 
 
 def leaving(index: Index, kept: int, *, name: str = "") -> Index:
@@ -124,7 +130,7 @@ def leaving(index: Index, kept: int, *, name: str = "") -> Index:
 def belongs(base: Base, edit: Edit) -> bool:
     """Whether `edit` was made on `base`, on modules of the same shapes."""
     known = base.modules
-    same = all(known[name] == info for name, info in edit.base.modules.items() if name in known)
+    same = all(same_matrix(known[name], info) for name, info in edit.base.modules.items() if name in known)
     return same and edit.base.fingerprint == base.fingerprint
 
 

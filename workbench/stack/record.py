@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Self, TypedDict
 
 from workbench.edits import IMPORTED, MAX_TEXT, EditRequest, Recipe
 from workbench.errors import UsageError
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-FORMAT = 1
-"""Version of the edit file."""
+FORMAT = 2
+"""Newest version of the edit file. A record that needs nothing newer is written as version 1, which all can read: 2
+has modules held in another dtype than the base's, and requests in a chat template."""
+
+DTYPES = ("float32", "bfloat16", "float16")
+"""What a module can be held in."""
 
 Layout = Literal["in,out", "out,in"]
 """How a weight lies: GPT-2's Conv1D stores (d_in, d_out), nn.Linear (d_out, d_in)."""
@@ -41,6 +45,8 @@ class ModuleInfo(TypedDict):
 
     shape: list[int]
     layout: Layout
+    dtype: NotRequired[str]
+    """What the weight was held in when it was edited, where that was not the base's own dtype."""
 
 
 class WeightHashes(TypedDict):
@@ -68,6 +74,10 @@ class Base:
         info = self.modules[module]
         first, second = info["shape"]
         return (first, second) if info["layout"] == "in,out" else (second, first)
+
+    def dtype_of(self, module: str) -> str:
+        """What the weight of `module` was held in. Raises KeyError."""
+        return self.modules[module].get("dtype", self.dtype)
 
     def to_json(self) -> dict[str, Any]:
         """A plain document; `from_json` reads it back."""
@@ -149,12 +159,16 @@ class Edit:
         source = self.made_by.get("copied_from")
         return source if isinstance(source, str) and _ID.fullmatch(source) else None
 
+    @property
+    def _is_newer(self) -> bool:
+        return any("dtype" in info for info in self.base.modules.values())
+
     def to_json(self) -> dict[str, Any]:
         """The document in the file's metadata, without `id`."""
         document = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("id", "ranks")}
         for name in ("request", "recipe", "base"):
             document[name] = document[name].to_json()
-        return {"version": FORMAT, **plain(document)}
+        return {"version": FORMAT if self._is_newer else 1, **plain(document)}
 
     @classmethod
     def from_json(cls, document: object, ranks: Mapping[str, int]) -> Self:
@@ -230,14 +244,24 @@ def _free(fields: Mapping[str, Any], key: str) -> dict[str, Any]:
     return value
 
 
+def same_matrix(one: ModuleInfo, other: ModuleInfo) -> bool:
+    """Whether both are of one shape and layout, whatever they were held in."""
+    return (one["shape"], one["layout"]) == (other["shape"], other["layout"])
+
+
 def _module_info(value: object) -> ModuleInfo:
-    info = _object(value, "module", {"shape", "layout"})
+    held = isinstance(value, dict) and "dtype" in value
+    info = _object(value, "module", {"shape", "layout"} | ({"dtype"} if held else set()))
     shape, layout = info["shape"], info["layout"]
     if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and 0 < n <= MAX_SIDE for n in shape):
         raise MalformedError("has a module whose shape is not that of a matrix")
     if layout not in ("in,out", "out,in"):
         raise MalformedError("has a module of unknown layout")
-    return {"shape": shape, "layout": layout}
+    if not held:
+        return {"shape": shape, "layout": layout}
+    if info["dtype"] not in DTYPES:
+        raise MalformedError("has a module held in an unknown dtype")
+    return {"shape": shape, "layout": layout, "dtype": info["dtype"]}
 
 
 def _request(document: object) -> EditRequest:

@@ -18,7 +18,7 @@ from workbench.stack.journal import What
 from workbench.stack.names import BASE, new_name, next_name
 from workbench.stack.observe import observe
 from workbench.stack.reconcile import Opened, reconcile
-from workbench.stack.record import Base
+from workbench.stack.record import Base, same_matrix
 from workbench.stack.view import SHORTEST_PREFIX
 from workbench.stack.writing import StackWriter, other_base
 
@@ -64,7 +64,8 @@ class Stack(StackWriter):
         self._writer = writer
         if base and self.base and base.fingerprint != self.base.fingerprint:
             raise BaseMismatch(other_base(self.base, base), "Load that model, or name another folder with --stack.")
-        if base and self.base and any(base.modules[m] != i for m, i in self.base.modules.items() if m in base.modules):
+        known = self.base.modules if self.base else {}
+        if base and any(not same_matrix(base.modules[m], info) for m, info in known.items() if m in base.modules):
             raise BaseMismatch(f"The modules of {base.name} have other shapes than this stack's.", "Check the model.")
         if writer:
             self._findings += writer.settle(opened)
