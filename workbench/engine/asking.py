@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from workbench.editing.lookup import target_ids
 from workbench.engine.applying import broken_model
@@ -12,7 +13,10 @@ from workbench.errors import UsageError
 from workbench.events import Answered, Event, GenerationChunk, ProbeResult
 from workbench.probing.answers import Question, read_answers
 from workbench.probing.generation import continuation
-from workbench.probing.probes import ask, probes_of, settle
+from workbench.probing.probes import ask, probes_of
+
+EDITS_AT_ONCE = 32
+"""Edits whose probes are asked together."""
 
 
 @contextmanager
@@ -65,14 +69,17 @@ def generate(
 def probe(core: Core, cancelled: Callable[[], bool]) -> Generator[Event, None, bool]:
     """Asks every probe of the applied edits: settled on the base, asked now; returns whether all hold."""
     loaded, held = core.loaded, True
-    for edit in (edit for edit in core.stack.active if not edit.imported):
+    edits = [edit for edit in core.stack.active if not edit.imported]
+    for start in range(0, len(edits), EDITS_AT_ONCE):
         if cancelled():
             return False
-        with core.live.at_base():
-            probes = settle(loaded.model, loaded.tokenizer, probes_of(edit.request))
-        for result in ask(loaded.model, loaded.tokenizer, probes, edit=edit.id, side=str(core.stack.position)):
+        some = edits[start : start + EDITS_AT_ONCE]
+        listed = [(edit.id, probe) for edit in some for probe in probes_of(edit.request)]
+        probes = core.base_answers.settle([probe for _, probe in listed])
+        results = ask(loaded.model, loaded.tokenizer, probes, side=str(core.stack.position))
+        for (ident, _), result in zip(listed, results, strict=True):
             held = held and bool(result.passed)
-            yield result
+            yield replace(result, edit=ident)
     now = core.perplexity()
     if now is not None:
         yield ProbeResult(

@@ -61,16 +61,29 @@ def probes_of(request: EditRequest) -> list[Probe]:
 
 def keep_unstated(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe]) -> list[Probe]:
     """Gives the neighbours without a stated answer what the model says now; to be asked of the base."""
-    unstated = [Question(probe.prompt) for probe in probes if probe.unstated]
-    said = iter(read_answers(model, tokenizer, unstated, top=1))
-    return [_keeping(probe, next(said)) if probe.unstated else probe for probe in probes]
+    unstated = [opening(probe) for probe in probes if probe.unstated]
+    return kept(probes, read_answers(model, tokenizer, unstated, top=1))
+
+
+def kept(probes: Sequence[Probe], said: Sequence[Reading]) -> list[Probe]:
+    """Gives the neighbours without a stated answer what was `said` to the `opening` of each of them, in order."""
+    readings = iter(said)
+    return [_keeping(probe, next(readings)) if probe.unstated else probe for probe in probes]
 
 
 def settle(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe]) -> list[Probe]:
     """Fills in what a probe still leaves open with what the model says now, and `before`."""
-    known = keep_unstated(model, tokenizer, probes)
-    readings = read_answers(model, tokenizer, [Question(p.prompt, p.answers[:1]) for p in known], top=1)
-    return [_settled(tokenizer, probe, reading) for probe, reading in zip(known, readings, strict=True)]
+    return settled(tokenizer, probes, read_answers(model, tokenizer, [opening(probe) for probe in probes], top=1))
+
+
+def opening(probe: Probe) -> Question:
+    """What to ask before an edit: how likely `expected` is, or, where that is open, what is likeliest."""
+    return Question(probe.prompt, () if probe.unstated else probe.answers[:1])
+
+
+def settled(tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe], said: Sequence[Reading]) -> list[Probe]:
+    """Fills in what a probe still leaves open, and `before`, by what was `said` to the `opening` of each."""
+    return [_settled(tokenizer, probe, reading) for probe, reading in zip(probes, said, strict=True)]
 
 
 def ask(
@@ -78,12 +91,11 @@ def ask(
     tokenizer: PreTrainedTokenizerBase,
     probes: Sequence[Probe],
     *,
-    edit: str = "",
     side: str = "",
 ) -> list[ProbeResult]:
     """The results of settled probes on the model as it is now."""
     readings = read_answers(model, tokenizer, [Question(p.prompt, p.answers) for p in probes], top=1)
-    return [_result(probe, reading, edit, side) for probe, reading in zip(probes, readings, strict=True)]
+    return [_result(probe, reading, side) for probe, reading in zip(probes, readings, strict=True)]
 
 
 def tally(results: Sequence[ProbeResult], kind: Kind) -> tuple[int, int] | None:
@@ -97,7 +109,10 @@ def _keeping(probe: Probe, reading: Reading) -> Probe:
 
 
 def _settled(tokenizer: PreTrainedTokenizerBase, probe: Probe, reading: Reading) -> Probe:
-    probe = replace(probe, before=reading.probabilities[0])
+    if probe.unstated:
+        probe = replace(_keeping(probe, reading), before=reading.top[0][1])
+    else:
+        probe = replace(probe, before=reading.probabilities[0])
     expected, *rivals = (answer_ids(tokenizer, answer) for answer in probe.answers)
     if probe.kind == "neighbourhood" and rivals[0][: len(expected)] == expected:
         return replace(probe, rival="")  # the edit's target is the right answer here too: it cannot lose to itself
@@ -106,7 +121,7 @@ def _settled(tokenizer: PreTrainedTokenizerBase, probe: Probe, reading: Reading)
     return replace(probe, rival=reading.top[0][0], rival_ids=(reading.likeliest,))
 
 
-def _result(probe: Probe, reading: Reading, edit: str, side: str) -> ProbeResult:
+def _result(probe: Probe, reading: Reading, side: str) -> ProbeResult:
     answer, p_answer = reading.top[0]
     p_expected = reading.probabilities[0]
     p_rival = reading.probabilities[1] if len(reading.probabilities) > 1 else None
@@ -122,6 +137,5 @@ def _result(probe: Probe, reading: Reading, edit: str, side: str) -> ProbeResult
         p_answer=p_answer,
         before=probe.before,
         passed=likeliest if p_rival is None else p_expected > p_rival,
-        edit=edit,
         side=side,
     )
