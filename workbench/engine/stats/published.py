@@ -10,6 +10,7 @@ import hashlib
 import zipfile
 import zlib
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch import Tensor
 from workbench.errors import ModelError, StorageError, UsageError
 
 SUM, COUNT = "mom2.mom2.npy", "mom2.count.npy"
+_HINT = "Is the file whole, and is it for this model and layer?"
 _HEADER = 10_000
 """Bytes of an array's header at most, as numpy has it."""
 _CHUNK = 2**24
@@ -42,7 +44,7 @@ def read_published(path: Path, d_in: int) -> tuple[Tensor, int, str]:
     except OSError as error:
         raise StorageError(f"Cannot read {path.name}: {error.strerror or error}.", "Check who may read it.") from error
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ModelError(f"'{path.name}' is no second moment: {_reason(error)}", "Get the file again.") from error
+        raise ModelError(f"'{path.name}' is no second moment: {_reason(error)}", _HINT) from error
     samples = float(count)
     if not 1 <= samples < 2**53 or samples != int(samples):
         raise ModelError(f"'{path.name}' is no second moment: it counts {samples} keys.", "Get the file again.")
@@ -81,7 +83,10 @@ def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     if read is None:
         raise ValueError("its arrays are of an unknown version.")
-    return read(member, max_header_size=_HEADER)
+    try:
+        return read(member, max_header_size=_HEADER)
+    except (SyntaxError, TokenError, TypeError, RecursionError, MemoryError) as error:  # numpy lets them through
+        raise ValueError("its arrays are damaged.") from error
 
 
 def _sha256(path: Path) -> str:
