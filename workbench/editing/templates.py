@@ -32,13 +32,12 @@ def sample_templates(
     Raises:
         EditError: the model's predictions are not numbers, as in too narrow a dtype.
     """
-    generator = torch.Generator("cpu").manual_seed(seed)
-    banned = _banned(model, tokenizer)
-    texts: list[str] = []
-    for tokens, count in lengths:
-        if count:
-            ids = _sample(model, _start(tokenizer), tokens, count, banned, generator)
-            texts.extend(tokenizer.batch_decode(ids.tolist(), skip_special_tokens=True))
+    wanted = [pair for pair in lengths if pair[1]]
+    if not wanted:
+        return (SLOT,)
+    ids = _sample(model, _start(tokenizer), wanted, _banned(model, tokenizer), seed)
+    rows = zip(ids.tolist(), _row_lengths(wanted), strict=True)
+    texts = tokenizer.batch_decode([row[:tokens] for row, tokens in rows], skip_special_tokens=True)
     return (SLOT, *(f"{plain(text)}. {SLOT}" for text in texts))
 
 
@@ -48,28 +47,54 @@ def plain(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in unbraced).split())
 
 
-def _sample(
-    model: PreTrainedModel, start: int, tokens: int, count: int, banned: Tensor, generator: torch.Generator
-) -> Tensor:
-    """(count, tokens) ids behind the token `start`; one batch, with the KV cache."""
-    ids = torch.full((count, 1), start)
+def _sample(model: PreTrainedModel, start: int, wanted: Sequence[tuple[int, int]], banned: Tensor, seed: int) -> Tensor:
+    """(rows, longest) ids behind the token `start`, in one batch with the KV cache; short rows are to be cut."""
+    rows = len(_row_lengths(wanted))
+    noise = _noise(wanted, min(TOP_K, len(banned)), seed)
+    ids = torch.full((rows, 1), start)
     chosen: list[Tensor] = []
     cache = None
     with frozen(model), torch.no_grad():
-        for _ in range(tokens):
-            output = model(input_ids=ids.to(model.device), past_key_values=cache, use_cache=True)
+        for one in noise:
+            output = model(input_ids=ids.to(model.device), past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = output.past_key_values
-            ids = _draw(output.logits[:, -1].float().cpu(), banned, generator)
+            ids = _draw(output.logits[:, -1].float().cpu(), banned, one)
             chosen.append(ids)
     return torch.cat(chosen, dim=1)
 
 
-def _draw(logits: Tensor, banned: Tensor, generator: torch.Generator) -> Tensor:
-    """One id a row out of the likeliest, (rows, vocabulary) to (rows, 1). Raises EditError for what is no number."""
+def _row_lengths(wanted: Sequence[tuple[int, int]]) -> list[int]:
+    return [tokens for tokens, count in wanted for _ in range(count)]
+
+
+def _noise(wanted: Sequence[tuple[int, int]], width: int, seed: int) -> Tensor:
+    """Exponential noise to draw by, (longest, rows, width): one where a row has ended.
+
+    Taken from the generator length by length and step by step, as `torch.multinomial` would for a batch a length: the
+    texts of one length do not depend on what lengths follow.
+    """
+    generator = torch.Generator("cpu").manual_seed(seed)
+    noise = torch.ones(max(tokens for tokens, _ in wanted), len(_row_lengths(wanted)), width)
+    first = 0
+    for tokens, count in wanted:
+        for step in range(tokens):
+            noise[step, first : first + count] = torch.empty(count, width).exponential_(generator=generator)
+        first += count
+    return noise
+
+
+def _draw(logits: Tensor, banned: Tensor, noise: Tensor) -> Tensor:
+    """One id a row out of the likeliest, with their probabilities: (rows, vocabulary) to (rows, 1).
+
+    The largest of p / q, q being exponential noise, (rows, at most TOP_K), is a draw by p.
+
+    Raises:
+        EditError: the logits are not numbers.
+    """
     if bool(logits.isnan().any()):
         raise EditError("The model's predictions are not numbers.", "Load the model in float32 or bfloat16.")
-    values, places = logits.masked_fill(banned, float("-inf")).topk(min(TOP_K, logits.shape[-1]), dim=-1)
-    drawn = torch.multinomial(values.softmax(dim=-1), 1, generator=generator)
+    values, places = logits.masked_fill(banned, float("-inf")).topk(noise.shape[1], dim=-1)
+    drawn = (values.softmax(dim=-1) / noise).argmax(dim=-1, keepdim=True)
     return places.gather(1, drawn)
 
 

@@ -15,9 +15,9 @@ import transformers
 
 from workbench import __version__
 from workbench.editing.second_moment import SecondMoment
-from workbench.editing.templates import sample_templates
 from workbench.edits import Recipe
 from workbench.engine.base_answers import BaseAnswers
+from workbench.engine.kept_templates import templates_for
 from workbench.engine.views import stack_changed
 from workbench.engine.weights import LiveWeights
 from workbench.errors import EditError, StackError, VerificationError
@@ -82,13 +82,11 @@ class Core:
             raise type(error)(error.message, f"Put an intact copy back, or leave the edit out: {without}.") from error
 
     def templates(self, recipe: Recipe) -> tuple[str, ...]:
-        """Context templates for `recipe`, sampled from the base and kept."""
+        """Context templates for `recipe`, sampled from the base, and kept between runs."""
         key = (recipe.template_lengths, recipe.seed)
         if key not in self._templates:
             with self.live.at_base():
-                self._templates[key] = sample_templates(
-                    self.loaded.model, self.loaded.tokenizer, recipe.template_lengths, recipe.seed
-                )
+                self._templates[key] = templates_for(self.loaded, recipe)
         return self._templates[key]
 
     def second_moment(self, site: EditSite) -> SecondMoment:
