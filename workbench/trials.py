@@ -45,7 +45,8 @@ class TrialResult(Event):
     """Harmonic mean of those that are there."""
     ratio: float
     """Mean of |ΔW| / |W|."""
-    edits: int
+    facts: int
+    """How many were edited."""
     failed: int
     """Edits that could not be made; all their probes count as failures."""
     seconds: float

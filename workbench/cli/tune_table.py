@@ -12,7 +12,7 @@ from workbench.cli.output import Output
 if TYPE_CHECKING:
     from rich.text import Text
 
-HEADER = "  #  stage      layer  C       lr   clamp   decay  steps     ES     PS     NS      S  |ΔW|/|W|"
+HEADER = "  #  stage      layer  C      lr   clamp   decay   steps     ES     PS     NS      S  |ΔW|/|W|"
 WIDTH = 40
 """Characters of a bar for S = 1."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"

@@ -120,7 +120,7 @@ class _Search:
         plan.close()
         return candidate is None
 
-    def _result(self, stage: str, tried: _Tried, edits: int, number: int | None = None) -> TrialResult:
+    def _result(self, stage: str, tried: _Tried, facts: int, number: int | None = None) -> TrialResult:
         outcome, measured = tried.outcome, dataclasses.asdict(tried.outcome.measured)
         return TrialResult(
             number=number or len(self.tried),
@@ -128,7 +128,7 @@ class _Search:
             stage=stage,
             recipe=tried.recipe.to_json(),
             second_moment=outcome.second_moment,
-            edits=edits,
+            facts=facts,
             kept=outcome.kept,
             **measured,
         )

@@ -102,11 +102,12 @@ class Bench:
         self, live: LiveWeights, site: EditSite, request: EditRequest, recipe: Recipe, moment: SecondMoment | None
     ) -> tuple[list[ProbeResult], float | None]:
         """The probes' results after one edit, and |ΔW| / |W|; None, and no probe holds, if it cannot be made."""
-        probes = self._settled(request)
         try:
+            probes = self._settled(request)
             update = self._update(site, request, recipe, moment)
         except (EditError, RequestError):
-            return [ProbeResult(kind=probe.kind, prompt=probe.prompt, passed=False) for probe in probes], None
+            asked = probes_of(request)
+            return [ProbeResult(kind=probe.kind, prompt=probe.prompt, passed=False) for probe in asked], None
         factors = Factors(site.module, update.u[None, :].numpy(), update.v[:, None].numpy())
         try:
             live.show([(factors,)])

@@ -12,6 +12,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from workbench.edits import Recipe
+from workbench.errors import UsageError
 
 COARSE = 8
 """Layers of the first look at most, evenly spaced."""
@@ -62,7 +63,7 @@ def most_trials(layers: Sequence[int]) -> int:
     coarse = len(range(0, len(layers), spacing))
     between = 2 * math.ceil(math.log2(spacing)) if spacing > 1 else 0
     strengths = sum(len(factors) for _, factors in STRENGTHS)
-    return 1 + coarse + between + strengths + min(RUNNERS_UP, max(len(layers) - 1, 0))
+    return 1 + coarse + between + strengths + min(RUNNERS_UP, len(layers))
 
 
 def _layers(search: _Search, base: Recipe, layers: Sequence[int]) -> Generator[Candidate, Rank, None]:
@@ -81,17 +82,22 @@ def _strengths(search: _Search) -> Generator[Candidate, Rank, None]:
     for name, factors in STRENGTHS:
         tried = search.best
         for factor in factors:
-            yield from search.attempt("strengths", _scaled(tried, name, factor))
+            scaled = _scaled(tried, name, factor)
+            if scaled:
+                yield from search.attempt("strengths", scaled)
 
 
-def _scaled(recipe: Recipe, name: str, factor: float) -> Recipe:
+def _scaled(recipe: Recipe, name: str, factor: float) -> Recipe | None:
+    """`recipe` with one strength multiplied; None where that is out of its range."""
     value = getattr(recipe, name) * factor
     if name == "steps":
         value = min(max(round(value), 2), MOST_STEPS)
     if name == "weight_decay" and value == 0:
         value = FIRST_WEIGHT_DECAY * factor
-    changed: Recipe = Recipe.from_json({**recipe.to_json(), name: float(f"{value:.6g}")})
-    return changed
+    try:
+        return Recipe.from_json({**recipe.to_json(), name: float(f"{value:.6g}")})
+    except UsageError:
+        return None
 
 
 def _spacing(count: int) -> int:
