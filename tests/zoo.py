@@ -38,6 +38,26 @@ _PLAIN: dict[str, Any] = {
 _GROUPED: dict[str, Any] = {**_PLAIN, "num_key_value_heads": 2}
 GROUPED_HEADS: dict[str, Any] = {**_GROUPED, "head_dim": 8}
 """Settings that most families since Llama share."""
+EXPERTS: dict[str, Any] = {
+    **GROUPED_HEADS,
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "shared_expert_intermediate_size": 48,
+    "decoder_sparse_step": 1,
+}
+"""The same of mixtures of experts, by the names that one or another of them has for them."""
+_LATENT: dict[str, Any] = {
+    "num_key_value_heads": 4,
+    "head_dim": 4,
+    "kv_lora_rank": 8,
+    "q_lora_rank": 8,
+    "qk_rope_head_dim": 4,
+    "qk_nope_head_dim": 4,
+    "v_head_dim": 8,
+}
 _GPT2: dict[str, Any] = {**_IDS, "n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 96}
 _FALCON: dict[str, Any] = {**_PLAIN, "ffn_hidden_size": 48}
 _OPT: dict[str, Any] = {**_PLAIN, "ffn_dim": 48, "word_embed_proj_dim": 32}
@@ -128,11 +148,76 @@ _CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
             "linear_num_value_heads": 4,
         },
     ),
+    "gemma4": (
+        "gemma4_text",
+        {
+            **GROUPED_HEADS,
+            **_SLIDING,
+            "hidden_size_per_layer_input": 8,
+            "vocab_size_per_layer_input": 620,
+            "num_kv_shared_layers": 0,
+            "global_head_dim": 8,
+        },
+    ),
+    "deepseek_v3": ("deepseek_v3", {**EXPERTS, **_LATENT, "first_k_dense_replace": 2, "n_group": 1, "topk_group": 1}),
+    "qwen2_moe": ("qwen2_moe", EXPERTS),
 }
 """What a family is to transformers, and the settings that make it small; variants of one have names of their own."""
 
-FAMILIES: tuple[str, ...] = tuple(family for family, (kind, _) in _CONFIGS.items() if kind in CONFIG_MAPPING)
-"""Every family that the installed transformers has."""
+_MAMBA: dict[str, Any] = {
+    **GROUPED_HEADS,
+    "mamba_d_state": 8,
+    "mamba_n_heads": 8,
+    "mamba_d_head": 8,
+    "mamba_n_groups": 1,
+    "mamba_chunk_size": 8,
+}
+_HYBRIDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "bamba": ("bamba", {**_MAMBA, "attn_layer_indices": [1, 3]}),
+    "falcon_h1": ("falcon_h1", {**_MAMBA, "mamba_d_ssm": 64}),
+    "granite_hybrid": (
+        "granitemoehybrid",
+        {**_MAMBA, "layer_types": ["mamba", "attention"] * 2, "shared_intermediate_size": 48, "num_local_experts": 0},
+    ),
+    "nemotron_h": (
+        "nemotron_h",
+        {
+            **GROUPED_HEADS,
+            "layers_block_type": ["mamba", "mlp", "attention", "mlp"],
+            "ssm_state_size": 8,
+            "mamba_num_heads": 8,
+            "mamba_head_dim": 8,
+            "n_groups": 1,
+            "chunk_size": 8,
+        },
+    ),
+    "lfm2": (
+        "lfm2",
+        {**GROUPED_HEADS, "layer_types": ["conv", "full_attention"] * 2, "block_auto_adjust_ff_dim": False},
+    ),
+    "olmo_hybrid": (
+        "olmo_hybrid",
+        {
+            **GROUPED_HEADS,
+            "layer_types": ["linear_attention", "full_attention"] * 2,
+            "linear_key_head_dim": 8,
+            "linear_value_head_dim": 8,
+            "linear_num_key_heads": 4,
+            "linear_num_value_heads": 4,
+        },
+    ),
+}
+"""The same for models whose layers are in part no attention, and whose MLPs can be edited all the same."""
+
+
+def _known(configs: dict[str, tuple[str, dict[str, Any]]]) -> tuple[str, ...]:
+    return tuple(family for family, (kind, _) in configs.items() if kind in CONFIG_MAPPING)
+
+
+FAMILIES: tuple[str, ...] = _known(_CONFIGS)
+"""Every family that the installed transformers has; deepseek_v3 and qwen2_moe have experts beside what is edited."""
+HYBRIDS: tuple[str, ...] = _known(_HYBRIDS)
+"""State spaces, convolutions and linear attention between the layers of attention."""
 
 
 def tiny(family: str, *, seed: int = 7, dtype: torch.dtype = torch.float32, **changes: Any) -> PreTrainedModel:
@@ -140,7 +225,7 @@ def tiny(family: str, *, seed: int = 7, dtype: torch.dtype = torch.float32, **ch
 
     `changes` are settings of its configuration in place of the zoo's.
     """
-    kind, settings = _CONFIGS[family]
+    kind, settings = (_CONFIGS | _HYBRIDS)[family]
     return built(kind, {**settings, **changes}, seed, dtype)
 
 
@@ -157,7 +242,7 @@ def built(kind: str, settings: dict[str, Any], seed: int = 7, dtype: torch.dtype
 
 def tokenizer(family: str = "gpt2") -> PreTrainedTokenizerBase:
     """The tokenizer of the tests, which every model of the zoo has: byte-level, 620 tokens, no BOS in front."""
-    if family not in _CONFIGS:
+    if family not in _CONFIGS | _HYBRIDS:
         raise KeyError(family)
     loaded: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(_MODEL)
     return loaded

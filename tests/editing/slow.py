@@ -93,6 +93,7 @@ def slow(
 ) -> Slow:
     """The derivation for `request`, whose target must be one word that a space may be put before."""
     wide = copy.deepcopy(model).double().requires_grad_(False)
+    wide.set_experts_implementation("eager")  # the grouped product of experts knows no float64
     texts = [template.replace("{}", request.text) for template in templates]
     rows = []
     for text in [*texts, request.subject + " is a"]:

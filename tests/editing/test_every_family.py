@@ -8,7 +8,7 @@ import pytest
 
 from tests.editing.helpers import TEMPLATES, error, update_of
 from tests.editing.slow import matrix_of, slow
-from tests.zoo import FAMILIES, tiny, tokenizer
+from tests.zoo import FAMILIES, HYBRIDS, tiny, tokenizer
 from workbench.editing import SecondMoment
 from workbench.edits import METHODS, EditRequest, Method, Recipe
 from workbench.models.families import edit_site
@@ -26,7 +26,7 @@ def apart(family: str, recipe: Recipe = RECIPE) -> tuple[float, float, float]:
     return error(update.u.double(), u), error(update.v.double(), v), error(update.offset.double(), offset)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *HYBRIDS])
 def test_an_edit_agrees_with_the_slow_derivation(family: str) -> None:
     u, v, offset = apart(family)
     assert u < 1e-5

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import CONFIG_MAPPING, BartConfig, BartForConditionalGeneration, PreTrainedModel
 
-from tests.zoo import FAMILIES, GROUPED_HEADS, built, tiny
+from tests.zoo import EXPERTS, FAMILIES, GROUPED_HEADS, HYBRIDS, built, tiny
 from workbench.errors import ModelError
 from workbench.models.families import EditSite, decoder_blocks, edit_site, editable_layers, layer_count
 
@@ -34,21 +34,12 @@ SITES = {
     "persimmon": "model.layers.1.mlp.dense_4h_to_h",
     "xglm": "model.layers.1.fc2",
     "biogpt": "biogpt.layers.1.fc2",
+    "qwen2_moe": "model.layers.1.mlp.shared_expert.down_proj",
 }
 """Where the down-projection of layer 1 is; of all others it is Llama's."""
 LLAMA = "model.layers.1.mlp.down_proj"
 D_IN = {"bloom": 128, "mpt": 128}
 """Where it is not 48."""
-EXPERTS: dict[str, Any] = {
-    **GROUPED_HEADS,
-    "num_experts": 4,
-    "num_local_experts": 4,
-    "n_routed_experts": 4,
-    "num_experts_per_tok": 2,
-    "moe_intermediate_size": 16,
-    "shared_expert_intermediate_size": 24,
-    "decoder_sparse_step": 1,
-}
 
 
 @cache
@@ -71,19 +62,6 @@ OTHERS: dict[str, dict[str, Any]] = {
     "gpt_oss": EXPERTS,
     "granitemoe": EXPERTS,
     "olmoe": EXPERTS,
-    "qwen2_moe": EXPERTS,
-    "deepseek_v3": {
-        **{key: value for key, value in EXPERTS.items() if key != "head_dim"},
-        "num_key_value_heads": 4,
-        "first_k_dense_replace": 2,
-        "n_group": 1,
-        "topk_group": 1,
-        "kv_lora_rank": 8,
-        "q_lora_rank": 8,
-        "qk_rope_head_dim": 4,
-        "qk_nope_head_dim": 4,
-        "v_head_dim": 8,
-    },
     "jamba": {
         **EXPERTS,
         "attn_layer_period": 2,
@@ -116,6 +94,24 @@ def test_the_down_projection_is_found_and_used_once_a_pass(family: str) -> None:
         model(input_ids=torch.tensor([[1, 2, 3]]), use_cache=False)
     handle.remove()
     assert seen == [(d_in, 32)]
+
+
+@pytest.mark.parametrize(
+    ("family", "module", "layers"),
+    [
+        ("bamba", "feed_forward.down_proj", (0, 1, 2, 3)),
+        ("falcon_h1", "feed_forward.down_proj", (0, 1, 2, 3)),
+        ("granite_hybrid", "shared_mlp.output_linear", (0, 1, 2, 3)),
+        ("nemotron_h", "mixer.down_proj", (1, 3)),
+        ("lfm2", "feed_forward.w2", (0, 1, 2, 3)),
+        ("olmo_hybrid", "mlp.down_proj", (0, 1, 2, 3)),
+    ],
+)
+def test_it_is_found_in_layers_that_are_no_attention(family: str, module: str, layers: tuple[int, ...]) -> None:
+    if family not in HYBRIDS:
+        pytest.skip(f"this transformers has no {family}")
+    assert editable_layers(shared(family)) == layers
+    assert edit_site(shared(family), 1) == EditSite(1, f"model.layers.1.{module}", "out,in", 48, 32)
 
 
 @pytest.mark.parametrize(
@@ -168,15 +164,13 @@ def test_a_mixture_of_experts_is_refused_in_words(kind: str) -> None:
     assert "No layer of this model" in caught.value.hint
 
 
-def test_experts_that_all_tokens_share_can_be_edited() -> None:
-    site = edit_site(other("qwen2_moe"), 1)
-    assert (site.module, site.d_in) == ("model.layers.1.mlp.shared_expert.down_proj", 24)
-    sites = [edit_site(other("deepseek_v3"), layer).module for layer in range(4)]
-    assert [name.removeprefix(f"model.layers.{i}.mlp.") for i, name in enumerate(sites)] == [
-        "down_proj",
-        "down_proj",
-        "shared_experts.down_proj",
-        "shared_experts.down_proj",
+def test_experts_that_all_tokens_share_can_be_edited_and_so_can_dense_layers_before_them() -> None:
+    sites = [edit_site(shared("deepseek_v3"), layer).module for layer in range(4)]
+    assert sites == [
+        "model.layers.0.mlp.down_proj",
+        "model.layers.1.mlp.down_proj",
+        "model.layers.2.mlp.shared_experts.down_proj",
+        "model.layers.3.mlp.shared_experts.down_proj",
     ]
 
 
