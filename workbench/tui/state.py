@@ -49,6 +49,10 @@ class State:
     probes: tuple[ev.ProbeResult, ...] = ()
     """Of the last run of the probe command."""
     verified: tuple[ev.Verified, ...] = ()
+    tracing: ev.TraceStep | None = None
+    """How far the trace in progress is."""
+    traced: ev.Traced | None = None
+    """The last trace."""
     warnings: tuple[ev.Warning, ...] = ()
     log: tuple[ev.Event, ...] = ()
     job: str = ""
@@ -85,6 +89,10 @@ def _told(state: State, event: ev.Event) -> State:
             return replace(state, answers=(*kept[-50:], event))
         case ev.GenerationChunk():
             return _generated(state, event)
+        case ev.TraceStep():
+            return replace(state, tracing=event)
+        case ev.Traced():
+            return replace(state, traced=event, tracing=None)
         case ev.Verified():
             return replace(state, verified=(*state.verified, event))
         case ev.Warning():
@@ -111,6 +119,8 @@ def started(state: State, job: str, verb: str) -> State:
         return replace(state, verified=())
     if verb == "generate":
         return replace(state, generations={})
+    if verb == "trace":
+        return replace(state, tracing=None, traced=None)
     return state
 
 

@@ -18,6 +18,7 @@ from workbench.tui.queue import QueueItem
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.screens.form import FormResult, FormScreen
 from workbench.tui.screens.import_file import ImportScreen
+from workbench.tui.screens.trace import Fact, TraceScreen, draft_fact, row_fact
 from workbench.tui.state import State
 from workbench.tui.widgets.live_strip import LiveStrip
 from workbench.tui.widgets.norms import NormsPanel
@@ -55,6 +56,7 @@ class EditScreen(WorkbenchScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "add_edit", "Add", id="edit.add", show=False),
         Binding("i", "import_file", "Import", id="edit.import", show=False),
+        Binding("ctrl+t", "trace", "Trace", id="edit.trace", tooltip="Where in the model this fact lives"),
         Binding("escape", "leave_input", "Leave form", id="edit.leave", show=False, priority=True),
     ]
     place = "edit"
@@ -174,11 +176,29 @@ class EditScreen(WorkbenchScreen):
             self.app.copy_to_clipboard(as_json(item))
             self.notify("Copied as JSON.", markup=False)
 
+    def action_trace(self) -> None:
+        """Shows where the fact lives that is being written, or is selected."""
+        fact = self._fact()
+        if fact is not None:
+            self.app.push_screen(TraceScreen(fact))
+
+    def _fact(self) -> Fact | None:
+        """Of the part that has the focus: the edit under the cursor, else the draft, else the queue's."""
+        stack, item = self.query_one(StackPane), self._table.selected
+        if stack.has_focus:
+            return row_fact(stack.selected)
+        drafts = [self.query_one(RequestForm).draft, *([item.draft] if item else [])]
+        if self._table.has_focus:
+            drafts.reverse()
+        return next((fact for fact in map(draft_fact, drafts) if fact), None)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys of the queue work only where there is something to act on."""
         del parameters
         if action in ("remove_item", "edit_item", "hold_item", "copy_item"):
             return self.is_mounted and self._table.selected is not None
+        if action == "trace":
+            return self.is_mounted and self._fact() is not None
         if action == "move_item":
             return len(self.bench.queue) > 1
         return action != "leave_input" or self._in_form(self.focused)

@@ -18,6 +18,7 @@ from workbench.stack.editfile import Edit, read_header
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.screens.branches import BranchScreen
 from workbench.tui.screens.switch import SwitchScreen
+from workbench.tui.screens.trace import TraceScreen, row_fact
 from workbench.tui.state import State
 from workbench.tui.widgets.edit_detail import EditDetail, base_facts, edit_facts
 from workbench.tui.widgets.line_input import LineInput, settled
@@ -46,6 +47,7 @@ class HistoryScreen(WorkbenchScreen):
         Binding("enter", "details", "Details", id="history.details"),
         Binding("slash", "filter", "Filter", id="history.filter", key_display="/"),
         Binding("y", "copy_id", "Copy id", id="history.copy-id"),
+        Binding("ctrl+t", "trace", "Trace", id="history.trace", tooltip="Where in the model this fact lives"),
         Binding("R", "probe", "Re-run probes", id="history.probe", key_display="R"),
         Binding("b", "branches", "Branches", id="history.branches", tooltip="Goes over to another line of this stack"),
         Binding("s", "switch", "Stacks", id="history.switch", tooltip="Opens another stack on this model"),
@@ -125,6 +127,8 @@ class HistoryScreen(WorkbenchScreen):
             return typing and action == "enter"
         if action in NEEDS_IDLE:
             return self.free() if self._can(action) else False
+        if action == "trace":
+            return row_fact(self.query_one(StackTable).selected) is not None
         if action in ("copy_id", "note"):
             return self.query_one(StackTable).selected is not None
         return super().check_action(action, parameters)
@@ -175,6 +179,12 @@ class HistoryScreen(WorkbenchScreen):
     def action_verify(self) -> None:
         """Rebuilds every position and compares hashes."""
         self.bench.send("verify")
+
+    def action_trace(self) -> None:
+        """Shows where the fact of the selected edit lives."""
+        fact = row_fact(self.query_one(StackTable).selected)
+        if fact is not None:
+            self.app.push_screen(TraceScreen(fact))
 
     def action_probe(self) -> None:
         """Asks all probes again; Compare shows them."""

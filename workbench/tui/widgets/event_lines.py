@@ -36,7 +36,7 @@ def described(event: ev.Event) -> Line:
 
 def is_part(event: ev.Event) -> bool:
     """A piece of something that will be said as a whole: not worth a line."""
-    return isinstance(event, ev.GenerationChunk) and not event.done
+    return isinstance(event, ev.TraceStep) or (isinstance(event, ev.GenerationChunk) and not event.done)
 
 
 def event_line(event: ev.Event, width: int) -> str:
@@ -134,11 +134,17 @@ def _of_a_question(event: ev.Event) -> Line | None:
         case ev.Answered():
             top = "  ".join(f"{token} {p:.2f}" for token, p in event.top[:3])
             return Line("answer", f"{event.side}   {event.prompt} -> {top}")
+        case ev.Traced():
+            return Line("trace", f"{event.prompt.replace('{}', event.subject)} -> {event.answer}   {_peak(event)}")
         case ev.Verified():
             weight: Weight = "failure" if event.outcome == "different" else "plain"
             return Line("verify", f"position {event.position}   {event.outcome}   {event.detail}".rstrip(), weight)
         case _:
             return None
+
+
+def _peak(traced: ev.Traced) -> str:
+    return f"peaks at layer {traced.peak_layer}, token {traced.rows[traced.peak_row].strip()!r}"
 
 
 def _answer(probe: ev.ProbeResult) -> str:

@@ -31,6 +31,7 @@ DOING = {
     "probe": "asking the probes",
     "generate": "generating",
     "open": "opening a stack",
+    "trace": "tracing",
 }
 """What a busy engine does, by the verb of its job."""
 
