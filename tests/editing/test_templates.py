@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from tests.editing.tokenizers_for_tests import byte_level
 from tests.parity.load import Parity
 from workbench.editing import sample_templates
+from workbench.editing.hooks import forward_hook
 from workbench.editing.lookup import fill
 from workbench.editing.templates import TOP_K, plain
 from workbench.edits import EditRequest
@@ -37,21 +39,45 @@ def test_a_seed_gives_the_same_templates_whatever_else_was_drawn(parity_llama: P
     assert sample_templates(parity_llama.model, parity_llama.tokenizer, LENGTHS, 8) != first
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_the_cache_changes_no_template(request: pytest.FixtureRequest, name: str) -> None:
-    parity: Parity = request.getfixturevalue(f"parity_{name}")
-    got = sample_templates(parity.model, parity.tokenizer, ((6, 3),), 3)
-    generator = torch.Generator().manual_seed(3)
-    ids = torch.full((3, 1), parity.tokenizer.bos_token_id)
-    with torch.no_grad():
-        for _ in range(6):
-            logits = parity.model(input_ids=ids, use_cache=False).logits[:, -1]
+def by_hand(parity: Parity, lengths: Sequence[tuple[int, int]], seed: int) -> tuple[str, ...]:
+    """One batch a length, without a cache, drawn by torch itself."""
+    generator = torch.Generator().manual_seed(seed)
+    texts: list[str] = []
+    for tokens, count in lengths:
+        ids = torch.full((count, 1), parity.tokenizer.bos_token_id)
+        for _ in range(tokens):
+            with torch.no_grad():
+                logits = parity.model(input_ids=ids, use_cache=False).logits[:, -1]
             logits[:, parity.tokenizer.all_special_ids] = float("-inf")
             top = logits.topk(TOP_K)
             drawn = torch.multinomial(top.values.softmax(-1), 1, generator=generator)
             ids = torch.cat([ids, top.indices.gather(1, drawn)], dim=1)
-    texts = parity.tokenizer.batch_decode(ids[:, 1:].tolist())
-    assert got == ("{}", *(f"{plain(text)}. {{}}" for text in texts))
+        texts += parity.tokenizer.batch_decode(ids[:, 1:].tolist())
+    return ("{}", *(f"{plain(text)}. {{}}" for text in texts))
+
+
+@pytest.mark.parametrize("lengths", [((6, 3),), ((2, 3), (5, 2), (4, 3)), ((5, 2), (1, 4)), ((3, 0), (2, 2))])
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_one_batch_with_a_cache_gives_the_texts_of_a_batch_a_length_without(
+    request: pytest.FixtureRequest, name: str, lengths: tuple[tuple[int, int], ...]
+) -> None:
+    parity: Parity = request.getfixturevalue(f"parity_{name}")
+    for seed in (3, 11):
+        got = sample_templates(parity.model, parity.tokenizer, lengths, seed)
+        assert got == by_hand(parity, [pair for pair in lengths if pair[1]], seed)
+
+
+def test_lengths_that_follow_change_none_of_the_texts_before(parity_gpt2: Parity) -> None:
+    short = sample_templates(parity_gpt2.model, parity_gpt2.tokenizer, ((3, 4),), 5)
+    assert sample_templates(parity_gpt2.model, parity_gpt2.tokenizer, ((3, 4), (8, 2)), 5)[:5] == short
+
+
+def test_the_model_is_run_as_often_as_the_longest_text_has_tokens(parity_gpt2: Parity) -> None:
+    passes: list[tuple[int, ...]] = []
+    embedding = parity_gpt2.model.get_input_embeddings()
+    with forward_hook(embedding, lambda _, inputs, __: passes.append(tuple(inputs[0].shape))):
+        sample_templates(parity_gpt2.model, parity_gpt2.tokenizer, ((2, 5), (4, 3)), 0)
+    assert passes == [(8, 1)] * 4
 
 
 @pytest.mark.parametrize(
