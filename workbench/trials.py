@@ -49,7 +49,11 @@ class TrialResult(Event):
     """How many were edited."""
     failed: int
     """Edits that could not be made; all their probes count as failures."""
-    seconds: float
+    clamped: int = 0
+    """Edits whose offset the clamp held back."""
+    ran_out: int = 0
+    """Edits that took all their steps."""
+    seconds: float = 0.0
     """How long it took when it was made."""
     kept: bool = False
     """It was made in an earlier run."""

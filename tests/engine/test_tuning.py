@@ -20,7 +20,7 @@ from workbench.engine.tuning import Wanted, tune
 from workbench.engine.tuning_bench import Bench
 from workbench.engine.tuning_facts import common_requests, gather
 from workbench.engine.tuning_plan import most_trials
-from workbench.engine.tuning_record import Record, trial_key
+from workbench.engine.tuning_record import Measured, Record, trial_key
 from workbench.errors import EditError, RequestError, StackError, UsageError
 from workbench.events import Event, TrialResult, Tuned, TuningStarted, Warning  # noqa: A004  the wire's word
 from workbench.models.load import LoadedModel
@@ -172,6 +172,19 @@ def test_an_edit_that_cannot_be_made_counts_as_failed_and_the_search_goes_on(
     assert outcome.measured.failed == 1
     assert outcome.measured.es is not None
     assert outcome.measured.es <= 0.5
+
+
+def test_a_trial_says_whether_clamp_and_steps_were_used_up(loaded: LoadedModel, facts: list[EditRequest]) -> None:
+    bench = Bench(loaded, never)
+
+    def measured(**recipe: Any) -> Measured:
+        return drain(bench.trial(Recipe(layer=1, template_lengths=((3, 1),), **recipe), facts[:2], "t"))[1].measured
+
+    tight, free = measured(clamp_factor=0.1, steps=4), measured(clamp_factor=1e4, steps=40, weight_decay=0.0, loss_stop=2.0)
+    assert (tight.clamped, tight.ran_out) == (2, 2)
+    assert (free.clamped, free.ran_out) == (0, 0)
+    more = measured(clamp_factor=5e3, steps=80, weight_decay=0.0, loss_stop=2.0)
+    assert dataclasses.replace(more, seconds=free.seconds) == free
 
 
 def test_where_there_is_no_second_moment_it_is_said_and_the_profile_says_so(

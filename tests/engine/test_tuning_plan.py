@@ -10,18 +10,20 @@ from hypothesis import strategies as st
 
 from workbench.edits import Recipe
 from workbench.engine.scores import scores
-from workbench.engine.tuning_plan import COARSE, MOST_STEPS, Candidate, Rank, most_trials, narrowing
+from workbench.engine.tuning_plan import COARSE, MOST_STEPS, Candidate, Rank, Told, most_trials, narrowing
 from workbench.events import ProbeResult
 
 
-def run(base: Recipe, layers: list[int], rank: Callable[[Recipe], Rank]) -> tuple[list[Candidate], Recipe]:
-    """Everything that was tried, and what came out."""
+def run(
+    base: Recipe, layers: list[int], rank: Callable[[Recipe], Rank], *, held: bool = True
+) -> tuple[list[Candidate], Recipe]:
+    """Everything that was tried, and what came out; `held`: clamp and steps were used up."""
     plan, tried = narrowing(base, layers), []
     try:
         candidate = next(plan)
         while True:
             tried.append(candidate)
-            candidate = plan.send(rank(candidate.recipe))
+            candidate = plan.send(Told(rank(candidate.recipe), clamped=held, ran_out=held))
     except StopIteration as stop:
         return tried, stop.value
 
@@ -61,6 +63,13 @@ def test_strengths_are_narrowed_one_after_the_other_from_the_best_so_far() -> No
 
     _, best = run(Recipe(layer=1), [1], rank)
     assert best == wanted
+
+
+def test_more_of_what_was_not_used_up_is_not_tried() -> None:
+    tried, _ = run(Recipe(layer=1), [1], lambda _: (0.0, 0.0), held=False)
+    assert max(one.recipe.clamp_factor for one in tried) == 4
+    assert max(one.recipe.steps for one in tried) == 20
+    assert {one.recipe.lr for one in tried} == {0.25, 0.5, 1.0}
 
 
 def test_of_equals_the_one_that_moves_the_weight_less_wins_and_of_those_the_first() -> None:

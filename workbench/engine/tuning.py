@@ -15,7 +15,7 @@ from workbench.editing.cancel import Cancelled
 from workbench.edits import EditRequest, Recipe
 from workbench.engine.tuning_bench import Bench, Outcome
 from workbench.engine.tuning_facts import FEWEST, FactSet, gather
-from workbench.engine.tuning_plan import Candidate, Plan, Rank, most_trials, narrowing
+from workbench.engine.tuning_plan import Candidate, Plan, Rank, Told, most_trials, narrowing
 from workbench.errors import UsageError
 from workbench.events import (
     Event,
@@ -58,6 +58,12 @@ class _Tried:
     def rank(self) -> Rank:
         """S first; of equals the one that moves the weight less."""
         return self.outcome.measured.s, -self.outcome.measured.ratio
+
+    @property
+    def told(self) -> Told:
+        """What the plan goes by."""
+        measured = self.outcome.measured
+        return Told(self.rank, measured.clamped > 0, measured.ran_out > 0)
 
 
 def tune(
@@ -116,7 +122,7 @@ class _Search:
             outcome = yield from self.bench.trial(candidate.recipe, self.facts.search, name)
             self.tried.append(_Tried(candidate.recipe, outcome))
             yield self._result(candidate.stage, self.tried[-1], len(self.facts.search))
-            candidate = _following(plan, self.tried[-1].rank)
+            candidate = _following(plan, self.tried[-1].told)
         plan.close()
         return candidate is None
 
@@ -175,10 +181,10 @@ class _Search:
         )
 
 
-def _following(plan: Plan, rank: Rank | None) -> Candidate | None:
+def _following(plan: Plan, told: Told | None) -> Candidate | None:
     """What to try next; None at the end of the plan."""
     try:
-        return next(plan) if rank is None else plan.send(rank)
+        return next(plan) if told is None else plan.send(told)
     except StopIteration:
         return None
 

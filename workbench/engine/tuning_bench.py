@@ -23,7 +23,7 @@ from workbench.engine.scores import scores
 from workbench.engine.tuning_record import Measured, Record, trial_key
 from workbench.engine.weights import LiveWeights
 from workbench.errors import EditError, RequestError
-from workbench.events import Event, ModelLoading, ProbeResult
+from workbench.events import Event, ModelLoading, OptimStep, ProbeResult
 from workbench.models.device import dtype_name, within_memory
 from workbench.models.families import EditSite, edit_site
 from workbench.models.load import LoadedModel
@@ -32,6 +32,8 @@ from workbench.probing.probes import Probe, ask, probes_of, settle
 from workbench.stack.record import Factors
 
 IDENTITY = "identity"
+CLAMP_ROUNDING = 1e-4
+"""An offset this close below the clamp was held back by it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,15 @@ class Outcome:
     """Whether C was measured."""
     kept: bool
     """It was made in an earlier run."""
+
+
+@dataclass(frozen=True)
+class _Edited:
+    results: list[ProbeResult]
+    ratio: float | None = None
+    """|ΔW| / |W|; None: the edit could not be made."""
+    clamped: bool = False
+    ran_out: bool = False
 
 
 class Bench:
@@ -80,51 +91,46 @@ class Bench:
         site = edit_site(self.loaded.model, recipe.layer)
         live = LiveWeights(self.loaded.model)
         live.adopt_site(site)
-        results, ratios = [], []
+        edited: list[_Edited] = []
         for index, request in enumerate(requests):
             yield ModelLoading(stage=f"{name}, fact {index + 1} of {len(requests)}", fraction=index / len(requests))
             check(self.cancelled)
-            edited = self._edit(live, site, request, recipe, moment)
-            results.append(edited[0])
-            ratios += [] if edited[1] is None else [edited[1]]
-        found = scores(results)
-        return Measured(
-            es=found.es,
-            ps=found.ps,
-            ns=found.ns,
-            s=found.s,
-            ratio=sum(ratios) / len(ratios) if ratios else 0.0,
-            failed=len(requests) - len(ratios),
-            seconds=time.monotonic() - started,
-        )
+            edited.append(self._edit(live, site, request, recipe, moment))
+        return _measured(edited, time.monotonic() - started)
 
     def _edit(
         self, live: LiveWeights, site: EditSite, request: EditRequest, recipe: Recipe, moment: SecondMoment | None
-    ) -> tuple[list[ProbeResult], float | None]:
-        """The probes' results after one edit, and |ΔW| / |W|; None, and no probe holds, if it cannot be made."""
+    ) -> _Edited:
+        """One edit, asked for its probes and taken back; where it cannot be made, no probe holds."""
         try:
             probes = self._settled(request)
-            update = self._update(site, request, recipe, moment)
+            update, clamped = self._update(site, request, recipe, moment)
         except (EditError, RequestError):
             asked = probes_of(request)
-            return [ProbeResult(kind=probe.kind, prompt=probe.prompt, passed=False) for probe in asked], None
+            return _Edited([ProbeResult(kind=probe.kind, prompt=probe.prompt, passed=False) for probe in asked])
         factors = Factors(site.module, update.u[None, :].numpy(), update.v[:, None].numpy())
         try:
             live.show([(factors,)])
             results = ask(self.loaded.model, self.loaded.tokenizer, probes)
         finally:
             live.show([])
-        return results, norm_of_product(factors) / float(live.pristine(site.module).double().norm())
+        ratio = norm_of_product(factors) / float(live.pristine(site.module).double().norm())
+        return _Edited(results, ratio, clamped, update.stopped == "steps")
 
-    def _update(self, site: EditSite, request: EditRequest, recipe: Recipe, moment: SecondMoment | None) -> Update:
+    def _update(
+        self, site: EditSite, request: EditRequest, recipe: Recipe, moment: SecondMoment | None
+    ) -> tuple[Update, bool]:
+        """The update, and whether the clamp held its offset back on the way."""
         model, tokenizer = self.loaded.model, self.loaded.tokenizer
         making = make_update(model, tokenizer, site, request, recipe, self.templates(recipe), moment, self.cancelled)
+        clamped = False
         while True:
             try:
-                next(making)
+                event = next(making)
             except StopIteration as stop:
-                update: Update = stop.value
-                return update
+                return stop.value, clamped
+            if isinstance(event, OptimStep):
+                clamped |= event.delta_norm > event.clamp * (1 - CLAMP_ROUNDING)
 
     def templates(self, recipe: Recipe) -> tuple[str, ...]:
         """Context templates for `recipe`, sampled from the base and kept."""
@@ -152,4 +158,21 @@ class Bench:
     def _where(self) -> str:
         loaded = self.loaded
         versions = f"torch {torch.__version__} transformers {transformers.__version__}"
-        return f"{loaded.device.type} {dtype_name(loaded.dtype)} {versions} {loaded.tokenizer_fingerprint}"
+        dtype = f"{dtype_name(loaded.dtype)}{' edited in float32' * loaded.keep_fp32}"
+        return f"{loaded.device.type} {dtype} {versions} {loaded.tokenizer_fingerprint}"
+
+
+def _measured(edited: Sequence[_Edited], seconds: float) -> Measured:
+    found = scores([one.results for one in edited])
+    ratios = [one.ratio for one in edited if one.ratio is not None]
+    return Measured(
+        es=found.es,
+        ps=found.ps,
+        ns=found.ns,
+        s=found.s,
+        ratio=sum(ratios) / len(ratios) if ratios else 0.0,
+        failed=len(edited) - len(ratios),
+        clamped=sum(one.clamped for one in edited),
+        ran_out=sum(one.ran_out for one in edited),
+        seconds=seconds,
+    )

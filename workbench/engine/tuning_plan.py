@@ -34,6 +34,21 @@ Rank = tuple[float, float]
 
 
 @dataclass(frozen=True)
+class Told:
+    """What a trial told the plan."""
+
+    rank: Rank
+    clamped: bool = True
+    """Whether the clamp held any offset back."""
+    ran_out: bool = True
+    """Whether any edit took all its steps."""
+
+    def moot(self, name: str, factor: float) -> bool:
+        """Whether more of a strength is known to change nothing."""
+        return factor > 1 and ((name == "clamp_factor" and not self.clamped) or (name == "steps" and not self.ran_out))
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A recipe to try, and why."""
 
@@ -42,8 +57,8 @@ class Candidate:
     recipe: Recipe
 
 
-Plan = Generator[Candidate, Rank, Recipe]
-"""Yields what to try, is sent its rank, and returns the best."""
+Plan = Generator[Candidate, Told, Recipe]
+"""Yields what to try, is sent what it gave, and returns the best."""
 
 
 def narrowing(base: Recipe, layers: Sequence[int]) -> Plan:
@@ -66,7 +81,7 @@ def most_trials(layers: Sequence[int]) -> int:
     return 1 + coarse + between + strengths + min(RUNNERS_UP, len(layers))
 
 
-def _layers(search: _Search, base: Recipe, layers: Sequence[int]) -> Generator[Candidate, Rank, None]:
+def _layers(search: _Search, base: Recipe, layers: Sequence[int]) -> Generator[Candidate, Told, None]:
     spacing = _spacing(len(layers))
     for layer in layers[::spacing]:
         yield from search.attempt("layers", dataclasses.replace(base, layer=layer))
@@ -78,12 +93,12 @@ def _layers(search: _Search, base: Recipe, layers: Sequence[int]) -> Generator[C
                 yield from search.attempt("layers", dataclasses.replace(base, layer=layers[place]))
 
 
-def _strengths(search: _Search) -> Generator[Candidate, Rank, None]:
+def _strengths(search: _Search) -> Generator[Candidate, Told, None]:
     for name, factors in STRENGTHS:
         tried = search.best
         for factor in factors:
             scaled = _scaled(tried, name, factor)
-            if scaled:
+            if scaled and not search.told[tried].moot(name, factor):
                 yield from search.attempt("strengths", scaled)
 
 
@@ -105,23 +120,23 @@ def _spacing(count: int) -> int:
 
 
 class _Search:
-    """What was tried, and how it ranked."""
+    """What was tried, and what it gave."""
 
     def __init__(self) -> None:
-        self._ranks: dict[Recipe, Rank] = {}
+        self.told: dict[Recipe, Told] = {}
 
     @property
     def best(self) -> Recipe:
         """The best so far; of equals the one that was tried first."""
-        return max(self._ranks, key=lambda recipe: self._ranks[recipe])
+        return max(self.told, key=lambda recipe: self.told[recipe].rank)
 
     def other_layers(self) -> list[Recipe]:
         """The best of every layer but that of the best, best first."""
-        ranked = sorted(self._ranks, key=lambda recipe: self._ranks[recipe], reverse=True)
+        ranked = sorted(self.told, key=lambda recipe: self.told[recipe].rank, reverse=True)
         firsts = {recipe.layer: recipe for recipe in reversed(ranked)}
         return [recipe for recipe in ranked if firsts[recipe.layer] is recipe and recipe.layer != self.best.layer]
 
-    def attempt(self, stage: str, recipe: Recipe) -> Generator[Candidate, Rank, None]:
+    def attempt(self, stage: str, recipe: Recipe) -> Generator[Candidate, Told, None]:
         """Tries `recipe` unless it was tried."""
-        if recipe not in self._ranks:
-            self._ranks[recipe] = yield Candidate(stage, recipe)
+        if recipe not in self.told:
+            self.told[recipe] = yield Candidate(stage, recipe)

@@ -34,6 +34,10 @@ class Measured:
     """Mean of |ΔW| / |W| over the edits that were made."""
     failed: int
     """Edits that could not be made at all; they count as failures of all their probes."""
+    clamped: int
+    """Edits whose offset the clamp held back; where there is none, a wider clamp changes nothing."""
+    ran_out: int
+    """Edits that took all their steps; where there is none, more steps change nothing."""
     seconds: float
     """How long it took when it was made."""
 
