@@ -57,16 +57,43 @@ def merged_card(exported: Exported, kept: Sequence[str], dropped: Sequence[str],
         "updates, added in float64 in the order of the table and rounded once; every other tensor is the base's own.",
         _edits(exported),
         f"{weights}\n\n{_HASHED}" if sha256 else "",
+        _masters(exported),
         "## Load it",
         _block(
             "from transformers import AutoModelForCausalLM, AutoTokenizer",
-            'model = AutoModelForCausalLM.from_pretrained("THIS FOLDER")',
+            f'model = AutoModelForCausalLM.from_pretrained("THIS FOLDER"{_wide(exported)})',
             'tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")',
         ),
         "## Edit it further",
         _further(kept, dropped),
         *_again(exported, "replay {stack} --model {model} --dtype {dtype} --out OUT"),
     )
+
+
+def _held(exported: Exported) -> list[str]:
+    """The modules that are stored in another dtype than the rest."""
+    modules = {module for edit in exported.edits for module in edit.weights}
+    own = exported.base.dtype
+    return sorted(
+        module
+        for module in modules
+        if any(edit.base.dtype_of(module) != own for edit in exported.edits if module in edit.weights)
+    )
+
+
+def _masters(exported: Exported) -> str:
+    held = _held(exported)
+    if not held:
+        return ""
+    return (
+        f"The weight of {_names(held)} is stored in float32 and all others in {exported.base.dtype}. Loaded in "
+        f"{exported.base.dtype}, it is rounded, and little may be left of small edits; loaded in float32 it is what it "
+        "was."
+    )
+
+
+def _wide(exported: Exported) -> str:
+    return ', dtype="float32"' if _held(exported) else ""
 
 
 def adapter_card(exported: Exported) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from workbench.engine.mismatch import weight_of
 from workbench.events import Event, Finding, WeightsDiffer
-from workbench.models.device import dtype_name
+from workbench.models.device import DTYPES, dtype_name
 from workbench.models.load import LoadedModel, load_model
 from workbench.models.options import PLAIN, LoadOptions
 from workbench.stack.materialise import Materialiser, delta, realised_fraction, weight_sha256
@@ -44,10 +44,14 @@ def measure_dtypes(
     loaded = yield from load_model(model, "cpu", base.dtype, replace(options, device_map=""))
     there = pristine_weights(loaded, base)
     del loaded
+    held = {module: edit.base.dtype_of(module) for edit in active for module in edit.weights}
     for module in sorted({one.module for one in updates}):
         factors = [one for one in updates if one.module == module]
         layout = base.modules[module]["layout"]
-        weights = [_replayed(module, layout, pristine[module], factors) for pristine in (here, there)]
+        weights = [
+            _replayed(module, layout, here[module], factors),
+            _replayed(module, layout, there[module], factors, DTYPES.get(held[module])),
+        ]
         yield WeightsDiffer(
             module=module,
             distance=_norm(weights[0], weights[1]) / _norm(there[module]),
@@ -58,10 +62,12 @@ def measure_dtypes(
         yield from _recorded(module, active, stack, weights[1])
 
 
-def _replayed(module: str, layout: Layout, pristine: Tensor, factors: Sequence[Factors]) -> Tensor:
+def _replayed(
+    module: str, layout: Layout, pristine: Tensor, factors: Sequence[Factors], dtype: torch.dtype | None = None
+) -> Tensor:
     materialiser = Materialiser()
     materialiser.add_module(module, pristine, layout)
-    return materialiser.weight(module, factors)
+    return materialiser.weight(module, factors, dtype)
 
 
 def _apart(

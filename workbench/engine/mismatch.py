@@ -14,6 +14,7 @@ from workbench.events import Finding
 from workbench.models.device import DTYPES, dtype_name
 from workbench.models.families import layout_of
 from workbench.models.load import LoadedModel
+from workbench.models.placing import bring_home
 from workbench.stack.materialise import weight_sha256
 from workbench.stack.record import Base, Edit
 from workbench.stack.view import StackView
@@ -65,6 +66,7 @@ def _architecture(base: Base, model: PreTrainedModel) -> Iterator[Finding]:
 def weight_of(model: PreTrainedModel, module: str) -> Tensor | None:
     """The weight matrix of a module; None if there is none."""
     try:
+        bring_home(model, module)
         weight = model.get_submodule(module).weight
     except AttributeError:
         return None
@@ -136,10 +138,17 @@ def _where(base: Base) -> str:
 
 def _edited_modules(stack: StackView, base: Base, loaded: LoadedModel) -> Iterator[Finding]:
     """Holds each edited module's pristine bytes against what the first edit of it recorded."""
-    pristine = pristine_hashes((*stack.line, *stack.others))
+    edits = (*stack.line, *stack.others)
+    pristine = pristine_hashes(edits)
     if base.dtype not in DTYPES or not pristine:
         return
-    same = [module for module, sha in pristine.items() if _sha_in(loaded, module, base.dtype) == sha]
+    held = {
+        module: edit.base.dtype_of(module)
+        for edit in edits
+        for module in edit.weights
+        if edit.weights[module]["before"] == pristine.get(module)
+    }
+    same = [module for module, sha in pristine.items() if _sha_in(loaded, module, base.dtype, held[module]) == sha]
     if len(same) == len(pristine):
         yield Finding(
             topic="edited modules",
@@ -170,9 +179,10 @@ def pristine_hashes(edits: tuple[Edit, ...]) -> dict[str, str]:
     return found
 
 
-def _sha_in(loaded: LoadedModel, module: str, dtype: str) -> str:
+def _sha_in(loaded: LoadedModel, module: str, dtype: str, held: str) -> str:
+    """sha256 of a weight in the base's dtype, as it is held in that of an edit."""
     weight = weight_of(loaded.model, module)
-    return "" if weight is None else weight_sha256(weight.detach().to("cpu", DTYPES[dtype]))
+    return "" if weight is None else weight_sha256(weight.detach().to("cpu", DTYPES[dtype]).to(DTYPES.get(held)))
 
 
 def _tokenizer(stack: StackView, loaded: LoadedModel) -> Iterator[Finding]:
