@@ -1,0 +1,107 @@
+"""From a key press to the frame that shows it, while the engine edits in its own process: 50 ms is the most.
+
+The frame is rendered to the characters that a terminal would get; what the terminal takes is not in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from textual import events
+from textual._compositor import CompositorUpdate
+from textual.screen import Screen
+
+from tests.benchmarks.measuring import Row
+from tests.tui.conftest import Desk
+from tests.tui.scripted_engine import ScriptedEngine
+from workbench.atlas.benchmark import benchmark_requests
+from workbench.tui import app
+from workbench.tui.app import WorkbenchApp
+from workbench.tui.client import EngineClient, ProcessClient, engine_arguments
+
+PRESSES = {"focus": ("tab", "shift+tab"), "screen": ("f3", "f2")}
+"""Keys by what they change, pressed in turn."""
+PATIENCE = 5.0
+"""Seconds after which a key press counts as lost."""
+
+
+class Watched(WorkbenchApp):
+    """The workbench, which notes when what it shows is first drawn after a key press changed it."""
+
+    CSS_PATH = str(Path(app.__file__).with_name("app.tcss"))  # Textual looks beside the class that is run
+    pressed: tuple[float, object] | None = None
+    latency: float | None = None
+
+    def shown(self) -> object:
+        """What a key press here changes."""
+        return self.current_mode, self.focused
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        super()._display(screen, renderable)
+        if isinstance(renderable, CompositorUpdate):
+            renderable.render_segments(self.console)
+            if self.pressed and self.shown() != self.pressed[1]:
+                self.latency, self.pressed = time.perf_counter() - self.pressed[0], None
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """With the engine on atlas; if `quick` with a scripted one, and few keys."""
+    with tempfile.TemporaryDirectory() as place:
+        found = asyncio.run(_latencies(Path(place), quick=quick))
+    for what, latencies in found.items():
+        ordered = sorted(latencies)
+        note = f"of {len(ordered)} key presses during an edit"
+        for name, value in (
+            ("median", statistics.median(ordered)),
+            ("99th percentile", ordered[min(len(ordered) - 1, round(0.99 * len(ordered)))]),
+            ("slowest", ordered[-1]),
+        ):
+            yield Row(f"{what} changed: {name}", value=1e3 * value, unit="ms", note=note)
+
+
+async def _latencies(place: Path, *, quick: bool) -> dict[str, list[float]]:
+    """Seconds from each press to its frame, by what was changed."""
+    bench = Watched(place / "stack", _scripted if quick else _on_atlas(place))
+    async with bench.run_test(size=(140, 40)) as pilot:
+        desk = Desk(bench, pilot, [])
+        await desk.until(lambda: bench.state.engine == "idle", seconds=300)
+        for request in benchmark_requests(2 if quick else 40):
+            await desk.add(request.subject, request.prompt, request.target_new)
+        await pilot.press("ctrl+r")
+        await desk.until(lambda: bench.state.run is not None)
+        await pilot.press("escape")
+        found = {
+            what: [await _press(bench, keys[i % 2]) for i in range(6 if quick else 100)]
+            for what, keys in PRESSES.items()
+        }
+        if bench.state.run is None:
+            raise RuntimeError("the edits were done before the keys were pressed: more of them are needed")
+    return found
+
+
+async def _press(bench: Watched, key: str) -> float:
+    start = time.perf_counter()
+    bench.latency, bench.pressed = None, (start, bench.shown())
+    bench.post_message(events.Key(key, None))
+    while bench.latency is None:
+        if time.perf_counter() - start > PATIENCE:
+            raise RuntimeError(f"nothing was drawn after {key}")
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.05)
+    return bench.latency
+
+
+def _scripted(folder: Path) -> EngineClient:
+    return ScriptedEngine(folder, pause_at=5)
+
+
+def _on_atlas(place: Path) -> Callable[[Path], EngineClient]:
+    log = place / "engine.log"
+    return lambda folder: ProcessClient(engine_arguments("atlas", folder, log, None, None), log)
