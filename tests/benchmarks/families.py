@@ -27,6 +27,7 @@ HEADINGS = ("family", "down-projection", "d_in x d_out", "u", "v", "fast", "undo
 def main(families: Sequence[str]) -> None:
     """One line a family."""
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     say(f"| {' | '.join(HEADINGS)} |")
     say(f"|{'---|' * len(HEADINGS)}")
     for family in families or (*zoo.FAMILIES, *zoo.HYBRIDS):

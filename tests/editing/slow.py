@@ -5,14 +5,28 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from tests.editing.helpers import TEMPLATES, error, update_of
+from tests.zoo import tiny, tokenizer
+from workbench.editing import SecondMoment
 from workbench.edits import EditRequest, Method, Recipe
 from workbench.models.families import edit_site
+
+REQUEST = EditRequest("The mother tongue of {} is", "Antonín Dvořák", "silver trumpet")
+RECIPE = Recipe(layer=1, steps=4, lr=0.3, weight_decay=0.2, clamp_factor=0.8, loss_stop=0.0)
+
+
+class Apart(NamedTuple):
+    """Relative errors."""
+
+    u: float
+    v: float
+    offset: float
 
 
 @dataclass
@@ -103,6 +117,16 @@ def slow(
         rows.append((encoded["input_ids"], begun[-1]))
     linear = edit_site(wide, recipe.layer).linear(wide)
     return Slow(wide, linear, rows, tokenizer(" " + request.target_new)["input_ids"], recipe)
+
+
+def apart(family: str, recipe: Recipe = RECIPE) -> Apart:
+    """How far an edit of the zoo's `family` is from the slow derivation."""
+    model, words = tiny(family), tokenizer(family)
+    matrix = matrix_of(edit_site(model, recipe.layer).d_in)
+    update = update_of(model, words, REQUEST, recipe, TEMPLATES, SecondMoment(matrix, 40 * len(matrix), "x"))
+    u, v, offset = slow(model, words, REQUEST, TEMPLATES, recipe).factors(recipe.method, matrix.double())
+    pairs = ((update.u, u), (update.v, v), (update.offset, offset))
+    return Apart(*(error(got.double(), want) for got, want in pairs))
 
 
 def matrix_of(size: int) -> Tensor:

@@ -32,3 +32,12 @@ def difference(engine: Engine, adapter: Path, dtype: str, prompts: Sequence[str]
     largest = max(float(one.abs().max()) for one in edited)
     apart = [max(float((a - b).abs().max()) for a, b in zip(edited, other, strict=True)) for other in (found, before)]
     return apart[0] / largest, apart[1] / largest
+
+
+def merged_difference(engine: Engine, folder: Path, prompts: Sequence[str] = PROMPTS) -> float:
+    """The same of the merged checkpoint in `folder`, loaded anew; 0 if every logit has the same bits."""
+    loaded = engine.core.loaded
+    merged = AutoModelForCausalLM.from_pretrained(folder)
+    ours, theirs = (logits(model, loaded.tokenizer, prompts) for model in (loaded.model, merged))
+    apart = max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
+    return apart / max(float(one.abs().max()) for one in ours)
