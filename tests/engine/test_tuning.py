@@ -14,6 +14,7 @@ import torch
 
 from tests.engine.making import drain, make_model
 from tests.engine.tuning_making import known_requests, load
+from tests.zoo import save
 from workbench.edits import EditRequest, Neighbour, Recipe
 from workbench.engine.tuned_profile import check_free, tuned_path, write_profile
 from workbench.engine.tuning import Wanted, tune
@@ -23,7 +24,8 @@ from workbench.engine.tuning_plan import most_trials
 from workbench.engine.tuning_record import Measured, Record, trial_key
 from workbench.errors import EditError, RequestError, StackError, UsageError
 from workbench.events import Event, TrialResult, Tuned, TuningStarted, Warning  # noqa: A004  the wire's word
-from workbench.models.load import LoadedModel
+from workbench.models.load import LoadedModel, load_model
+from workbench.models.options import LoadOptions
 from workbench.models.profile_file import Profile, read_profile_file
 from workbench.models.profiles import profile_of
 
@@ -180,7 +182,10 @@ def test_a_trial_says_whether_clamp_and_steps_were_used_up(loaded: LoadedModel, 
     def measured(**recipe: Any) -> Measured:
         return drain(bench.trial(Recipe(layer=1, template_lengths=((3, 1),), **recipe), facts[:2], "t"))[1].measured
 
-    tight, free = measured(clamp_factor=0.1, steps=4), measured(clamp_factor=1e4, steps=40, weight_decay=0.0, loss_stop=2.0)
+    tight, free = (
+        measured(clamp_factor=0.1, steps=4),
+        measured(clamp_factor=1e4, steps=40, weight_decay=0.0, loss_stop=2.0),
+    )
     assert (tight.clamped, tight.ran_out) == (2, 2)
     assert (free.clamped, free.ran_out) == (0, 0)
     more = measured(clamp_factor=5e3, steps=80, weight_decay=0.0, loss_stop=2.0)
@@ -330,3 +335,29 @@ def test_a_tuned_profile_reads_back(found: dict[str, Any], tmp_path: Path) -> No
     profile: Profile = read_profile_file(path, "user")
     assert profile.untouched
     assert profile.to_json() == found
+
+
+@pytest.mark.parametrize(("family", "dtype"), [("llama", "float32"), ("gpt_neox", "float32"), ("opt", "bfloat16")])
+def test_other_families_and_half_precision_are_searched_and_left_as_they_were(
+    family: str, dtype: str, tmp_path: Path
+) -> None:
+    other = drain(load_model(str(save(tmp_path / family, family)), "cpu", dtype))[1]
+    before = weights(other)
+    events, found = drain(search(other, known_requests(other), layers=(0, 3), trials=3))
+    assert found is not None
+    assert all(trial.failed == 0 and trial.ratio > 0 for trial in trials(events))
+    assert weights(other) == before
+
+
+def test_a_module_held_in_float32_is_given_back_as_it_was(tmp_path: Path) -> None:
+    options = LoadOptions(keep_fp32=True)
+    held = drain(load_model(str(save(tmp_path / "llama", "llama")), "cpu", "bfloat16", options))[1]
+    before, said = weights(held), known_requests(held)
+    forwards = [module.forward for module in held.model.modules()]
+    events, found = drain(search(held, said, layers=(0, 1), trials=3))
+    assert found is not None
+    assert max(trial.ratio for trial in trials(events)) > 0
+    assert weights(held) == before
+    assert {tensor.dtype for tensor in held.model.state_dict().values()} == {torch.bfloat16}
+    assert [module.forward for module in held.model.modules()] == forwards
+    assert known_requests(held) == said

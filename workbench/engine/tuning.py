@@ -71,7 +71,8 @@ def tune(
 ) -> Generator[Event, None, Tuned | None]:
     """Searches for a better recipe than that of `profile`; returns what was found, None if it was cancelled.
 
-    Yields TuningStarted, a TrialResult for each trial, and Tuned. The model is as it was at every event and at the end.
+    Yields TuningStarted, a TrialResult for each trial, and Tuned. After every trial, and however it ends, every byte of
+    the model is as it was.
 
     Raises:
         UsageError: a layer is not there, or a setting is out of range.

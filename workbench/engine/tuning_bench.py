@@ -6,11 +6,14 @@ No stack is touched, and after a trial every weight byte is as it was, however t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import transformers
+from torch import nn
 
 from workbench.editing.cancel import check
 from workbench.editing.edit import make_update
@@ -29,9 +32,12 @@ from workbench.models.families import EditSite, edit_site
 from workbench.models.load import LoadedModel
 from workbench.models.second_moment import read_second_moment
 from workbench.probing.probes import Probe, ask, probes_of, settle
+from workbench.stack.distance import distance
 from workbench.stack.record import Factors
 
 IDENTITY = "identity"
+FORWARDS = ("forward", "_old_forward")
+"""Where a module holds a forward pass that is not its class's."""
 CLAMP_ROUNDING = 1e-4
 """An offset this close below the clamp was held back by it."""
 
@@ -50,8 +56,8 @@ class Outcome:
 @dataclass(frozen=True)
 class _Edited:
     results: list[ProbeResult]
-    ratio: float | None = None
-    """|ΔW| / |W|; None: the edit could not be made."""
+    size: float | None = None
+    """|ΔW|; None: the edit could not be made."""
     clamped: bool = False
     ran_out: bool = False
 
@@ -63,7 +69,7 @@ class Bench:
         self.loaded, self.cancelled = loaded, cancelled
         self.record = Record(loaded.fingerprint)
         self._templates: dict[tuple[object, int], tuple[str, ...]] = {}
-        self._probes: dict[EditRequest, list[Probe]] = {}
+        self._probes: dict[EditRequest, list[Probe] | None] = {}
         self._moment: tuple[int, SecondMoment | None] = (-1, None)
         """C of the layer that was tried last; that of one large layer may take gigabytes."""
 
@@ -89,33 +95,40 @@ class Bench:
     ) -> Generator[Event, None, Measured]:
         started = time.monotonic()
         site = edit_site(self.loaded.model, recipe.layer)
-        live = LiveWeights(self.loaded.model)
-        live.adopt_site(site)
+        probes = [self._settled(request) for request in requests]  # of the base, before a module is held in float32
         edited: list[_Edited] = []
-        for index, request in enumerate(requests):
-            yield ModelLoading(stage=f"{name}, fact {index + 1} of {len(requests)}", fraction=index / len(requests))
-            check(self.cancelled)
-            edited.append(self._edit(live, site, request, recipe, moment))
-        return _measured(edited, time.monotonic() - started)
+        with _as_it_was(site.linear(self.loaded.model)):
+            live = LiveWeights(self.loaded.model, keep_fp32=self.loaded.keep_fp32)
+            live.adopt_site(site)
+            for index, (request, asked) in enumerate(zip(requests, probes, strict=True)):
+                yield ModelLoading(stage=f"{name}, fact {index + 1} of {len(requests)}", fraction=index / len(requests))
+                check(self.cancelled)
+                edited.append(self._edit(live, site, request, asked, recipe, moment))
+        return _measured(edited, distance(live.pristine(site.module)), time.monotonic() - started)
 
     def _edit(
-        self, live: LiveWeights, site: EditSite, request: EditRequest, recipe: Recipe, moment: SecondMoment | None
+        self,
+        live: LiveWeights,
+        site: EditSite,
+        request: EditRequest,
+        probes: list[Probe] | None,
+        recipe: Recipe,
+        moment: SecondMoment | None,
     ) -> _Edited:
-        """One edit, asked for its probes and taken back; where it cannot be made, no probe holds."""
+        """One edit, asked for its probes and taken back; where it cannot be made or asked, no probe holds."""
+        if probes is None:
+            return _failed(request)
         try:
-            probes = self._settled(request)
             update, clamped = self._update(site, request, recipe, moment)
         except (EditError, RequestError):
-            asked = probes_of(request)
-            return _Edited([ProbeResult(kind=probe.kind, prompt=probe.prompt, passed=False) for probe in asked])
+            return _failed(request)
         factors = Factors(site.module, update.u[None, :].numpy(), update.v[:, None].numpy())
         try:
             live.show([(factors,)])
             results = ask(self.loaded.model, self.loaded.tokenizer, probes)
         finally:
             live.show([])
-        ratio = norm_of_product(factors) / float(live.pristine(site.module).double().norm())
-        return _Edited(results, ratio, clamped, update.stopped == "steps")
+        return _Edited(results, norm_of_product(factors), clamped, update.stopped == "steps")
 
     def _update(
         self, site: EditSite, request: EditRequest, recipe: Recipe, moment: SecondMoment | None
@@ -140,9 +153,13 @@ class Bench:
             self._templates[key] = sample_templates(model, tokenizer, recipe.template_lengths, recipe.seed)
         return self._templates[key]
 
-    def _settled(self, request: EditRequest) -> list[Probe]:
+    def _settled(self, request: EditRequest) -> list[Probe] | None:
+        """The request's probes; None where they cannot be asked, being longer than the model reads."""
         if request not in self._probes:
-            self._probes[request] = settle(self.loaded.model, self.loaded.tokenizer, probes_of(request))
+            try:
+                self._probes[request] = settle(self.loaded.model, self.loaded.tokenizer, probes_of(request))
+            except (EditError, RequestError):
+                self._probes[request] = None
         return self._probes[request]
 
     def _second_moment(self, recipe: Recipe) -> SecondMoment | None:
@@ -162,9 +179,29 @@ class Bench:
         return f"{loaded.device.type} {dtype} {versions} {loaded.tokenizer_fingerprint}"
 
 
-def _measured(edited: Sequence[_Edited], seconds: float) -> Measured:
+@contextmanager
+def _as_it_was(linear: nn.Module) -> Iterator[None]:
+    """Gives a module its own weight and forward pass back, where it was held in float32 meanwhile."""
+    held: Any = linear
+    weight = held.weight
+    own = {name: held.__dict__[name] for name in FORWARDS if name in held.__dict__}
+    try:
+        yield
+    finally:
+        held.weight = weight
+        for name in FORWARDS:
+            held.__dict__.pop(name, None)
+        held.__dict__.update(own)
+
+
+def _failed(request: EditRequest) -> _Edited:
+    return _Edited([ProbeResult(kind=one.kind, prompt=one.prompt, passed=False) for one in probes_of(request)])
+
+
+def _measured(edited: Sequence[_Edited], weight: float, seconds: float) -> Measured:
+    """What a trial gave, on a weight of norm `weight`."""
     found = scores([one.results for one in edited])
-    ratios = [one.ratio for one in edited if one.ratio is not None]
+    ratios = [one.size / weight for one in edited if one.size is not None]
     return Measured(
         es=found.es,
         ps=found.ps,
