@@ -13,11 +13,13 @@ from transformers import PreTrainedModel
 from tests import zoo
 from tests.editing.helpers import TEMPLATES, drain, error, steps
 from workbench.editing import Update, make_update
+from workbench.editing.clean import runs_of
 from workbench.editing.fast import FastObjective
 from workbench.editing.flags import frozen, gradients
 from workbench.editing.lookup import texts_of
 from workbench.editing.loss import PlainObjective
 from workbench.editing.objective import prepare
+from workbench.editing.rows import align
 from workbench.editing.scoring import Scoring
 from workbench.edits import EditRequest, Recipe
 from workbench.events import Event, Warning  # noqa: A004
@@ -34,11 +36,13 @@ def model_of(family: str) -> PreTrainedModel:
     return zoo.tiny(family)
 
 
-def edit(family: str, recipe: Recipe = RECIPE, *, plain: bool = False) -> tuple[list[Event], Update]:
+def edit(
+    family: str, recipe: Recipe = RECIPE, request: EditRequest = REQUEST, *, plain: bool = False
+) -> tuple[list[Event], Update]:
     model = model_of(family)
     site = edit_site(model, recipe.layer)
     tokenizer = zoo.tokenizer(family)
-    return drain(make_update(model, tokenizer, site, REQUEST, recipe, TEMPLATES, None, lambda: False, plain=plain))
+    return drain(make_update(model, tokenizer, site, request, recipe, TEMPLATES, None, lambda: False, plain=plain))
 
 
 def slow(events: list[Event]) -> list[str]:
@@ -60,10 +64,12 @@ def test_the_fast_way_gives_the_numbers_of_the_plain_one(family: str) -> None:
 @pytest.mark.parametrize("layer", [0, 3])
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "gpt_neox"])
 def test_the_first_and_the_last_layer_are_served(family: str, layer: int) -> None:
+    """The subject ends the prompt: behind the last layer nothing else could feel δ."""
     recipe = Recipe(layer=layer, steps=4, lr=0.3, loss_stop=0.0, second_moment=False)
-    events, fast = edit(family, recipe)
+    request = EditRequest("Today the trumpet of {}", "Knut Hamsun", "silver")
+    events, fast = edit(family, recipe, request)
     assert not slow(events)
-    assert error(fast.v, edit(family, recipe, plain=True)[1].v) < 1e-5
+    assert error(fast.v, edit(family, recipe, request, plain=True)[1].v) < 1e-5
 
 
 @pytest.mark.parametrize(("family", "adds"), [("gpt2", True), ("llama", True), ("gemma2", False), ("granite", False)])
@@ -100,13 +106,24 @@ def test_a_gradient_is_the_plain_ones_away_from_zero(family: str) -> None:
 @pytest.mark.parametrize("chunk", [1, 2, 3])
 def test_rows_in_chunks_give_the_same_loss_and_gradient(chunk: int) -> None:
     whole, parted = objective("llama"), objective("llama")
-    parted.chunk = chunk
+    parted.rows_at_once = chunk
     offsets = torch.linspace(-1, 1, 32)[None].requires_grad_()
     with frozen(model_of("llama")), gradients():
         one, other = (way.at(way.zero()) and way.at(offsets) for way in (whole, parted))
         assert error(other.gradient(), one.gradient()) < 1e-5
     assert torch.allclose(one.terms.loss, other.terms.loss, rtol=1e-5)
     assert torch.allclose(one.terms.p_contexts, other.terms.p_contexts, rtol=1e-5)
+
+
+def test_rows_of_unlike_length_do_not_pay_for_each_others_padding() -> None:
+    way = objective("gpt2")
+    lengths = [row.lookup for row in way.scoring.rows]
+    runs = runs_of(align(way.scoring.rows, torch.device("cpu")), 100)
+    assert sorted(row for run in runs for row in run) == [0, 1, 2, 3, 4]
+    assert len(runs) > 1
+    for run in runs:
+        assert max(lengths[row] for row in run) - min(lengths[row] for row in run) <= 2
+    assert runs_of(align(way.scoring.rows, torch.device("cpu")), 1) == [[row] for run in runs for row in run]
 
 
 def test_where_memory_is_short_the_rows_are_run_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +138,7 @@ def test_where_memory_is_short_the_rows_are_run_in_halves(monkeypatch: pytest.Mo
     monkeypatch.setattr(tight, "values", limited)
     with frozen(model_of("gpt2")), gradients():
         assert torch.allclose(tight.at(tight.zero()).terms.loss, roomy.at(roomy.zero()).terms.loss)
-    assert tight.chunk == 2
+    assert tight.rows_at_once == 2
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ Nothing below the edited layer, and no token before the subject's last, depends 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from workbench.editing.hooks import Capture, before_forward, forward_hook, take
 from workbench.editing.prefix import Enough, NotServed, Pair, Recorder
@@ -21,6 +22,10 @@ from workbench.models.families import EditSite, decoder_blocks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+WASTE = 8
+"""A row joins those before it unless one column in so many of it would be padding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +45,39 @@ class Clean:
 
 
 @torch.no_grad()
-def read_clean(model: PreTrainedModel, site: EditSite, rows: Aligned) -> Clean:
-    """Runs the model once over `rows`, as far as the last layer's keys and values. Call it inside `frozen`.
+def read_clean(model: PreTrainedModel, site: EditSite, rows: Aligned, runs: Sequence[Sequence[int]]) -> Clean:
+    """Runs the model over `rows`, as far as the last layer's keys and values. Call it inside `frozen`.
+
+    `runs` are the rows that go together: with one pass for those of like length little of it is padding.
 
     Raises:
         NotServed: the model does not go through its blocks and its cache as decoders do.
     """
+    if len(runs) == 1:
+        return _pass(model, site, rows)
+    parts = [_widened(_pass(model, site, rows[run].narrowed()), rows) for run in runs]
+    order = torch.tensor([row for run in runs for row in run]).argsort()
+    return _joined(parts, order)
+
+
+def runs_of(rows: Aligned, most: int) -> list[list[int]]:
+    """The rows by the length of their prefixes, in runs of at most `most`; a new run where an eighth would be padding.
+
+    On a GPU a pass costs more than its padding, so that only `most` counts.
+    """
+    lengths = rows.mask[:, : rows.prefix].sum(dim=1).tolist()
+    order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    runs = [order[:1]]
+    for row in order[1:]:
+        longest = lengths[runs[-1][0]]
+        wasted = 0 if rows.ids.is_cuda else longest - lengths[row]
+        if len(runs[-1]) == most or wasted * WASTE > longest + rows.suffix:
+            runs.append([])
+        runs[-1].append(row)
+    return runs
+
+
+def _pass(model: PreTrainedModel, site: EditSite, rows: Aligned) -> Clean:
     blocks = decoder_blocks(model)
     recorder = Recorder(rows.mask, rows.prefix, range(site.layer, len(blocks)), ends=site.layer < len(blocks) - 1)
     seen = _Seen(rows)
@@ -54,6 +86,36 @@ def read_clean(model: PreTrainedModel, site: EditSite, rows: Aligned) -> Clean:
     if len(recorder.found) != len(blocks) - site.layer:
         raise NotServed("not every layer above the edited one has keys and values of its own")
     return seen.clean(recorder.found)
+
+
+def _widened(part: Clean, rows: Aligned) -> Clean:
+    """`part` with as many columns before and behind as `rows` have; zero where its own rows had none."""
+    behind = rows.suffix - part.leaving.shape[1]
+    before = rows.prefix - next(iter(part.prefix.values()))[0].shape[2]
+
+    def wider(pair: Pair) -> Pair:
+        return pad(pair[0], (0, 0, before, 0)), pad(pair[1], (0, 0, before, 0))
+
+    entering, leaving = pad(part.entering, (0, 0, 0, behind)), pad(part.leaving, (0, 0, 0, behind))
+    return replace(
+        part, entering=entering, leaving=leaving, prefix={layer: wider(pair) for layer, pair in part.prefix.items()}
+    )
+
+
+def _joined(parts: Sequence[Clean], order: Tensor) -> Clean:
+    """The rows of all parts, one after the other, and then in `order`."""
+
+    def rows(tensors: Iterable[Tensor]) -> Tensor:
+        joined = torch.cat([*tensors])
+        return joined[order.to(joined.device)]
+
+    prefix = {
+        layer: (rows(p.prefix[layer][0] for p in parts), rows(p.prefix[layer][1] for p in parts))
+        for layer in parts[0].prefix
+    }
+    seen = Capture(rows(p.at_lookup.inputs for p in parts), rows(p.at_lookup.outputs for p in parts))
+    entering, leaving = rows(p.entering for p in parts), rows(p.leaving for p in parts)
+    return Clean(seen, entering, leaving, prefix, parts[0].beside)
 
 
 def inputs_of(model: nn.Module, rows: Aligned, columns: slice) -> dict[str, Tensor]:

@@ -66,6 +66,7 @@ def make_update(
         yield from _second_moment_warnings(chosen, recipe)
         yield StageStarted(stage="optimise", detail=f"at most {recipe.steps} steps")
         (offset,) = yield from _single(optimise(model, prepared.objective, recipe, cancelled))
+        yield from _memory_warnings(prepared.objective.rows_at_once, len(templates) + 1)
         update = rank_one(recipe.method, keys, offset, chosen)
     yield from _division_warnings(update)
     return update
@@ -88,6 +89,14 @@ def _slow_warnings(reason: str) -> Iterator[Warning]:
         yield Warning(
             message=f"The fast way does not serve this model: {shortened(reason, 200)}.",
             hint="The plain way is taken: the same edit, several times slower.",
+        )
+
+
+def _memory_warnings(at_once: int, rows: int) -> Iterator[Warning]:
+    if at_once < rows:
+        yield Warning(
+            message=f"Memory was short: {at_once} of {rows} rows were run at a time.",
+            hint="The edit is the same; fewer context templates or a smaller dtype make it faster.",
         )
 
 

@@ -10,13 +10,13 @@ The numbers are those of the plain way; every edit checks that on two rows befor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from workbench.editing.clean import Clean, hidden_of, inputs_of, read_clean
+from workbench.editing.clean import Clean, inputs_of, read_clean, runs_of
 from workbench.editing.hooks import added, answering, forward_hook, only_at
 from workbench.editing.keys import Keys
 from workbench.editing.loss import Evaluation, head_of, wide_dtype, zero_offsets
@@ -24,10 +24,14 @@ from workbench.editing.memory import out_of_memory
 from workbench.editing.prefix import Enough, NotServed, Prefix
 from workbench.editing.rows import Aligned, align, check_length
 from workbench.editing.scoring import Scoring
-from workbench.models.families import EditSite, decoder_blocks
+from workbench.editing.stand_ins import at_places, saying, unchanged, with_offset
+from workbench.errors import ModelError
+from workbench.models.families import EditSite, decoder_blocks, edit_site, layer_count
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+T = TypeVar("T")
 
 
 class FastObjective:
@@ -43,12 +47,13 @@ class FastObjective:
         check_length(scoring.rows, model)
         self._model, self._site, self.scoring = model, site, scoring
         self._blocks, self._head = decoder_blocks(model), head_of(model)
+        self._last_mlp = _last_mlp(model, site)
         self._rows: Aligned = align(scoring.rows, model.device)
-        self._clean: Clean = read_clean(model, site, self._rows)
+        self.rows_at_once = len(scoring.rows)
+        """Rows that a pass runs at a time; fewer once memory was short."""
+        self._clean: Clean = self._within_memory(self._read_clean)
         self._dtype = wide_dtype(site, model)
         self._device = site.weight(model).device
-        self.chunk = len(scoring.rows)
-        """Rows that a step runs at a time; fewer once memory was short."""
         self.adds = self._check_adds()
         """Whether the edited block is answered from the clean pass too."""
 
@@ -69,17 +74,23 @@ class FastObjective:
 
     def at(self, offsets: Tensor) -> Evaluation:
         """As Objective says. Where memory is short the rows are run in halves, and halves of halves."""
+        return self._within_memory(lambda: self._at(offsets))
+
+    def _within_memory(self, run: Callable[[], T]) -> T:
         while True:
             try:
-                return self._at(offsets)
+                return run()
             except RuntimeError as error:
-                if self.chunk == 1 or not out_of_memory(error):
+                if self.rows_at_once == 1 or not out_of_memory(error):
                     raise
-                self.chunk = (self.chunk + 1) // 2
+            self.rows_at_once = (self.rows_at_once + 1) // 2
+
+    def _read_clean(self) -> Clean:
+        return read_clean(self._model, self._site, self._rows, runs_of(self._rows, self.rows_at_once))
 
     def _at(self, offsets: Tensor) -> Evaluation:
         total, scoring = len(self.scoring.rows), self.scoring
-        chunks = [range(start, min(start + self.chunk, total)) for start in range(0, total, self.chunk)]
+        chunks = [range(start, min(start + self.rows_at_once, total)) for start in range(0, total, self.rows_at_once)]
         if len(chunks) == 1:
             values = self.values(chunks[0], offsets)
             loss = self._loss(chunks[0], values) + scoring.decay(offsets, self.target_init).sum().to(values.device)
@@ -104,7 +115,8 @@ class FastObjective:
         part = slice(rows.start, rows.stop)
         places = [(row - rows.start) * self._rows.suffix + self._column(row, i) for row, i in self.scoring.places(rows)]
         by_row = offsets[self.scoring.request_of[part]]
-        with only_at(self._head, torch.tensor(places)), self._from_here(part, by_row, adds=self.adds):
+        where = torch.tensor(places)
+        with only_at(self._head, where), self._mlp_at(where), self._from_here(part, by_row, adds=self.adds):
             logits = self._run(part)
         if logits.shape[:2] != (1, len(places)):
             raise NotServed("the head is not used once a pass")
@@ -122,6 +134,10 @@ class FastObjective:
         logits: Tensor = self._model(**given, past_key_values=cache, use_cache=True).logits
         return logits
 
+    def _mlp_at(self, places: Tensor) -> AbstractContextManager[None]:
+        """The last block's MLP runs where something is predicted: nothing reads it elsewhere."""
+        return answering({self._last_mlp: at_places(self._last_mlp, places)}) if self._last_mlp else nullcontext()
+
     @contextmanager
     def _from_here(self, part: slice, by_row: Tensor, *, adds: bool) -> Iterator[None]:
         """Blocks below are answered from the clean pass; `by_row`, (rows, d_out), is added where δ is.
@@ -130,14 +146,14 @@ class FastObjective:
         """
         layer, clean = self._site.layer, self._clean
         if adds:
-            stand_ins = {self._blocks[i]: _unchanged(clean.beside[i]) for i in range(layer)}
-            stand_ins[self._blocks[layer]] = _saying(_with_offset(clean.leaving[part], by_row), clean.beside[layer])
+            stand_ins = {self._blocks[i]: unchanged(clean.beside[i]) for i in range(layer)}
+            stand_ins[self._blocks[layer]] = saying(with_offset(clean.leaving[part], by_row), clean.beside[layer])
             with answering(stand_ins):
                 yield
             return
-        stand_ins = {self._blocks[i]: _unchanged(clean.beside[i]) for i in range(layer - 1)}
+        stand_ins = {self._blocks[i]: unchanged(clean.beside[i]) for i in range(layer - 1)}
         if layer:
-            stand_ins[self._blocks[layer - 1]] = _saying(clean.entering[part], clean.beside[layer - 1])
+            stand_ins[self._blocks[layer - 1]] = saying(clean.entering[part], clean.beside[layer - 1])
         lookup = torch.arange(len(by_row), device=by_row.device) * self._rows.suffix
         with answering(stand_ins), added(self._site.linear(self._model), lookup, by_row):
             yield
@@ -156,7 +172,7 @@ class FastObjective:
         stopping = forward_hook(self._blocks[self._site.layer], stop)
         with self._from_here(part, trial, adds=False), stopping, suppress(Enough):
             self._run(part)
-        expected = _with_offset(self._clean.leaving[part], trial)
+        expected = with_offset(self._clean.leaving[part], trial)
         size = float(expected.double().abs().max())
         return bool((left[0].double() - expected.double()).abs().max() <= _tolerance(expected.dtype) * size)
 
@@ -174,27 +190,12 @@ def _tolerance(dtype: torch.dtype) -> float:
     return 16 * float(torch.finfo(dtype).eps)
 
 
-def _with_offset(hidden: Tensor, offset: Tensor) -> Tensor:
-    """`hidden`, (rows, suffix, d_model), with `offset`, (rows, d_model), added at the first token of each row."""
-    wide = torch.promote_types(hidden.dtype, torch.float32)
-    first = (hidden[:, :1].to(wide) + offset.to(hidden.device)[:, None]).to(hidden.dtype)
-    return torch.cat([first, hidden[:, 1:]], dim=1)
-
-
-def _unchanged(beside: tuple[Any, ...] | None) -> Callable[..., Any]:
-    """A block that gives its hidden states on."""
-
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        hidden = hidden_of(args, kwargs)
-        return hidden if beside is None else (hidden, *beside)
-
-    return forward
-
-
-def _saying(hidden: Tensor, beside: tuple[Any, ...] | None) -> Callable[..., Any]:
-    """A block that gives `hidden`, whatever it is asked."""
-
-    def forward(*_: Any, **__: Any) -> Any:
-        return hidden if beside is None else (hidden, *beside)
-
-    return forward
+def _last_mlp(model: PreTrainedModel, site: EditSite) -> nn.Module | None:
+    """The MLP of the last block, if the edited block is below it and its MLP is one module."""
+    last = layer_count(model) - 1
+    try:
+        linear = edit_site(model, last).linear(model)
+    except ModelError:
+        return None  # a mixture of experts, perhaps: it runs everywhere
+    around = [m for m in decoder_blocks(model)[last].children() if m is not linear and linear in m.modules()]
+    return around[0] if around and site.layer < last else None

@@ -35,6 +35,10 @@ class Objective(Protocol):
     def target_init(self) -> Tensor:
         """t0 of each request, (n, d_out). Known after the first evaluation."""
 
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that a pass runs at a time: all, or fewer where memory was short."""
+
     def zero(self) -> Tensor:
         """δ = 0, (n, d_out), a leaf that asks for a gradient; float32 or wider on the site's device."""
 
@@ -82,6 +86,11 @@ class PlainObjective:
         if self._target_init is None:
             raise RuntimeError("t0 is known after the first evaluation")
         return self._target_init
+
+    @property
+    def rows_at_once(self) -> int:
+        """All of them."""
+        return len(self._scoring.rows)
 
     def zero(self) -> Tensor:
         """As Objective says."""

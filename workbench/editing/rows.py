@@ -53,9 +53,16 @@ class Aligned:
         """Columns from the looked-up token on."""
         return int(self.ids.shape[1]) - self.prefix
 
-    def __getitem__(self, rows: slice) -> Aligned:
+    def __getitem__(self, rows: slice | Sequence[int]) -> Aligned:
         """Some of the rows, with all columns."""
         return Aligned(self.ids[rows], self.mask[rows], self.positions[rows], self.prefix)
+
+    def narrowed(self) -> Aligned:
+        """The same rows without the columns that are padding in all of them, before and behind."""
+        used = self.mask.any(dim=0).nonzero().flatten()
+        columns = slice(int(used[0]), int(used[-1]) + 1)
+        ids, mask, positions = self.ids[:, columns], self.mask[:, columns], self.positions[:, columns]
+        return Aligned(ids, mask, positions, self.prefix - columns.start)
 
 
 def collate(rows: Sequence[Row], device: torch.device) -> Batch:
