@@ -39,6 +39,20 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
+class Chat:
+    """The user's turn of a chat: what the model's chat template puts around a prompt. Both empty: not yet known."""
+
+    before: str = ""
+    after: str = ""
+    """Up to where the answer begins. A space at its end is the answer's first letter."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the template has been read."""
+        return bool(self.before or self.after)
+
+
+@dataclass(frozen=True)
 class EditRequest:
     """A prompt template with exactly one `{}`, a subject, and what the model shall say.
 
@@ -55,6 +69,10 @@ class EditRequest:
     paraphrases: tuple[str, ...] = ()
     """Whole prompts, without a slot, that mean the same."""
     neighbours: tuple[Neighbour, ...] = ()
+    chat: Chat | None = None
+    """The prompt is a user's turn, and the target the beginning of the answer; None: raw text that the target goes on.
+
+    Its probes are asked in the same way."""
 
     def __post_init__(self) -> None:
         _check_prompt(self.prompt, self.subject)
@@ -92,8 +110,13 @@ class EditRequest:
         return start, start + len(self.subject)
 
     def to_json(self) -> dict[str, Any]:
-        """A plain document; `from_json` reads it back."""
-        return dataclasses.asdict(self)
+        """A plain document; `from_json` reads it back. One on raw text does not speak of chats."""
+        document = dataclasses.asdict(self)
+        if self.chat is None:
+            del document["chat"]
+        elif not self.chat.known:
+            document["chat"] = True
+        return document
 
     @classmethod
     def from_json(cls, document: object) -> Self:
@@ -113,6 +136,7 @@ class EditRequest:
             true,
             tuple(_texts(document.get("paraphrases", ()), "paraphrases")),
             tuple(_neighbours(document.get("neighbours", ()))),
+            chat_from_json(document.get("chat")),
         )
 
 
@@ -255,6 +279,18 @@ def _check_text(field: str, text: str) -> None:
         raise RequestError(f"The {field} is {len(text)} characters long.", f"At most {MAX_TEXT}.")
     if any("\ud800" <= c <= "\udfff" for c in text):
         raise RequestError(f"The {field} is not valid Unicode.", "It holds half of a surrogate pair.")
+
+
+def chat_from_json(value: object) -> Chat | None:
+    """True for a chat whose template is still to be read; False or None for raw text. Raises RequestError."""
+    if value is None or isinstance(value, bool):
+        return Chat() if value else None
+    if not isinstance(value, dict) or value.keys() != {"before", "after"}:
+        raise RequestError("The field 'chat' must be true or false.", "True: the prompt is a user's turn of a chat.")
+    for text in value.values():
+        if not isinstance(text, str) or len(text) > MAX_TEXT or any("\ud800" <= c <= "\udfff" for c in text):
+            raise RequestError(f"The frame of the chat must be text of at most {MAX_TEXT} characters.")
+    return Chat(value["before"], value["after"])
 
 
 def _texts(value: object, field: str) -> list[str]:

@@ -30,11 +30,16 @@ def requests_file(requests: Sequence[EditRequest], shape: Shape) -> bytes:
     if len(requests) > MAX_REQUESTS:
         raise UsageError(f"There are more than {MAX_REQUESTS} requests.", "That is the most in one file.")
     write = SHAPES[shape]
-    records = [write(number, request) for number, request in enumerate(requests)]
+    records = [write(number, request) | _asked(request) for number, request in enumerate(requests)]
     data = (json.dumps(records, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
     if len(data) > MAX_BYTES:
         raise UsageError(f"The requests take more than {MAX_BYTES // 1024**2} MiB.", "That is the most in one file.")
     return data
+
+
+def _asked(request: EditRequest) -> Record:
+    """That the prompt is a user's turn; what stands around it is each model's own."""
+    return {} if request.chat is None else {"chat": True}
 
 
 def _workbench(_: int, request: EditRequest) -> Record:

@@ -8,14 +8,15 @@ neighborhood_prompts, target_true |
 | EasyEdit | prompt | target_new | ground_truth | rephrase_prompt | locality_prompt, locality_ground_truth |
 | zsRE, as MEND has it | src | alt | answers | rephrase | loc, loc_ans |
 
-A prompt may have the subject written out in place of `{}`. Fields of other names are left alone.
+A prompt may have the subject written out in place of `{}`. In each shape `"chat": true` makes the prompt a user's
+turn of a chat. Fields of other names are left alone.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from workbench.edits import EditRequest, Neighbour
+from workbench.edits import EditRequest, Neighbour, chat_from_json
 from workbench.errors import RequestError
 
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -63,6 +64,7 @@ def request_from(record: object) -> EditRequest:
         target_true=_optional(fields, "target_true"),
         paraphrases=_paraphrases(fields),
         neighbours=_neighbours(fields),
+        chat=chat_from_json(fields.get("chat")),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from workbench.cli.options import Common, engine_options
 from workbench.cli.output import Output
 from workbench.cli.session import engine_session
 from workbench.cli.where import stack_folder
-from workbench.edits import METHODS, EditRequest, Neighbour, Recipe
+from workbench.edits import METHODS, Chat, EditRequest, Neighbour, Recipe
 from workbench.errors import RequestError, UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ neighbours (prompt => answer | ...)
   subject,prompt,target_new
   France,The capital of {} is,Rome
 Records of CounterFact, EasyEdit and zsRE are read as they are.
+"chat": true in a record does for it what --chat does for all: prompt and
+probes become the user's turn in the model's own chat template, and the
+target the beginning of its answer.
 One bad record refuses the whole file.
 
 \b
@@ -50,6 +53,8 @@ Examples:
   workbench apply -s France -p "The capital of {} is" -t Rome
   workbench apply facts.csv --stack edits/mine --method rome --layer 2
   workbench apply facts.csv --set steps=25 --set nll_stop=none
+  workbench apply facts.csv --model Qwen/Qwen3-0.6B --chat
+  workbench apply facts.csv --dtype bfloat16 --keep-fp32
   cat facts.jsonl | workbench apply - --json
 
 \b
@@ -67,6 +72,7 @@ only the edit in flight.
 @click.option("--true", "true", metavar="TEXT", help="What it says now, or should have said.")
 @click.option("--paraphrase", multiple=True, metavar="PROMPT", help="A probe that means the same. May be repeated.")
 @click.option("--neighbour", multiple=True, metavar="PROMPT", help="A probe that must not change. May be repeated.")
+@click.option("--chat", is_flag=True, help="The prompt is a user's turn of a chat. [default: raw text]")
 @click.option("--method", type=click.Choice(METHODS), help="[default: r-rome]")
 @click.option("--layer", type=int, help="Block to edit, from 0. [default: the profile's]")
 @click.option("--seed", type=int, help="Seed of the context templates. [default: the profile's]")
@@ -77,7 +83,10 @@ def apply(requests: Path | None, common: Common, **given: Any) -> int:
 
     One line an edit on stdout: position, id, the edit, probes that hold, size of the update, hash of the weight.
     """
-    return make(_wanted(requests, given), recipe_changes(given), common)
+    wanted = _wanted(requests, given)
+    if given["chat"]:
+        wanted = [replace(request, chat=request.chat or Chat()) for request in wanted]
+    return make(wanted, recipe_changes(given), common)
 
 
 def make(wanted: list[EditRequest], changes: dict[str, Any], common: Common) -> int:

@@ -14,6 +14,7 @@ from workbench.cli.output import Output
 from workbench.cli.where import existing_stack
 
 if TYPE_CHECKING:
+    from workbench.edits import Chat
     from workbench.stack.editfile import Edit
     from workbench.stack.store import Stack
 
@@ -50,6 +51,7 @@ def facts(stack: Stack, edit: Edit) -> list[tuple[str, str]]:
         ("prompt", request.prompt),
         ("target", request.target_new),
         ("true", request.target_true or ""),
+        ("asked as", "" if edit.imported else _asked_as(request.chat)),
         *(("paraphrase", text) for text in request.paraphrases),
         *(("neighbour", _pair(n.prompt, n.expected)) for n in request.neighbours),
         *_made(edit),
@@ -85,6 +87,15 @@ def _made(edit: Edit) -> list[tuple[str, str]]:
 def _settings(recipe: dict[str, Any]) -> str:
     kept = {k: v for k, v in recipe.items() if k not in ("method", "layer", "seed")}
     return "  ".join(f"{name} {json.dumps(value)}" for name, value in kept.items())
+
+
+def _asked_as(chat: Chat | None) -> str:
+    """How the prompt was put to the model."""
+    if chat is None:
+        return "raw text"
+    return f"chat, user's turn: {json.dumps(chat.before, ensure_ascii=False)} PROMPT " + json.dumps(
+        chat.after, ensure_ascii=False
+    )
 
 
 def _pair(prompt: str, expected: str | None) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.edits import SLOT, EditRequest
+from workbench.edits import SLOT, Chat, EditRequest
 from workbench.errors import EditError, ModelError, RequestError
 
 if TYPE_CHECKING:
@@ -54,27 +54,41 @@ def texts_of(tokenizer: PreTrainedTokenizerBase, request: EditRequest, templates
         RequestError, EditError, ModelError: as `lookup_rows`, `kl_row` and `target_ids`.
     """
     rows = lookup_rows(tokenizer, request, templates)
-    return Texts(rows, kl_row(tokenizer, request.subject), target_ids(tokenizer, request.target_new))
+    return Texts(rows, kl_row(tokenizer, request.subject), target_ids(tokenizer, request.target_new, request.chat))
 
 
 def fill(template: str, request: EditRequest) -> tuple[str, tuple[int, int]]:
     """`template` with the prompt and the subject put in, and the subject's first and one-past-last character.
 
+    In a chat all of it is the user's turn, with the chat's frame around it.
+
     Raises:
-        RequestError: the template does not have exactly one slot.
+        RequestError: the template does not have exactly one slot, or the chat's frame is not known.
     """
     if template.count(SLOT) != 1:
         raise RequestError(
             "A context template must have one {}.", f"This one has {template.count(SLOT)}: {template!r}."
         )
+    opening, closing = frame(request.chat)
     before, after = template.split(SLOT)
+    before, after = opening + before, after + closing
     start, end = request.subject_span
     return before + request.text + after, (len(before) + start, len(before) + end)
 
 
+def frame(chat: Chat | None) -> tuple[str, str]:
+    """What stands before and after a prompt; nothing where it is raw text. Raises RequestError if it is not known."""
+    if chat is None:
+        return "", ""
+    if not chat.known:
+        raise RequestError("The chat template of the model has not been read.", "Ask through Engine.apply.")
+    return chat.before, chat.after.rstrip(" ")
+
+
 def lookup_rows(tokenizer: PreTrainedTokenizerBase, request: EditRequest, templates: Sequence[str]) -> tuple[Row, ...]:
     """One row a template, in order. Raises RequestError, EditError or ModelError as `fill` and `tokenise`."""
-    return tuple(tokenise(tokenizer, *fill(template, request)) for template in templates)
+    raw = request.chat is None
+    return tuple(tokenise(tokenizer, *fill(template, request), special=raw) for template in templates)
 
 
 def kl_row(tokenizer: PreTrainedTokenizerBase, subject: str) -> Row:
@@ -82,8 +96,10 @@ def kl_row(tokenizer: PreTrainedTokenizerBase, subject: str) -> Row:
     return tokenise(tokenizer, subject + KL_SUFFIX, (0, len(subject)))
 
 
-def tokenise(tokenizer: PreTrainedTokenizerBase, text: str, span: tuple[int, int]) -> Row:
+def tokenise(tokenizer: PreTrainedTokenizerBase, text: str, span: tuple[int, int], *, special: bool = True) -> Row:
     """`text` as ids, with the last token that overlaps the characters `span` (white space at its ends left out).
+
+    Without `special` the tokenizer puts nothing in front and nothing behind: a chat's frame has what is needed.
 
     Raises:
         ModelError: the tokenizer cannot say which characters a token stands for.
@@ -93,8 +109,8 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, text: str, span: tuple[int, int
         raise ModelError(
             "The model's tokenizer gives no offsets.", "Load it with its tokenizer.json (a fast tokenizer)."
         )
-    encoded = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
-    ids = _without_tail(encoded["input_ids"], encoded["special_tokens_mask"])
+    encoded = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True, add_special_tokens=special)
+    ids = _without_tail(encoded["input_ids"], encoded["special_tokens_mask"]) if special else encoded["input_ids"]
     subject = text[span[0] : span[1]]
     start = span[0] + len(subject) - len(subject.lstrip())
     end = span[0] + len(subject.rstrip())
@@ -108,12 +124,18 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, text: str, span: tuple[int, int
     return Row(tuple(ids), hits[-1], text[first:last])
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, text: str, chat: Chat | None = None) -> tuple[int, ...]:
     """The ids of a prompt that something is to follow: with what the tokenizer puts in front, not what it puts behind.
+
+    In a chat: of the user's turn, up to where the answer begins.
 
     Raises:
         EditError: the prompt has no tokens.
+        RequestError: the chat's frame is not known.
     """
+    if chat is not None:
+        opening, closing = frame(chat)
+        return tuple(_plain_ids(tokenizer, opening + text + closing))
     encoded = tokenizer(text, return_special_tokens_mask=True)
     ids = _without_tail(encoded["input_ids"], encoded["special_tokens_mask"])
     if not ids:
@@ -121,15 +143,20 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]
     return tuple(ids)
 
 
-def target_ids(tokenizer: PreTrainedTokenizerBase, target: str) -> tuple[int, ...]:
+def target_ids(tokenizer: PreTrainedTokenizerBase, target: str, chat: Chat | None = None) -> tuple[int, ...]:
     """The ids of `target` as it follows a word: behind one space, never two, and without special tokens.
+
+    In a chat: as it begins an answer, behind a space only if the template has one there.
 
     Raises:
         EditError: the target has no tokens.
+        RequestError: the chat's frame is not known.
     """
-    text = " " + target.lstrip(" ")
-    anchor = _plain_ids(tokenizer, _ANCHOR)
-    joined = _plain_ids(tokenizer, _ANCHOR + text)
+    before, text = _ANCHOR, " " + target.lstrip(" ")
+    if chat is not None:
+        before, text = frame(chat)[1], " " * chat.after.endswith(" ") + target.lstrip(" ")
+    anchor = _plain_ids(tokenizer, before)
+    joined = _plain_ids(tokenizer, before + text)
     # A tokenizer that puts a space of its own in front of every text would give the target two.
     ids = joined[len(anchor) :] if joined[: len(anchor)] == anchor else _plain_ids(tokenizer, text)
     if not ids:

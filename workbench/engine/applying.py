@@ -186,7 +186,9 @@ class Making:
         loaded = self.core.loaded
         results = ask(loaded.model, loaded.tokenizer, probes, side="stack")
         yield from results
-        pieces = continuation(loaded.model, loaded.tokenizer, self.request.text, max_new=SAMPLE_TOKENS)
+        pieces = continuation(
+            loaded.model, loaded.tokenizer, self.request.text, max_new=SAMPLE_TOKENS, chat=self.request.chat
+        )
         sample = ProbeResult(kind="generation", prompt=self.request.text, answer="".join(pieces), side="stack")
         yield sample
         return [*results, sample]

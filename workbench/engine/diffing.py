@@ -37,7 +37,7 @@ class Watched:
     @property
     def question(self) -> Question:
         """What to ask: the prompt, the expected answer, its rival."""
-        return Question(self.prompt, self.probe.answers if self.probe else ())
+        return Question(self.prompt, self.probe.answers, self.probe.chat) if self.probe else Question(self.prompt)
 
 
 def asked_for(text: str) -> Watched:
@@ -50,10 +50,10 @@ def asked_for(text: str) -> Watched:
 
 def probes_of_edits(core: Core, edits: Sequence[Edit], most: int) -> tuple[list[Watched], int]:
     """The first `most` probes of `edits`, each once, held against the base; and how many were left out."""
-    wanted: dict[tuple[str, ...], tuple[str, Probe]] = {}
+    wanted: dict[tuple[object, ...], tuple[str, Probe]] = {}
     for edit in edits:
         for probe in [] if edit.imported else probes_of(edit.request):
-            wanted.setdefault((probe.kind, probe.prompt, probe.expected, probe.rival), (edit.id, probe))
+            wanted.setdefault((probe.kind, probe.prompt, probe.expected, probe.rival, probe.chat), (edit.id, probe))
     kept = list(wanted.values())[:most]
     with core.live.at_base():
         settled = settle(core.loaded.model, core.loaded.tokenizer, [probe for _, probe in kept])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.editing.chat import framed
 from workbench.edits import EditRequest
 from workbench.engine import asking, checking, rearranging, tracing
 from workbench.engine.applying import apply_edit
@@ -64,9 +65,11 @@ class Engine:
 
         Raises:
             UsageError: a change is no setting, or out of range.
+            ModelError: the request is to be put into a chat template, and the model has none.
             StackError, StorageError: the stack could not take the edit; every weight is as it was.
         """
         recipe = self.core.recipe(changes or {})
+        request = framed(self.core.loaded.tokenizer, request)
         try:
             return (yield from apply_edit(self.core, request, recipe, index=index, of=of, cancelled=cancelled))
         except EditError as error:

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from workbench.editing.lookup import prompt_ids, target_ids
+from workbench.edits import Chat
 from workbench.probing.forward import Context, next_logits
 
 Answer = str | tuple[int, ...]
@@ -23,6 +24,8 @@ class Question:
 
     prompt: str
     answers: tuple[Answer, ...] = ()
+    chat: Chat | None = None
+    """The prompt is a user's turn of it, and an answer the beginning of the answer."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +94,20 @@ def next_token_log_p(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     return torch.stack([found[one] for one in contexts])
 
 
-def answer_ids(tokenizer: PreTrainedTokenizerBase, answer: Answer) -> tuple[int, ...]:
+def answer_ids(tokenizer: PreTrainedTokenizerBase, answer: Answer, chat: Chat | None = None) -> tuple[int, ...]:
     """The tokens of an answer. Raises EditError if it has none."""
-    return target_ids(tokenizer, answer) if isinstance(answer, str) else answer
+    return target_ids(tokenizer, answer, chat) if isinstance(answer, str) else answer
 
 
 def _as_ids(tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question]) -> list[_Asked]:
     """Each text is tokenised once: most answers come again with every prompt."""
-    prompts = {text: prompt_ids(tokenizer, text) for text in {question.prompt for question in questions}}
-    texts = {answer for question in questions for answer in question.answers}
-    answers = {answer: answer_ids(tokenizer, answer) for answer in texts}
-    return [_Asked(prompts[one.prompt], tuple(answers[answer] for answer in one.answers)) for one in questions]
+    prompts = {at: prompt_ids(tokenizer, *at) for at in {(one.prompt, one.chat) for one in questions}}
+    texts = {(answer, one.chat) for one in questions for answer in one.answers}
+    answers = {at: answer_ids(tokenizer, *at) for at in texts}
+    return [
+        _Asked(prompts[one.prompt, one.chat], tuple(answers[answer, one.chat] for answer in one.answers))
+        for one in questions
+    ]
 
 
 @torch.no_grad()

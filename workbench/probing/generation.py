@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from workbench.editing.lookup import prompt_ids
+from workbench.edits import Chat
 from workbench.errors import EditError
 
 
@@ -21,8 +22,11 @@ def continuation(
     max_new: int = 40,
     temperature: float = 0.0,
     seed: int = 0,
+    chat: Chat | None = None,
 ) -> Iterator[str]:
     """Pieces of text as they come; greedy at temperature 0, else sampled with its own generator.
+
+    With `chat` the prompt is a user's turn of it, and the answer is what comes.
 
     Ends at the model's end-of-text token, after `max_new` tokens, or when the model's positions are used up; a prompt
     that leaves no position for a new token yields nothing.
@@ -30,7 +34,7 @@ def continuation(
     Raises:
         EditError: the prompt has no token, or the model's predictions are not numbers.
     """
-    ids = torch.tensor([prompt_ids(tokenizer, prompt)], device=model.device)
+    ids = torch.tensor([prompt_ids(tokenizer, prompt, chat)], device=model.device)
     room = getattr(model.config.get_text_config(), "max_position_embeddings", None) or ids.shape[1] + max_new
     generator = torch.Generator().manual_seed(seed)
     drawn: list[int] = []

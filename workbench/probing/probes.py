@@ -13,7 +13,7 @@ from typing import Literal
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from workbench.edits import EditRequest
+from workbench.edits import Chat, EditRequest
 from workbench.events import ProbeResult
 from workbench.probing.answers import Answer, Question, Reading, answer_ids, read_answers
 
@@ -36,6 +36,8 @@ class Probe:
     """The very token that the model said, where `expected` was left open."""
     rival_ids: tuple[int, ...] = ()
     """The same for `rival`."""
+    chat: Chat | None = None
+    """The prompt is a user's turn of it; None: raw text."""
 
     @property
     def unstated(self) -> bool:
@@ -52,11 +54,12 @@ class Probe:
 def probes_of(request: EditRequest) -> list[Probe]:
     """Everything `request` asks to be watched, the edit itself first."""
     new, true = request.target_new, request.target_true or ""
-    return [
+    probes = [
         Probe("efficacy", request.text, new, true),
         *(Probe("paraphrase", prompt, new, true) for prompt in request.paraphrases),
         *(Probe("neighbourhood", n.prompt, n.expected or "", new) for n in request.neighbours),
     ]
+    return [replace(probe, chat=request.chat) for probe in probes]
 
 
 def keep_unstated(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe]) -> list[Probe]:
@@ -78,7 +81,7 @@ def settle(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: S
 
 def opening(probe: Probe) -> Question:
     """What to ask before an edit: how likely `expected` is, or, where that is open, what is likeliest."""
-    return Question(probe.prompt, () if probe.unstated else probe.answers[:1])
+    return Question(probe.prompt, () if probe.unstated else probe.answers[:1], probe.chat)
 
 
 def settled(tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe], said: Sequence[Reading]) -> list[Probe]:
@@ -94,7 +97,7 @@ def ask(
     side: str = "",
 ) -> list[ProbeResult]:
     """The results of settled probes on the model as it is now."""
-    readings = read_answers(model, tokenizer, [Question(p.prompt, p.answers) for p in probes], top=1)
+    readings = read_answers(model, tokenizer, [Question(p.prompt, p.answers, p.chat) for p in probes], top=1)
     return [_result(probe, reading, side) for probe, reading in zip(probes, readings, strict=True)]
 
 
@@ -113,7 +116,7 @@ def _settled(tokenizer: PreTrainedTokenizerBase, probe: Probe, reading: Reading)
         probe = replace(_keeping(probe, reading), before=reading.top[0][1])
     else:
         probe = replace(probe, before=reading.probabilities[0])
-    expected, *rivals = (answer_ids(tokenizer, answer) for answer in probe.answers)
+    expected, *rivals = (answer_ids(tokenizer, answer, probe.chat) for answer in probe.answers)
     if probe.kind == "neighbourhood" and rivals[0][: len(expected)] == expected:
         return replace(probe, rival="")  # the edit's target is the right answer here too: it cannot lose to itself
     if rivals or expected[0] == reading.likeliest:

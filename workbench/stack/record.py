@@ -161,7 +161,7 @@ class Edit:
 
     @property
     def _is_newer(self) -> bool:
-        return any("dtype" in info for info in self.base.modules.values())
+        return self.request.chat is not None or any("dtype" in info for info in self.base.modules.values())
 
     def to_json(self) -> dict[str, Any]:
         """The document in the file's metadata, without `id`."""
@@ -266,9 +266,12 @@ def _module_info(value: object) -> ModuleInfo:
 
 def _request(document: object) -> EditRequest:
     try:
-        return EditRequest.from_json(document)
+        request = EditRequest.from_json(document)
     except UsageError as error:
         raise MalformedError(f"holds no valid request: {_clause(error.message)}") from error
+    if request.chat is not None and not request.chat.known:
+        raise MalformedError("holds a request in a chat, but not what stands around it")
+    return request
 
 
 def _recipe(document: object) -> Recipe:
