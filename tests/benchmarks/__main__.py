@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.benchmarks.measuring import Row
 from tests.benchmarks.registry import BENCHMARKS, benchmark, named
 from tests.benchmarks.report import comparison, document, heading, line, read
+from workbench.models.kept import VARIABLE
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -22,7 +26,8 @@ def main(words: Sequence[str] | None = None) -> int:
         say(f"There is no benchmark {error}; there are {', '.join(BENCHMARKS)}.")
         return 2
     earlier = read(asked.against) if asked.against else None
-    results = {name: measured(name, quick=asked.quick) for name in names}
+    with own_cache():
+        results = {name: measured(name, quick=asked.quick) for name in names}
     made = document(results, quick=asked.quick)
     if asked.json:
         asked.json.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
@@ -30,6 +35,19 @@ def main(words: Sequence[str] | None = None) -> int:
         for text in comparison(made, earlier):
             say(text)
     return 0
+
+
+@contextmanager
+def own_cache() -> Iterator[None]:
+    """Nothing that the workbench keeps between runs is read or written."""
+    before = os.environ.get(VARIABLE)
+    with tempfile.TemporaryDirectory() as kept:
+        os.environ[VARIABLE] = kept
+        try:
+            yield
+        finally:
+            os.environ.pop(VARIABLE)
+            os.environ.update({VARIABLE: before} if before is not None else {})
 
 
 def measured(name: str, *, quick: bool) -> list[Row]:

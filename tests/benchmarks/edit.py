@@ -184,3 +184,11 @@ def _stage_of(event: Event) -> str | None:
 
 def _no_stage(_: Event) -> None:
     return None
+
+
+if __name__ == "__main__":
+    import sys
+
+    from tests.benchmarks.__main__ import main
+
+    sys.exit(main(["edit", *sys.argv[1:]]))

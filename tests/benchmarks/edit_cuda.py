@@ -38,3 +38,11 @@ def _one(shape: Shape, *, steps: int) -> Iterator[Row]:
     del bench
     gc.collect()
     torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    import sys
+
+    from tests.benchmarks.__main__ import main
+
+    sys.exit(main(["edit-cuda", *sys.argv[1:]]))

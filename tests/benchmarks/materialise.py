@@ -101,3 +101,11 @@ def _journeys(line: list[Factors], sides: tuple[int, int], device: str) -> Itera
     weight = found.weight(MODULE, line)
     yield clock(lambda: weight_sha256(weight)).row(f"{label}: hash")
     yield clock(lambda: found.sha256(MODULE, line)).row(f"{label}: round and hash")
+
+
+if __name__ == "__main__":
+    import sys
+
+    from tests.benchmarks.__main__ import main
+
+    sys.exit(main(["materialise", *sys.argv[1:]]))

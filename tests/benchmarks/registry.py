@@ -14,6 +14,7 @@ BENCHMARKS = {
     "edit-llama-1b": "edit:llama_1b",
     "edit-cuda": "edit_cuda:rows",
     "materialise": "materialise:rows",
+    "parity": "parity:rows",
     "stats": "stats:rows",
     "screen": "screen:rows",
     "memory": "memory:rows",

@@ -105,3 +105,11 @@ def _scripted(folder: Path) -> EngineClient:
 def _on_atlas(place: Path) -> Callable[[Path], EngineClient]:
     log = place / "engine.log"
     return lambda folder: ProcessClient(engine_arguments("atlas", folder, log, None, None), log)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from tests.benchmarks.__main__ import main
+
+    sys.exit(main(["screen", *sys.argv[1:]]))
