@@ -5,6 +5,7 @@ Cells are told apart by their characters, not by colour. What is wider than the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workbench.text import ELLIPSIS, visible
@@ -17,12 +18,14 @@ DIGITS = ".123456789"
 MARK = "*"
 """Stands behind the subject's tokens."""
 WIDEST = 4
-"""Cells of a column at most."""
+"""Cells of a column at most; where there is room for"""
+NUMBERED = 8
+"""so many, it has the probability as well."""
 STEPS = (1, 2, 5, 10, 20, 50)
 """Columns between two numbers over the map."""
 LABEL = 24
 """Cells of a row's name at most,"""
-LABEL_OF = 4
+LABEL_OF = 3
 """and of the whole width at most one part in so many, down to"""
 LABEL_LEAST = 12
 
@@ -57,9 +60,10 @@ def heat_map(traced: Traced, width: int, *, shades: str = SHADES) -> HeatMap:
     room = max(width - label, 1)
     size = -(-max(traced.layers, 1) // room)
     columns = -(-traced.layers // size)
-    cell = max(1, min(WIDEST, room // max(columns, 1)))
+    fits = room // max(columns, 1)
+    cell = NUMBERED if fits >= NUMBERED else max(1, min(WIDEST, fits))
     rows = tuple(
-        _fit(name, label) + "".join(_cell(level, cell, shades) for level in _levels(traced, row, size, len(shades)))
+        _fit(name, label) + "".join(_cell(traced, effect, cell, shades) for effect in _bins(traced.effects[row], size))
         for row, name in enumerate(names)
     )
     header = "layer".ljust(label) + _numbers(columns, cell, size)
@@ -80,6 +84,8 @@ def legend(traced: Traced, heat: HeatMap, shades: str = SHADES) -> list[str]:
         f"{what}: clean {traced.clean:.3f}, corrupted {low:.3f}, best restored {high:.3f}",
         f"'{shades[0]}' at most corrupted, '{shades[-1]}' best restored, linear between; {MARK} subject",
     ]
+    if heat.cell == NUMBERED:
+        lines[1] += "; numbers are probabilities"
     if heat.bin > 1:
         lines.append(f"one column is {heat.bin} layers: the strongest of them is shown")
     return lines
@@ -128,19 +134,23 @@ def _place(traced: Traced) -> str:
     return f"{which} subject token “{visible(traced.rows[row]).strip()}”"
 
 
-def _levels(traced: Traced, row: int, size: int, count: int) -> list[int]:
-    """A level for each bin of `size` layers: 0 for no effect, count - 1 for the best of the map."""
-    effects, best = traced.effects[row], traced.best
-    bins = (max(effects[at : at + size]) for at in range(0, len(effects), size))
-    return [round(max(effect, 0.0) / best * (count - 1)) if best > 0 else 0 for effect in bins]
+def _bins(effects: Sequence[float], size: int) -> list[float]:
+    """The strongest of every `size` layers."""
+    return [max(effects[at : at + size]) for at in range(0, len(effects), size)]
 
 
-def _cell(level: int, width: int, shades: str) -> str:
-    """One cell of the map; digits stand once, shades fill it but for a gap where there is room."""
-    if shades == SHADES:
-        filled = width if width < 3 else width - 1
-        return shades[level] * filled + " " * (width - filled)
-    return shades[level] + " " * (width - 1)
+def _cell(traced: Traced, effect: float, width: int, shades: str) -> str:
+    """One cell of the map; digits stand once, shades fill it but for a gap where there is room for one."""
+    level = round(max(effect, 0.0) / traced.best * (len(shades) - 1)) if traced.best > 0 else 0
+    if width == NUMBERED:
+        return f"{shades[level] * (2 if shades == SHADES else 1)} {_short(traced.corrupted + effect)}".ljust(width)
+    filled = 1 if shades != SHADES else width if width < 3 else width - 1
+    return shades[level] * filled + " " * (width - filled)
+
+
+def _short(p: float) -> str:
+    """A probability in three cells: .07, 1.0."""
+    return f"{p:.2f}"[1:] if 0 <= p < 0.995 else f"{p:.1f}"
 
 
 def _numbers(columns: int, cell: int, size: int) -> str:
@@ -149,7 +159,8 @@ def _numbers(columns: int, cell: int, size: int) -> str:
     step = next(step for step in STEPS if step * cell >= needed)
     line = ""
     for column in range(0, columns, step):
-        line = line.ljust(column * cell) + str(column * size)
+        longer = line.ljust(column * cell) + str(column * size)
+        line = longer if len(longer) <= columns * cell else line
     return line
 
 

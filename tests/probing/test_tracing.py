@@ -14,8 +14,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tests import zoo
 from workbench.edits import EditRequest
-from workbench.errors import EditError, UsageError
+from workbench.errors import EditError, ModelError, UsageError
 from workbench.models.families import decoder_blocks
+from workbench.probing import tracing_hooks
 from workbench.probing.tracing import Trace, trace
 from workbench.probing.tracing_hooks import observed, restored
 from workbench.probing.tracing_text import TraceText, embedding_spread, input_embeddings, trace_text
@@ -282,6 +283,12 @@ def test_a_prompt_that_is_too_long_is_an_error() -> None:
     request = EditRequest("{} " + "and so on " * 60, "Mahfouz", "x")
     with pytest.raises(EditError, match="the model reads 96"):
         traced(model_of("gpt2"), trace_text(zoo.tokenizer(), request, " x"), TraceSettings(samples=1))
+
+
+def test_an_attention_of_an_unknown_kind_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing_hooks, "decoder_blocks", lambda _: [nn.Linear(1, 1)])
+    with pytest.raises(ModelError, match="Layer 0 has no attention of a known kind"):
+        tracing_hooks.traced_modules(model_of("gpt2"), "attention")
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])

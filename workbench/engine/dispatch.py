@@ -107,13 +107,12 @@ def _generate(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -
 
 
 def _trace(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
-    (side,) = args.sides("base")[:1]
     return engine.trace(
         args.text("prompt"),
         args.text("subject"),
         args.text("answer", ""),
         settings=TraceSettings.from_json(args.table("settings")),
-        side=side,
+        side=args.text("side", "base"),
         cancelled=cancelled,
     )
 

@@ -47,7 +47,7 @@ class HeatPane(Rows):
         line = Text(heat.rows[index], "bold" if index in traced.subject_rows else "")
         if index == traced.peak_row:
             at = heat.label + traced.peak_layer // heat.bin * heat.cell
-            line.stylize("underline", at, at + max(heat.cell - (heat.cell > 2), 1))
+            line.stylize("underline", at, at + len(heat.rows[index][at : at + heat.cell].rstrip()))
         return line
 
     def watch_cursor(self) -> None:
