@@ -75,6 +75,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "bert": GROUPED_HEADS,
     "xlnet": {"vocab_size": 620, "d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48},
     "ctrl": {"vocab_size": 620, "n_embd": 32, "n_layer": 2, "n_head": 4, "dff": 48, "n_positions": 96},
+    "openai-gpt": {"vocab_size": 620, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 96},
+    "recurrent_gemma": {**GROUPED_HEADS, "lru_width": 32, "attention_window_size": 8},
     "bart": {"vocab_size": 620, "d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 4},
 }
 
@@ -201,6 +203,14 @@ def test_an_encoder_decoder_and_half_of_one_are_refused_in_words() -> None:
 @pytest.mark.parametrize("kind", ["bert", "xlnet"])
 def test_a_model_that_reads_ahead_is_refused_in_words(kind: str) -> None:
     with pytest.raises(ModelError, match="reads its text in both directions"):
+        edit_site(other(kind), 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"), [("openai-gpt", "keeps no keys and values"), ("recurrent_gemma", "in its own modules")]
+)
+def test_a_model_that_cannot_go_on_from_what_it_has_read_is_refused_in_words(kind: str, why: str) -> None:
+    with pytest.raises(ModelError, match=why):
         edit_site(other(kind), 0)
 
 

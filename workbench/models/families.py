@@ -6,6 +6,7 @@ k, its input at one token, has d_in entries; v, its output, d_out.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,8 +23,11 @@ Layout = Literal["in,out", "out,in"]
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 """Weights that can be edited as they are."""
 
-_BOTH_WAYS = ("xlnet",)
-"""Models whose tokens see those after them, though no module says so."""
+_REFUSED = {
+    "xlnet": "reads its text in both directions",
+    "recurrent_gemma": "keeps what it has read in its own modules",
+}
+"""Why a model cannot be edited, where its structure does not tell."""
 
 _KNOWN = "GPT-2, Llama, GPT-NeoX, GPT-J, OPT and models built like them can be edited."
 _PLAIN = "Only plain decoders can be edited."
@@ -74,6 +78,8 @@ def edit_site(model: nn.Module, layer: int) -> EditSite:
     names = down_projections(blocks[layer], _width(model))
     if len(names) != 1:
         raise _no_site(model, layer, names)
+    if "past_key_values" not in inspect.signature(type(model).forward).parameters:
+        raise ModelError(f"{type(model).__name__} keeps no keys and values of what it has read.", _PLAIN)
     linear = blocks[layer].get_submodule(names[0])
     weight, layout = getattr(linear, "weight", None), layout_of(linear)
     if not isinstance(weight, nn.Parameter) or weight.dim() != 2 or weight.dtype not in FLOATS or layout is None:
@@ -119,8 +125,9 @@ def _decoder(model: nn.Module) -> tuple[str, nn.ModuleList]:
     if len(found) > 1:
         names = " and ".join(path for path, _ in found[:3])
         raise ModelError(f"The model has several stacks of blocks: {names}.", _PLAIN)
-    if getattr(config, "model_type", "") in _BOTH_WAYS or any(reads_ahead(block) for block in found[0][1]):
-        raise ModelError(f"{kind} reads its text in both directions.", _PLAIN)
+    why = _REFUSED.get(getattr(config, "model_type", ""))
+    if why or any(reads_ahead(block) for block in found[0][1]):
+        raise ModelError(f"{kind} {why or 'reads its text in both directions'}.", _PLAIN)
     return found[0]
 
 
