@@ -148,8 +148,8 @@ def test_a_model_without_a_profile_is_told_of_tune(workbench: Workbench, small: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--layers", "two"), "is not a list of layers"),
-        (("--layers", "5-2"), "is not a list of layers"),
+        (("--layers", "two"), "is no range of layers"),
+        (("--layers", "5-2"), "is no range of layers"),
         (("--layers", "0-9"), "has no layer 4"),
         (("--set", "colour=red"), "Unknown setting 'colour'"),
         (("--set", "steps"), "has no value"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +12,12 @@ import click
 from workbench import events as ev
 from workbench.cli.apply import recipe_changes
 from workbench.cli.interrupt import interruptible
+from workbench.cli.layers import layers_of
 from workbench.cli.lines import count
 from workbench.cli.options import Common, model_options
 from workbench.cli.output import Output
 from workbench.cli.tune_table import HEADER, show_curve, trial_line
 from workbench.cli.where import named_model
-from workbench.errors import UsageError
 
 if TYPE_CHECKING:
     from workbench.edits import EditRequest
@@ -46,8 +45,6 @@ A profile is looked for in the model's folder (editing_profile.json), then in
 ~/.config/workbench/profiles, then among those that ship. It is JSON: copy it,
 change it; the facts in its "match" say which models it is for.
 """
-
-RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 
 
 @click.command(short_help="Find the layer and strengths that edit a model best.", epilog=EPILOG)
@@ -112,7 +109,8 @@ class _Search:
 
     def run(self, output: Output) -> int:
         """Searches, shows what is found as it comes, and writes the profile."""
-        changes, layers, facts = _changes(self.given["settings"]), _layers(self.given["layers"]), self._facts()
+        changes, facts = _changes(self.given["settings"]), self._facts()
+        layers = None if self.given["layers"] is None else layers_of(self.given["layers"])
         output.loading(self.model)
         from workbench.engine.tuned_profile import check_free, tuned_path, write_profile
         from workbench.engine.tuning import Wanted, tune
@@ -190,16 +188,3 @@ def _say_what_is_in_force(output: Output, before: Profile, *, chosen: bool) -> N
 def _changes(settings: Sequence[str]) -> dict[str, Any]:
     """What --set changes of the recipe that the search starts from. Raises UsageError."""
     return recipe_changes({"settings": settings, "method": None, "layer": None, "seed": None})
-
-
-def _layers(ranges: str | None) -> list[int] | None:
-    """The layers of "0-5,8"; None: all. Raises UsageError."""
-    if ranges is None:
-        return None
-    layers: list[int] = []
-    for part in ranges.split(","):
-        found = RANGE.fullmatch(part.strip())
-        if not found or int(found[2] or found[1]) < int(found[1]):
-            raise UsageError(f"--layers '{ranges}' is not a list of layers.", "Write them as in 0-5,8.")
-        layers += range(int(found[1]), int(found[2] or found[1]) + 1)
-    return layers
