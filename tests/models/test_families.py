@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,6 +15,8 @@ from transformers import CONFIG_MAPPING, BartConfig, BartForConditionalGeneratio
 from tests.zoo import EXPERTS, FAMILIES, GROUPED_HEADS, HYBRIDS, built, tiny
 from workbench.errors import ModelError
 from workbench.models.families import EditSite, decoder_blocks, edit_site, editable_layers, layer_count
+from workbench.models.load import LoadedModel
+from workbench.models.profiles import profile_of
 
 SITES = {
     "gpt2": "transformer.h.1.mlp.c_proj",
@@ -270,3 +274,10 @@ def test_a_site_of_another_model_is_refused_in_words() -> None:
         site.weight(shared("gpt2"))
     with pytest.raises(ModelError, match="is not 32 x 48"):
         site.weight(tiny("llama", intermediate_size=40))
+
+
+def test_a_guessed_layer_is_one_that_can_be_edited(tmp_path: Path) -> None:
+    model = built("jamba", {**OTHERS["jamba"], "num_hidden_layers": 6})
+    loaded = SimpleNamespace(model=model, name="mixed", folder=tmp_path, fingerprint="0")
+    assert editable_layers(model) == (0, 2, 4)
+    assert profile_of(cast("LoadedModel", loaded), 6).recipe.layer in (0, 2)

@@ -25,7 +25,7 @@ from workbench.events import (
     TuningStarted,
     Warning,  # noqa: A004  the wire's word
 )
-from workbench.models.families import edit_site, layer_count
+from workbench.models.families import edit_site, editable_layers, layer_count
 from workbench.models.load import LoadedModel
 from workbench.models.profile_file import Profile, recipe_digest
 from workbench.models.second_moment import find_second_moment
@@ -193,7 +193,7 @@ def _following(plan: Plan, told: Told | None) -> Candidate | None:
 def _layers(loaded: LoadedModel, wanted: Sequence[int] | None, start: int) -> list[int]:
     """The layers to look at. Raises UsageError for one that is not there, ModelError for one that cannot be edited."""
     count = layer_count(loaded.model)
-    layers = sorted(set(range(count) if wanted is None else wanted))
+    layers = sorted(set(editable_layers(loaded.model) if wanted is None else wanted))
     for layer in (*layers, start):
         if not 0 <= layer < count:
             raise UsageError(f"The model has no layer {layer}.", f"Choose some of 0 to {count - 1}.")

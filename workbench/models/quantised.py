@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from workbench.errors import ModelError
-from workbench.models.families import edit_site, layer_count
+from workbench.models.families import edit_site, editable_layers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -60,7 +60,7 @@ def _editable(config: PretrainedConfig) -> list[str]:
     with torch.device("meta"):
         auto: Any = AutoModelForCausalLM  # which transformers leaves untyped
         model = auto.from_config(plain, trust_remote_code=False)
-    return [edit_site(model, layer).module for layer in range(layer_count(model))]
+    return [edit_site(model, layer).module for layer in editable_layers(model)]
 
 
 def _matches(module: str, entry: str) -> bool:
