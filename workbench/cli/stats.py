@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import click
 
 from workbench import events as ev
 from workbench.cli.interrupt import interruptible
+from workbench.cli.layers import layers_of
 from workbench.cli.options import Common, model_options
 from workbench.cli.output import Output
 from workbench.cli.where import named_model
@@ -37,11 +37,12 @@ own folder (second_moment/) comes first. It is never used for other weights.
 
 \b
 Text is cut into windows without padding: documents joined by the end-of-text
-token, each window behind what the tokenizer puts before a text. The context of
-a key is what stands before its token in its window. In .txt every line is a
-document, in .jsonl the field "text" of every line; - is standard input.
-Without text the model writes its own, from its start token on, by its own
-odds: the file and every edit made with it say so (self-sampled).
+token, each window behind what the tokenizer puts before a text, none longer
+than the model's context. The context of a key is what stands before its token
+in its window. In .txt every line is a document, in .jsonl the field "text" of
+every line; - is standard input. Without text the model writes its own, from
+its start token on, by its own odds: the file and every edit made with it say
+so (self-sampled).
 
 \b
 A run that was stopped or killed goes on where it was, to the same bits.
@@ -49,7 +50,6 @@ With torchrun each process reads its share of the windows; C is that of one
 process but for the order of the float64 sums (1e-12).
 """
 
-RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 TEXT = "--text"
 
 
@@ -95,7 +95,9 @@ def _spread(args: list[str]) -> Iterable[str]:
 )
 @click.option("--layers", metavar="RANGES", help="Several in one pass, as in 3-8 or 3,5,7-9.")
 @click.option("--tokens", type=click.IntRange(16), metavar="N", help="How many are read. [default: 10 x d_in]")
-@click.option("--window", type=click.IntRange(4), metavar="N", help="Tokens of a window. [default: 512 or the context]")
+@click.option(
+    "--window", type=click.IntRange(4), metavar="N", help="Tokens of a window. [default: 512; 128 with --self]"
+)
 @click.option("--seed", default=0, type=click.IntRange(0, 2**31), help="Of text the model writes. [default: 0]")
 @click.option(
     "--out", metavar="FOLDER", type=click.Path(path_type=Path), help="Into FOLDER/second_moment, say the model's."
@@ -132,7 +134,8 @@ def _job(model: str, common: Common, given: dict[str, Any]) -> Begin:
     chosen = [flag for flag in (TEXT, "--dataset", "--self", "--import", "--show") if given[_NAMES[flag]]]
     if len(chosen) > 1:
         raise UsageError(f"{chosen[0]} and {chosen[1]} do not go together.", "Choose one.")
-    layers = _layers(given["layer"], given["layers"])
+    named = layers_of(given["layers"]) if given["layers"] else ()
+    layers = tuple(sorted({*given["layer"], *named}))
 
     def begin(cancelled: Callable[[], bool]) -> Generator[ev.Event, None, None]:
         from workbench.engine.stats import job
@@ -166,18 +169,6 @@ def _documents(given: dict[str, Any]) -> Any:
     if given["text"]:
         return TextFiles(given["text"])
     return DataSet(given["dataset"]) if given["dataset"] else None
-
-
-def _layers(single: tuple[int, ...], ranges: str | None) -> tuple[int, ...]:
-    """All layers named, in order. Raises UsageError."""
-    found = set(single)
-    for part in ranges.split(",") if ranges else ():
-        match = RANGE.fullmatch(part.strip())
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if last < first or last - first >= 1000:
-            raise UsageError(f"'{part}' is no range of layers.", "Write it as in 3-8 or 3,5,7-9.")
-        found.update(range(first, last + 1))
-    return tuple(sorted(found))
 
 
 def _leads() -> bool:

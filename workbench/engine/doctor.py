@@ -23,7 +23,7 @@ from workbench.models.held_out import held_out_lines
 from workbench.models.load import LoadedModel, load_model
 from workbench.models.options import PLAIN, LoadOptions
 from workbench.models.profiles import described, find_one, profile_of
-from workbench.models.second_moment import read_second_moment
+from workbench.models.second_moment import find_second_moment, read_record, read_second_moment
 from workbench.stack.store import Stack
 from workbench.stack.view import StackView
 
@@ -134,16 +134,19 @@ def _editing(loaded: LoadedModel) -> Iterator[Finding]:
 
 def _second_moment(loaded: LoadedModel, site: EditSite) -> Finding:
     try:
-        there = read_second_moment(loaded.folder, site, loaded.fingerprint) is not None
+        stored = read_second_moment(loaded.folder, site, loaded.fingerprint)
+        path = find_second_moment(loaded.folder, site, loaded.fingerprint)
+        record = read_record(path, loaded.fingerprint) if path else None
     except WorkbenchError as error:
         return _failed("second moment", "note", error)
+    if stored and record:
+        message = f"C for {site.module} is there, the mean over {stored.samples} keys of {record.words}"
+        return Finding(topic="second moment", verdict="fine", message=message)
     return Finding(
         topic="second moment",
-        verdict="fine" if there else "note",
-        message=f"C for {site.module} is there" if there else f"there is no C for {site.module}",
-        hint=""
-        if there
-        else f"workbench stats {shlex.quote(loaded.name)} --layer {site.layer} makes it; until then "
+        verdict="note",
+        message=f"there is no C for {site.module}",
+        hint=f"workbench stats {shlex.quote(loaded.name)} --layer {site.layer} makes it; until then "
         "--set second_moment=false takes C = I: edits disturb more of what is near.",
     )
 

@@ -46,7 +46,7 @@ class MomentRecord:
     @property
     def words(self) -> str:
         """What the keys are keys of, in words."""
-        return str(self.text.get("words", "text that is not named"))
+        return str(self.text.get("words", "unnamed text"))
 
     def to_json(self) -> dict[str, Any]:
         """As it is stored."""
@@ -113,14 +113,14 @@ def accumulate_second_moment(
     return (total / max(seen, 1)).float().cpu(), seen
 
 
-def encode_second_moment(moment: Tensor, record: MomentRecord) -> tuple[bytes, memoryview]:
+def encode_second_moment(moment: Tensor, record: MomentRecord) -> tuple[bytes | memoryview, ...]:
     """The safetensors file of C, (d_in, d_in), symmetrised, as its head and its numbers."""
     symmetric = ((moment + moment.T) / 2).float().contiguous().cpu()
     about = json.dumps(record.to_json(), sort_keys=True)
     return encode_tensors({TENSOR: symmetric}, {"workbench": about})
 
 
-def encode_tensors(tensors: dict[str, Tensor], metadata: dict[str, str]) -> tuple[bytes, *tuple[memoryview, ...]]:
+def encode_tensors(tensors: dict[str, Tensor], metadata: dict[str, str]) -> tuple[bytes | memoryview, ...]:
     """A safetensors file of contiguous float32 or float64 tensors in parts, so that no second copy is made."""
     header: dict[str, object] = {"__metadata__": metadata}
     at = 0

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from workbench.engine.stats.checkpoint import EVERY
 from workbench.engine.stats.documents import Documents
-from workbench.engine.stats.plan import BUDGET, window_of
+from workbench.engine.stats.plan import BUDGET, OWN_WINDOW, window_of
 from workbench.engine.stats.published import read_published
 from workbench.engine.stats.ranks import asked_for, device_for, joined
 from workbench.engine.stats.reading import Batches, SampledText, WrittenText
@@ -50,7 +50,7 @@ class Wanted:
     tokens: int | None = None
     """None: BUDGET for every dimension of the widest keys."""
     window: int | None = None
-    """None: the model's context, at most plan.WINDOW."""
+    """None: the model's context, at most plan.WINDOW; plan.OWN_WINDOW where the model writes the text."""
     seed: int = 0
     """Of sampled text."""
     device: str = "auto"
@@ -134,10 +134,11 @@ def sites_of(loaded: LoadedModel, layers: tuple[int, ...]) -> tuple[EditSite, ..
 
 def _text(wanted: Wanted, loaded: LoadedModel, sites: tuple[EditSite, ...]) -> Batches:
     tokens = wanted.tokens or BUDGET * max(site.d_in for site in sites)
-    window = min(window_of(loaded, wanted.window), tokens)
     if wanted.documents is None:
-        return SampledText(loaded, tokens, window, wanted.seed)
-    return WrittenText(loaded, tokens, window, wanted.documents)
+        window = window_of(loaded, wanted.window, OWN_WINDOW)
+        return SampledText(loaded, tokens, min(window, tokens), wanted.seed)
+    window = window_of(loaded, wanted.window)
+    return WrittenText(loaded, tokens, min(window, tokens), wanted.documents)
 
 
 def _store_all(run: Run, out: Path | None) -> Generator[Event, None, None]:

@@ -11,7 +11,9 @@ from workbench.models.load import LoadedModel
 BUDGET = 10
 """Tokens for every dimension of the keys unless told otherwise."""
 WINDOW = 512
-"""Longest row unless told otherwise, in tokens."""
+"""Longest row of written text unless told otherwise, in tokens."""
+OWN_WINDOW = 128
+"""The same of sampled text: a token costs more the longer its row is, for the attention's keys and values."""
 SHORTEST = 2
 """A row of fewer tokens says nothing about text."""
 _CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
@@ -44,15 +46,15 @@ def context_of(loaded: LoadedModel) -> int:
     return next((length for length in named if isinstance(length, int) and length > 0), WINDOW)
 
 
-def window_of(loaded: LoadedModel, asked: int | None) -> int:
-    """Tokens of a row: what was asked, else the model's context, at most WINDOW.
+def window_of(loaded: LoadedModel, asked: int | None, most: int = WINDOW) -> int:
+    """Tokens of a row: what was asked, else the model's context, at most `most`.
 
     Raises:
         UsageError: it is longer than the context, or too short to be text.
     """
     context = context_of(loaded)
     if asked is None:
-        return min(context, WINDOW)
+        return min(context, most)
     if not 2 * SHORTEST <= asked <= context:
         raise UsageError(f"A window of {asked} tokens does not fit.", f"Choose {2 * SHORTEST} to {context}.")
     return asked
