@@ -111,8 +111,10 @@ def _show(rows: Iterator[ev.EditRow], output: Output) -> None:
     for count, row in enumerate(rows):
         if count == 0 and sys.stdout.isatty():
             output.tell(LOG_HEADER)
-        output.line(log_line(row))
-        output.document(ev.to_line(row))
+        if output.json:
+            output.document(ev.to_line(row))
+        else:
+            output.line(log_line(row))
 
 
 def _tell_where(output: Output, folder: Path, position: int, length: int, base: str, others: int) -> None:

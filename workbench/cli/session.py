@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from workbench.cli.options import Common
 from workbench.cli.output import Output
 from workbench.cli.where import model_of
+from workbench.engine.starting import start_engine
 
 if TYPE_CHECKING:
     from workbench.engine.engine import Engine
@@ -26,10 +27,8 @@ def engine_session(
     """
     model = model_of(common, folder)
     output.loading(model)
-    from workbench.engine.engine import open_engine
-
     engine = output.follow(
-        open_engine(
+        start_engine(
             model,
             device=common.device,
             dtype=common.dtype,

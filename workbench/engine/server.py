@@ -20,6 +20,7 @@ from workbench.engine import protocol
 from workbench.engine.dispatch import dispatch
 from workbench.engine.protocol import Command
 from workbench.engine.stamp import Stamp
+from workbench.engine.starting import start_engine
 from workbench.errors import WorkbenchError
 from workbench.events import Event, JobDone, Log, ModelLoading, to_line
 from workbench.models.options import FLAGS, PLAIN, LoadOptions
@@ -115,9 +116,7 @@ def load(
 ) -> Generator[Event, None, Engine]:
     """As `open_engine`, but speaks before torch is imported, which takes seconds on a cold disk."""
     yield ModelLoading(stage="starting torch")
-    from workbench.engine.engine import open_engine
-
-    return (yield from open_engine(model, device=device, dtype=dtype, options=options, stack=stack))
+    return (yield from start_engine(model, device=device, dtype=dtype, options=options, stack=stack))
 
 
 def own_descriptors(log: Path) -> tuple[BinaryIO, BinaryIO]:
