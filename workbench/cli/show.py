@@ -66,7 +66,12 @@ def facts(stack: Stack, edit: Edit) -> list[tuple[str, str]]:
         ),
     ]
     for module, hashes in edit.weights.items():
-        listed += [("module", module), ("before", hashes["before"]), ("after", hashes["after"])]
+        held = edit.base.modules[module].get("dtype")
+        listed += [
+            ("module", module + (f", held in {held}" if held else "")),
+            ("before", hashes["before"]),
+            ("after", hashes["after"]),
+        ]
     listed += [("created", edit.created), ("made by", _numbers(edit.made_by)), ("note", edit.note)]
     return [(name, value) for name, value in listed if value]
 
