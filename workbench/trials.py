@@ -15,11 +15,11 @@ class TuningStarted(Event):
     facts: int
     """How many it edits in every trial."""
     checks: int
-    """How many others the outcome is checked on."""
+    """How many others the best few are held against each other on."""
     source: str
     """Where they come from, in words."""
     trials: int
-    """At most, without the two on the other facts."""
+    """At most, without those on the other facts."""
     record: str
     """The file that keeps the trials."""
 
@@ -72,5 +72,7 @@ class Tuned(Event):
     s_check: float | None = None
     """On other facts; None: there are none."""
     s_check_start: float | None = None
+    changed: bool = True
+    """False: nothing that was tried is better than what was in force, on all facts together."""
     complete: bool = True
     """False: the budget was used up before the search was through."""

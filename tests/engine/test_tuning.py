@@ -17,7 +17,7 @@ from tests.engine.tuning_making import known_requests, load
 from tests.zoo import save
 from workbench.edits import EditRequest, Neighbour, Recipe
 from workbench.engine.tuned_profile import check_free, tuned_path, write_profile
-from workbench.engine.tuning import Wanted, tune
+from workbench.engine.tuning import FINALISTS, Wanted, tune
 from workbench.engine.tuning_bench import Bench
 from workbench.engine.tuning_facts import common_requests, gather
 from workbench.engine.tuning_plan import most_trials
@@ -91,22 +91,33 @@ def test_the_edits_of_a_trial_do_change_what_the_model_says(loaded: LoadedModel,
     assert first.second_moment
 
 
-def test_the_best_is_what_comes_out_and_is_checked_on_other_facts(
+def test_the_best_on_all_facts_comes_out_and_what_was_in_force_is_among_the_last_few(
     loaded: LoadedModel, facts: list[EditRequest]
 ) -> None:
     events, found = drain(search(loaded, facts))
     assert found is not None
     assert found == events[-1]
     searched = [trial for trial in trials(events) if trial.stage != "check"]
-    best = max(searched, key=lambda trial: (trial.s, -trial.ratio))
-    assert (found.s, found.layer) == (best.s, best.recipe["layer"])
-    assert found.profile["recipe"] == {**best.recipe, "second_moment": best.second_moment}
-    assert found.s_start == searched[0].s
+    checks = [trial for trial in trials(events) if trial.stage == "check"]
+    assert checks[0].recipe == searched[0].recipe
     assert searched[0].recipe["layer"] == 1
+    assert 2 <= len(checks) <= 1 + FINALISTS
+    on_all = {check.number: (check.s + searched[check.number - 1].s) / 2 for check in checks}
+    winner = searched[max(on_all, key=lambda number: (on_all[number], searched[number - 1].s)) - 1]
+    assert (found.s, found.layer, found.s_start) == (winner.s, winner.recipe["layer"], searched[0].s)
+    assert found.profile["recipe"] == {**winner.recipe, "second_moment": winner.second_moment}
+    assert on_all[winner.number] >= on_all[1]
+    assert found.changed is (winner.number != 1)
     assert found.complete
     assert len(searched) <= most_trials((1, 2))
-    checks = [trial for trial in trials(events) if trial.stage == "check"]
-    assert {trial.s for trial in checks} == {found.s_check, found.s_check_start}
+
+
+def test_without_other_facts_the_best_of_the_search_comes_out(loaded: LoadedModel, facts: list[EditRequest]) -> None:
+    events, found = drain(search(loaded, facts[:2], trials=4))
+    assert found is not None
+    best = max(trials(events), key=lambda trial: (trial.s, -trial.ratio))
+    assert (found.s, found.layer, found.s_check) == (best.s, best.recipe["layer"], None)
+    assert any(isinstance(event, Warning) and "no other facts" in event.message for event in events)
 
 
 def test_a_search_that_was_stopped_goes_on_to_the_same_end(

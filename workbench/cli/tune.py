@@ -72,7 +72,7 @@ change it; the facts in its "match" say which models it is for.
 def tune(name: str | None, common: Common, *, show: bool, **given: Any) -> int:
     """Search for the layer and hyper-parameters that edit MODEL best, and write them down as its profile.
 
-    One line a trial on stdout, then S by layer, and the best. Other facts than those searched on check the outcome.
+    One line a trial on stdout, then S by layer, and the best. The best few are compared on other facts as well.
     """
     model = named_model(common, name)
     if show:
@@ -147,7 +147,7 @@ class _Search:
             case ev.TuningStarted():
                 output.tell(
                     f"{count(event.facts, 'fact')} of {event.source}, {count(event.trials, 'trial')} at most: "
-                    f"{event.facts * event.trials} edits, and {count(event.checks, 'other fact')} to check on."
+                    f"{event.facts * event.trials} edits; then the best few on {count(event.checks, 'other fact')}."
                 )
                 output.tell(f"Trials are kept in {event.record}")
                 output.line(HEADER)
@@ -167,6 +167,8 @@ class _Search:
             "" if found.s_check is None else f"; on other facts {found.s_check:.3f} (was {found.s_check_start:.3f})"
         )
         output.line(f"best: layer {found.layer}, S {found.s:.3f} (was {found.s_start:.3f}){checked}")
+        if not found.changed:
+            output.tell("Nothing that was tried is better than what was in force, on all facts together.")
         kept = sum(trial.kept for trial in self.tried)
         output.tell(f"{count(len(self.tried), 'trial')}, {kept} of them made in an earlier run.")
         if not found.complete:

@@ -18,9 +18,9 @@ from torch import nn
 from workbench.editing.cancel import check
 from workbench.editing.edit import make_update
 from workbench.editing.second_moment import SecondMoment
-from workbench.editing.templates import sample_templates
 from workbench.editing.update import Update
 from workbench.edits import EditRequest, Recipe
+from workbench.engine.kept_templates import templates_for
 from workbench.engine.norms import norm_of_product
 from workbench.engine.scores import scores
 from workbench.engine.tuning_record import Measured, Record, trial_key
@@ -68,7 +68,6 @@ class Bench:
     def __init__(self, loaded: LoadedModel, cancelled: Callable[[], bool]) -> None:
         self.loaded, self.cancelled = loaded, cancelled
         self.record = Record(loaded.fingerprint)
-        self._templates: dict[tuple[object, int], tuple[str, ...]] = {}
         self._probes: dict[EditRequest, list[Probe] | None] = {}
         self._moment: tuple[int, SecondMoment | None] = (-1, None)
         """C of the layer that was tried last; that of one large layer may take gigabytes."""
@@ -95,7 +94,9 @@ class Bench:
     ) -> Generator[Event, None, Measured]:
         started = time.monotonic()
         site = edit_site(self.loaded.model, recipe.layer)
-        probes = [self._settled(request) for request in requests]  # of the base, before a module is held in float32
+        # Of the base as it was loaded, before a module of it is held in float32.
+        templates = templates_for(self.loaded, recipe)
+        probes = [self._settled(request) for request in requests]
         edited: list[_Edited] = []
         with _as_it_was(site.linear(self.loaded.model)):
             live = LiveWeights(self.loaded.model, keep_fp32=self.loaded.keep_fp32)
@@ -103,7 +104,8 @@ class Bench:
             for index, (request, asked) in enumerate(zip(requests, probes, strict=True)):
                 yield ModelLoading(stage=f"{name}, fact {index + 1} of {len(requests)}", fraction=index / len(requests))
                 check(self.cancelled)
-                edited.append(self._edit(live, site, request, asked, recipe, moment))
+                making = self._making(site, request, recipe, templates, moment)
+                edited.append(self._edit(live, site, request, asked, making))
         return _measured(edited, distance(live.pristine(site.module)), time.monotonic() - started)
 
     def _edit(
@@ -112,14 +114,13 @@ class Bench:
         site: EditSite,
         request: EditRequest,
         probes: list[Probe] | None,
-        recipe: Recipe,
-        moment: SecondMoment | None,
+        making: Generator[Event, None, Update],
     ) -> _Edited:
         """One edit, asked for its probes and taken back; where it cannot be made or asked, no probe holds."""
         if probes is None:
             return _failed(request)
         try:
-            update, clamped = self._update(site, request, recipe, moment)
+            update, clamped = _made(making)
         except (EditError, RequestError):
             return _failed(request)
         factors = Factors(site.module, update.u[None, :].numpy(), update.v[:, None].numpy())
@@ -130,28 +131,16 @@ class Bench:
             live.show([])
         return _Edited(results, norm_of_product(factors), clamped, update.stopped == "steps")
 
-    def _update(
-        self, site: EditSite, request: EditRequest, recipe: Recipe, moment: SecondMoment | None
-    ) -> tuple[Update, bool]:
-        """The update, and whether the clamp held its offset back on the way."""
+    def _making(
+        self,
+        site: EditSite,
+        request: EditRequest,
+        recipe: Recipe,
+        templates: tuple[str, ...],
+        moment: SecondMoment | None,
+    ) -> Generator[Event, None, Update]:
         model, tokenizer = self.loaded.model, self.loaded.tokenizer
-        making = make_update(model, tokenizer, site, request, recipe, self.templates(recipe), moment, self.cancelled)
-        clamped = False
-        while True:
-            try:
-                event = next(making)
-            except StopIteration as stop:
-                return stop.value, clamped
-            if isinstance(event, OptimStep):
-                clamped |= event.delta_norm > event.clamp * (1 - CLAMP_ROUNDING)
-
-    def templates(self, recipe: Recipe) -> tuple[str, ...]:
-        """Context templates for `recipe`, sampled from the base and kept."""
-        key = (recipe.template_lengths, recipe.seed)
-        if key not in self._templates:
-            model, tokenizer = self.loaded.model, self.loaded.tokenizer
-            self._templates[key] = sample_templates(model, tokenizer, recipe.template_lengths, recipe.seed)
-        return self._templates[key]
+        return make_update(model, tokenizer, site, request, recipe, templates, moment, self.cancelled)
 
     def _settled(self, request: EditRequest) -> list[Probe] | None:
         """The request's probes; None where they cannot be asked, being longer than the model reads."""
@@ -192,6 +181,18 @@ def _as_it_was(linear: nn.Module) -> Iterator[None]:
         for name in FORWARDS:
             held.__dict__.pop(name, None)
         held.__dict__.update(own)
+
+
+def _made(making: Generator[Event, None, Update]) -> tuple[Update, bool]:
+    """The update, and whether the clamp held its offset back on the way."""
+    clamped = False
+    while True:
+        try:
+            event = next(making)
+        except StopIteration as stop:
+            return stop.value, clamped
+        if isinstance(event, OptimStep):
+            clamped |= event.delta_norm > event.clamp * (1 - CLAMP_ROUNDING)
 
 
 def _failed(request: EditRequest) -> _Edited:
