@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tests import zoo
-from workbench.edits import EditRequest
+from workbench.editing.chat import framed
+from workbench.edits import Chat, EditRequest
 from workbench.errors import EditError, ModelError, UsageError
 from workbench.models.families import decoder_blocks
 from workbench.probing import tracing_hooks
@@ -126,8 +127,8 @@ class SlowTrace:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_states_are_restored_as_a_slow_loop_does(family: str) -> None:
     text = text_of(family)
-    slow = SlowTrace(family, text, "state", samples=3, seed=5)
-    found = traced(model_of(family), text, TraceSettings(samples=3, seed=5))
+    slow = SlowTrace(family, text, "state", samples=2, seed=5)
+    found = traced(model_of(family), text, TraceSettings(samples=2, seed=5))
     expected = [[slow.mean([(token, layer)]) for layer in range(4)] for token in range(len(text.prompt))]
     assert found.clean == pytest.approx(slow.p_clean, rel=1e-5)
     assert found.corrupted == pytest.approx(slow.mean([]), rel=1e-5)
@@ -270,6 +271,43 @@ def test_half_precision_traces_without_nan(family: str, dtype: torch.dtype) -> N
     wide = traced(model_of(family), text, TraceSettings(samples=2))
     assert bool(found.restored.isfinite().all())
     assert found.clean == pytest.approx(wide.clean, rel=0.3)
+
+
+@pytest.mark.parametrize("shortage", [MemoryError(), RuntimeError("[enforce fail] can't allocate memory: 8 bytes")])
+def test_short_memory_makes_batches_smaller(monkeypatch: pytest.MonkeyPatch, shortage: Exception) -> None:
+    model, text, settings = model_of("gpt2"), text_of("gpt2"), TraceSettings(samples=2)
+    expected = traced(model, text, settings)
+    forward, sizes = type(model).forward, []
+
+    def scarce(self: PreTrainedModel, *args: Any, **inputs: Any) -> Any:
+        sizes.append(len(inputs["input_ids"]))
+        if sizes[-1] > 20:
+            raise shortage
+        return forward(self, *args, **inputs)
+
+    monkeypatch.setattr(type(model), "forward", scarce)
+    found = traced(model, text, settings)
+    assert max(sizes) > 20
+    torch.testing.assert_close(found.restored, expected.restored, rtol=1e-5, atol=1e-8)
+
+
+def test_an_error_that_is_no_shortage_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(type(model_of("gpt2")), "forward", broken)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        traced(model_of("gpt2"), text_of("gpt2"), TraceSettings(samples=1))
+
+
+def test_a_chat_is_traced_in_its_frame() -> None:
+    tokenizer = zoo.tokenizer("llama")
+    tokenizer.chat_template = "{% for m in messages %}<u>{{ m['content'] }}</u>{% endfor %}<a>"
+    request = framed(tokenizer, EditRequest("Where is {}?", "Clara", "Rome", chat=Chat()))
+    text = trace_text(tokenizer, request, "Rome")
+    assert str(tokenizer.decode([*text.prompt])).replace(" ", "") == "<u>WhereisClara?</u><a>"
+    assert "Clara" in tokenizer.decode([*text.prompt[text.first : text.last + 1]])
+    assert bool(traced(model_of("llama"), text, TraceSettings(samples=1)).restored.isfinite().all())
 
 
 def test_predictions_that_are_no_numbers_are_an_error() -> None:

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from workbench.cli.options import Common, model_options
 from workbench.cli.output import Output
 from workbench.cli.session import engine_session
 from workbench.cli.where import existing_stack, named_model
-from workbench.edits import EditRequest
+from workbench.edits import Chat, EditRequest
 from workbench.errors import UsageError
 from workbench.heat import DIGITS, SHADES, heat_map, legend, sentences
 from workbench.stack.files import write_atomic
@@ -84,6 +85,7 @@ one to try first with workbench apply --layer; workbench tune settles it.
     help="Its size, in standard deviations of the embeddings of subjects. [default: 3]",
 )
 @click.option("--seed", default=0, metavar="N", type=click.IntRange(0, 2**63 - 1), help="Of the noise. [default: 0]")
+@click.option("--chat", is_flag=True, help="The prompt is a user's turn of a chat. [default: raw text]")
 @click.option(
     "--stack",
     metavar="FOLDER",
@@ -97,7 +99,7 @@ def trace(name: str | None, common: Common, *, facts: Path | None, out: Path | N
     model = named_model(common, name)
     _check(given, facts)
     settings = TraceSettings(**{field: given[field] for field in ("kind", "window", "samples", "noise", "seed")})
-    requests = _requests(facts)
+    requests = [replace(one, chat=one.chat or Chat()) if given["chat"] else one for one in _requests(facts)]
     with Output(common.json) as output, _loaded(model, common, output) as (loaded, side):
         from workbench.engine.tracing import trace_fact, trace_facts
 
@@ -105,7 +107,7 @@ def trace(name: str | None, common: Common, *, facts: Path | None, out: Path | N
             if requests:
                 return trace_facts(loaded, requests, settings, most=given["limit"], side=side, cancelled=cancelled)
             fact = given["prompt"], given["subject"], given["target"] or ""
-            return trace_fact(loaded, *fact, settings, side=side, cancelled=cancelled)
+            return trace_fact(loaded, *fact, settings, chat=given["chat"], side=side, cancelled=cancelled)
 
         for event in interruptible(begin):
             output.event(event, "trace")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from workbench.atlas.facts import facts as shipped_facts
-from workbench.edits import EditRequest
+from workbench.editing.chat import framed
+from workbench.edits import Chat, EditRequest
 from workbench.errors import EditError
 from workbench.events import Event, Traced, TraceStep, Warning  # noqa: A004  the wire's word
 from workbench.models.families import layer_count
@@ -21,6 +23,8 @@ from workbench.traces import TraceSettings
 
 Cancelled = Callable[[], bool]
 
+OPEN = "\0"
+"""Stands for an answer that the model is to give."""
 ASKED_AT_ONCE = 256
 """Facts that the model is asked for together."""
 
@@ -32,6 +36,7 @@ def trace_fact(
     answer: str,
     settings: TraceSettings,
     *,
+    chat: bool = False,
     side: str = "base",
     cancelled: Cancelled,
 ) -> Generator[Event, None, Traced | None]:
@@ -43,14 +48,16 @@ def trace_fact(
         subject: who or what the fact is about.
         answer: empty: what the model itself says.
         settings: how.
+        chat: the prompt is a user's turn of a chat.
         side: the state that the model is in, for the record.
         cancelled: asked between batches; then nothing is returned.
 
     Raises:
         RequestError: prompt and subject make no sense.
-        EditError, ModelError: as `probing.tracing.trace`.
+        EditError, ModelError: as `probing.tracing.trace`; there is no chat template.
     """
-    request, wanted = yield from _settled(loaded, prompt, subject, answer)
+    asked = EditRequest.from_text(prompt, subject, answer.strip() or OPEN, chat=Chat() if chat else None)
+    request, wanted = yield from _settled(loaded, framed(loaded.tokenizer, asked))
     text = trace_text(loaded.tokenizer, request, wanted)
     sigma = settings.noise * _spread(loaded, [subject])
     found = yield from _steps(loaded, text, settings, sigma, subject, cancelled)
@@ -124,22 +131,21 @@ def trace_facts(
     return traced
 
 
-def _settled(
-    loaded: LoadedModel, prompt: str, subject: str, answer: str
-) -> Generator[Event, None, tuple[EditRequest, Answer]]:
-    """The fact as a request whose target is the answer, and the answer's text or very token."""
-    request = EditRequest.from_text(prompt, subject, answer.strip() or "?")
-    asked = (answer,) if answer.strip() else ()
-    reading = read_answers(loaded.model, loaded.tokenizer, [Question(request.text, asked)], top=1)[0]
+def _settled(loaded: LoadedModel, request: EditRequest) -> Generator[Event, None, tuple[EditRequest, Answer]]:
+    """`request` with what the model itself says as its target where that is open, and the answer's text or token."""
+    is_open = request.target_new == OPEN
+    asked = Question(request.text, () if is_open else (request.target_new,), request.chat)
+    reading = read_answers(loaded.model, loaded.tokenizer, [asked], top=1)[0]
     said, p = reading.top[0]
-    if not asked:
-        return EditRequest.from_text(prompt, subject, said if said.strip() else repr(said)), (reading.likeliest,)
+    if is_open:
+        return replace(request, target_new=said if said.strip() else repr(said)), (reading.likeliest,)
     if not reading.greedy[0]:
         yield Warning(
-            message=f"The model does not say '{answer.strip()}' here: its likeliest next token is {said!r} ({p:.3f}).",
+            message=f"The model does not say '{request.target_new}' here: its likeliest next token is {said!r} "
+            f"({p:.3f}).",
             hint="Without an answer, what it says is traced.",
         )
-    return request, answer
+    return request, request.target_new
 
 
 def _known(
@@ -153,8 +159,9 @@ def _known(
     known: list[tuple[EditRequest, str]] = []
     asked = 0
     for at in range(0, len(requests), ASKED_AT_ONCE):
-        some = [(one, one.target_true or one.target_new) for one in requests[at : at + ASKED_AT_ONCE]]
-        questions = [Question(request.text, (answer,)) for request, answer in some]
+        framing = (framed(loaded.tokenizer, request) for request in requests[at : at + ASKED_AT_ONCE])
+        some = [(request, request.target_true or request.target_new) for request in framing]
+        questions = [Question(request.text, (answer,), request.chat) for request, answer in some]
         readings = read_answers(loaded.model, loaded.tokenizer, questions, top=1)
         for fact, reading in zip(some, readings, strict=True):
             asked += 1

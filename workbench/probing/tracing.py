@@ -19,14 +19,15 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from workbench.editing.flags import frozen
+from workbench.editing.lookup import Row
+from workbench.editing.rows import check_length
 from workbench.errors import EditError
+from workbench.models.device import is_out_of_memory
 from workbench.models.families import decoder_blocks
+from workbench.probing.forward import BATCH_TOKENS, LOGITS
 from workbench.probing.tracing_hooks import corrupted, entered, hidden, observed, restored, traced_modules
 from workbench.probing.tracing_text import TraceText, input_embeddings
 from workbench.traces import TraceSettings
-
-BATCH_TOKENS = 4_096
-"""Tokens of one forward."""
 
 Cell = tuple[int, int]
 """(token, layer)."""
@@ -67,7 +68,8 @@ def trace(
         settings: what is put back, and how the noise is drawn.
         sigma: standard deviation of the noise.
         cancelled: asked before every batch.
-        batch_tokens: how many tokens a forward may have; one pair with all its samples is the least.
+        batch_tokens: how many tokens a forward may have; one pair with all its samples is the least. Where memory is
+            short there are fewer.
 
     Raises:
         EditError: the prompt is longer than the model reads, or its predictions are not numbers.
@@ -80,14 +82,22 @@ def trace(
     found = torch.full((len(text.prompt), layers), low, dtype=torch.float64)
     # What comes before the subject never sees the noise: restoring it changes nothing.
     cells = [(token, layer) for layer in range(layers) for token in range(text.first, len(text.prompt))]
-    size = max(1, batch_tokens // (settings.samples * len(text.ids)))
-    for at in range(0, len(cells), size):
+    size, done = runs.cells_at_once(batch_tokens), 0
+    while done < len(cells):
         if cancelled():
             return None
-        some = cells[at : at + size]
-        for (token, layer), p in zip(some, runs.restored(some), strict=True):
+        some = cells[done : done + size]
+        try:
+            again = runs.restored(some)
+        except (RuntimeError, MemoryError) as error:
+            if len(some) == 1 or not is_out_of_memory(error):
+                raise
+            size = len(some) // 2
+            continue
+        for (token, layer), p in zip(some, again, strict=True):
             found[token, layer] = p
-        yield Restored(min(at + size, len(cells)), len(cells))
+        done += len(some)
+        yield Restored(done, len(cells))
     return Trace(clean, low, found)
 
 
@@ -100,9 +110,7 @@ class _Runs:
     """The clean, the corrupted and the restored passes of one fact; `clean` first, then `corrupted`."""
 
     def __init__(self, model: PreTrainedModel, text: TraceText, settings: TraceSettings, sigma: float) -> None:
-        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        if isinstance(limit, int) and len(text.ids) > limit:
-            raise EditError(f"The prompt takes {len(text.ids)} tokens; the model reads {limit}.", "Shorten the prompt.")
+        check_length([Row(text.ids, text.last, text.tokens[text.last])], model)
         self._model, self._text, self._settings, self._sigma = model, text, settings, sigma
         self._blocks = list(decoder_blocks(model))
         self._modules = traced_modules(model, settings.kind)
@@ -118,6 +126,12 @@ class _Runs:
     @property
     def layers(self) -> int:
         return len(self._blocks)
+
+    def cells_at_once(self, batch_tokens: int) -> int:
+        """How many (token, layer) pairs fit into a forward: by its tokens, and by its predictions."""
+        vocabulary = int(self._model.config.get_text_config().vocab_size)
+        rows = min(batch_tokens // self._length, LOGITS // (vocabulary * len(self._text.answer)))
+        return max(1, rows // self._settings.samples)
 
     def clean(self) -> float:
         """p(answer) without noise; keeps what the modules give."""

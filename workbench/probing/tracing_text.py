@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from workbench.editing.lookup import tokenise
-from workbench.edits import EditRequest
+from workbench.editing.lookup import fill, tokenise
+from workbench.edits import SLOT, EditRequest
 from workbench.errors import ModelError
 from workbench.probing.answers import Answer, answer_ids
 
@@ -41,19 +41,22 @@ class TraceText:
 
 
 def trace_text(tokenizer: PreTrainedTokenizerBase, request: EditRequest, answer: Answer) -> TraceText:
-    """The prompt of `request` with `answer` behind it.
+    """The prompt of `request`, in its chat's frame if it has one, with `answer` behind it.
 
     Raises:
         EditError: subject or answer have no token.
         ModelError: the tokenizer cannot say which characters a token stands for.
+        RequestError: the chat's frame is not known.
     """
-    start, end = request.subject_span
-    row = tokenise(tokenizer, request.text, (start, end))
-    offsets = tokenizer(request.text, return_offsets_mapping=True)["offset_mapping"][: len(row.ids)]
+    text, (start, end) = fill(SLOT, request)
+    raw = request.chat is None
+    row = tokenise(tokenizer, text, (start, end), special=raw)
+    encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=raw)
+    offsets = encoded["offset_mapping"][: len(row.ids)]
     start += len(request.subject) - len(request.subject.lstrip())
     first = next(i for i, (begin, stop) in enumerate(offsets) if begin < stop and begin < end and stop > start)
-    tokens = tuple(_token(tokenizer, request.text, i, place) for i, place in zip(row.ids, offsets, strict=True))
-    return TraceText(row.ids, tokens, first, row.lookup, answer_ids(tokenizer, answer))
+    tokens = tuple(_token(tokenizer, text, i, place) for i, place in zip(row.ids, offsets, strict=True))
+    return TraceText(row.ids, tokens, first, row.lookup, answer_ids(tokenizer, answer, request.chat))
 
 
 def _token(tokenizer: PreTrainedTokenizerBase, text: str, token: int, place: tuple[int, int]) -> str:
