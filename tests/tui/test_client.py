@@ -152,3 +152,37 @@ def test_the_screen_knows_no_torch_and_no_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_a_child_that_was_begun_ahead_is_the_one_that_is_listened_to(tmp_path: Path) -> None:
+    wire = Wire(tmp_path, f"import os; print(os.getpid(), file=open({str(tmp_path / 'pids')!r}, 'a'))\n" + ECHO)
+    await wire.client.begin()
+    for _ in range(500):
+        if (tmp_path / "pids").exists():
+            break
+        await asyncio.sleep(0.02)
+    assert wire.events == []
+    await wire.start()
+    wire.client.send(Command("note", "j1", {"text": "still here"}))
+    await wire.until_events(2)
+    await wire.client.stop()
+    assert wire.messages() == ["still here"]
+    assert len((tmp_path / "pids").read_text().split()) == 1
+
+
+async def test_a_child_that_was_begun_and_never_listened_to_ends_with_stop(tmp_path: Path) -> None:
+    wire = Wire(tmp_path, ECHO)
+    await wire.client.begin()
+    process = wire.client._process
+    assert process is not None
+    await wire.client.stop()
+    assert process.returncode == 0
+    assert wire.reasons == []
+
+
+async def test_a_child_that_cannot_be_begun_is_told_of_at_the_start(tmp_path: Path) -> None:
+    wire = Wire(tmp_path, "")
+    wire.client = ProcessClient([str(tmp_path / "nothing")], wire.log)
+    await wire.client.begin()
+    await wire.start()
+    assert "could not be started" in await wire.until_stopped()

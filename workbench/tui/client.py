@@ -75,11 +75,16 @@ class ProcessClient:
         self._reader: asyncio.Task[None] | None = None
         self._asked_to_stop = False
 
+    async def begin(self) -> None:
+        """Starts the child ahead of `start`, which then only listens. One that cannot be started is told of there."""
+        with contextlib.suppress(OSError, StorageError):  # `start` tries again
+            self._process = await self._spawn()
+
     async def start(self, on_event: OnEvent, on_stopped: OnStopped) -> None:
         """See EngineClient. A child that cannot be started is told through `on_stopped` as well."""
         self._asked_to_stop = False
         try:
-            self._process = await self._spawn()
+            self._process = self._process or await self._spawn()
         except (OSError, StorageError) as error:
             on_stopped(f"it could not be started: {error}")
             return
