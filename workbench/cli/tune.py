@@ -43,7 +43,9 @@ Facts are those that the model itself answers right, out of FILE (any shape
 that workbench apply reads, with true targets) or out of those that ship.
 A profile is looked for in the model's folder (editing_profile.json), then in
 ~/.config/workbench/profiles, then among those that ship. It is JSON: copy it,
-change it; the facts in its "match" say which models it is for.
+change it. All that its "match" states must hold: model_type, layers,
+hidden_size, intermediate_size, vocab_size, fingerprint (of the weights), and
+name, a list of patterns such as "*gpt2-xl*".
 """
 
 
