@@ -125,13 +125,17 @@ def test_a_profile_made_by_hand_is_refused_before_the_search_and_replaced_with_f
     assert workbench(*asked).code == 0
 
 
-def test_show_prints_the_profile_in_force_and_where_it_lies(
-    workbench: Workbench, small: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_show_prints_the_profile_in_force_and_where_it_lies(workbench: Workbench, small: Path, tmp_path: Path) -> None:
     ran = workbench("tune", small, "--show")
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["recipe"]["steps"] == 6
     assert str(small / "editing_profile.json") in ran.err
+    changed = {"match": {"fingerprint": load(small).fingerprint}, "recipe": {"layer": 2}}
+    bare = tmp_path / "bare"
+    shutil.copytree(small, bare, ignore=shutil.ignore_patterns("editing_profile.json"))
+    (tmp_path / "config" / "profiles").mkdir(parents=True)
+    (tmp_path / "config" / "profiles" / "mine.json").write_text(json.dumps(changed), encoding="utf-8")
+    assert json.loads(workbench("tune", bare, "--show").out)["recipe"]["layer"] == 2
     atlas = workbench("tune", "--show", "--json")
     assert json.loads(atlas.events[-2]["message"])["recipe"]["method"] == "r-rome"
 

@@ -90,7 +90,7 @@ def _show(model: str, common: Common) -> int:
         output.loading(model)
         from workbench.models.profiles import described, profile_by_name, profile_text
 
-        profile = profile_by_name(model)
+        profile = profile_by_name(model, common.loading())
         output.tell(described(profile) + (f": {profile.path}" if profile.path else ""))
         if common.json:
             output.event(ev.Finding(topic="profile", verdict="fine", message=profile_text(profile)), "tune")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.edits import Recipe
 from workbench.errors import ModelError
+from workbench.models.options import PLAIN, LoadOptions
 from workbench.models.profile_file import ModelFacts, Origin, Profile, read_profile_file
 
 if TYPE_CHECKING:
@@ -56,20 +57,24 @@ def profile_of(loaded: LoadedModel, layers: int) -> Profile:
     return replace(found, recipe=replace(found.recipe, layer=min(there, key=lambda layer: abs(layer - wanted))))
 
 
-def profile_by_name(model: str) -> Profile:
+def profile_by_name(model: str, options: LoadOptions = PLAIN) -> Profile:
     """The profile in force for "atlas", a folder or a Hub name, without loading it. Raises ModelError."""
     from transformers import AutoConfig
 
-    from workbench.models.fingerprint import base_fingerprint
+    from workbench.models.fingerprint import base_fingerprint, known_fingerprint
     from workbench.models.folder import find_model
 
-    found = find_model(model)
+    found, pickle = find_model(model, options), options.allow_pickle
     try:
         config = AutoConfig.from_pretrained(found.path, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"The configuration of '{model}' cannot be read.", "Is it a causal language model?") from error
     facts = facts_of(config, found.name)
-    return find_profile(found.path, replace(facts, fingerprint=lambda: base_fingerprint(found.path)))
+
+    def fingerprint() -> str:
+        return known_fingerprint(found.path, allow_pickle=pickle) or base_fingerprint(found.path, allow_pickle=pickle)
+
+    return find_profile(found.path, replace(facts, fingerprint=fingerprint))
 
 
 def find_profile(folder: Path, model: ModelFacts) -> Profile:
