@@ -177,6 +177,19 @@ def test_the_budget_is_ten_tokens_a_dimension_at_the_profiles_layer(wanted: Want
     assert one.fingerprint.endswith(" (self-sampled)")
 
 
+def test_what_a_model_wrote_once_is_not_measured_again(wanted: Wanted) -> None:
+    own = changed(wanted, documents=None, tokens=100)
+    first = run(own)
+    again = run(own)
+    assert warnings(again) == ["The same C is there already."]
+    assert ready(again) == ready(first)
+    assert not tokens(again)
+    for other in (changed(own, seed=1), changed(own, tokens=120), changed(own, layers=(1, 2, 3))):
+        assert tokens(run(other))
+    Path(ready(run(own))[0].file).write_bytes(b"damaged")
+    assert tokens(run(own))
+
+
 def test_shares_of_several_processes_add_up_to_the_whole(wanted: Wanted) -> None:
     loaded: LoadedModel = drain(load_model(wanted.model))[1]
     assert wanted.documents is not None

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -158,3 +159,17 @@ def test_sampled_text_follows_the_models_own_odds(loaded: LoadedModel) -> None:
     assert bool(likely.any())
     off = (counts[likely] - 4000 * odds[likely]).abs() / (4000 * odds[likely]).sqrt()
     assert float(off.max()) < 5.0
+
+
+@pytest.mark.parametrize("family", sorted({"gpt2", "llama", "gemma2", "bloom", "mpt", "phi"} & {*zoo.FAMILIES}))
+def test_sampling_with_a_cache_draws_what_sampling_without_one_draws(loaded: LoadedModel, family: str) -> None:
+    model = zoo.tiny(family)
+    ids = sampled(replace(loaded, model=model), 3, 12, seed=0, number=7)
+    generator, slow = torch.Generator().manual_seed(7), ids[:, :1]
+    banned = [i for i in loaded.tokenizer.all_special_ids if i != loaded.tokenizer.eos_token_id]
+    with torch.no_grad():
+        for _ in range(11):
+            logits = model(input_ids=slow, use_cache=False).logits[:, -1, : len(loaded.tokenizer)]
+            logits[:, banned] = float("-inf")
+            slow = torch.cat([slow, torch.multinomial(logits.softmax(-1), 1, generator=generator)], dim=1)
+    assert torch.equal(slow, ids)

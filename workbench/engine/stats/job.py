@@ -75,6 +75,11 @@ def measure(wanted: Wanted, cancelled: Cancelled) -> Generator[Event, None, None
     sites = sites_of(loaded, wanted.layers)
     with joined(ranks, loaded.device):
         run = Run(loaded, Keys(loaded.model, sites), _text(wanted, loaded, sites), ranks, wanted.every)
+        standing = _standing(run, wanted.out) if wanted.documents is None else []
+        if standing:
+            yield Warning(message="The same C is there already.", hint="Nothing was measured.")
+            yield from standing if ranks.leads else ()
+            return
         finished = yield from run.read(cancelled)
         if finished:
             yield from _store_all(run, wanted.out)
@@ -141,6 +146,26 @@ def _text(wanted: Wanted, loaded: LoadedModel, sites: tuple[EditSite, ...]) -> B
     return WrittenText(loaded, tokens, min(window, tokens), wanted.documents)
 
 
+def _standing(run: Run, out: Path | None) -> list[MomentReady]:
+    """What an earlier run over the same sampled text has left, if it is all there."""
+    found = []
+    for site in run.keys.sites:
+        path = _place(run.loaded, site, out)
+        try:
+            stored, record = read_moment_file(path, run.loaded.fingerprint)
+        except ModelError:
+            return []
+        same_text = run.text.named().items() <= record.text.items() and record.samples == run.text.plan.whole
+        if not same_text or record.made_by != run.made_by():
+            return []
+        found.append(worth(stored, record, path, run.loaded.device))
+    return found
+
+
+def _place(loaded: LoadedModel, site: EditSite, out: Path | None) -> Path:
+    return second_moment_path(out or kept_for(loaded.fingerprint), site)
+
+
 def _store_all(run: Run, out: Path | None) -> Generator[Event, None, None]:
     samples, ids = run.samples(), run.tokens_sha256()
     if samples < run.text.plan.tokens - run.text.plan.window:
@@ -159,7 +184,7 @@ def _store(
     loaded: LoadedModel, site: EditSite, moment: Tensor, record: MomentRecord, out: Path | None
 ) -> Generator[Event, None, None]:
     """Writes one C, and says what it is worth and whether edits will find it."""
-    path = second_moment_path(out or kept_for(loaded.fingerprint), site)
+    path = _place(loaded, site, out)
     files.make_folder(path.parent)
     files.write_parts(path, encode_second_moment(moment, record))
     written, record = read_moment_file(path, loaded.fingerprint)

@@ -38,6 +38,11 @@ class Plan:
         if rest >= SHORTEST:
             yield 1, rest
 
+    @property
+    def whole(self) -> int:
+        """Tokens of all batches: the budget, but for a last row that would be too short."""
+        return sum(rows * length for rows, length in self.shapes())
+
 
 def context_of(loaded: LoadedModel) -> int:
     """The longest text the model can read, in tokens; WINDOW where its configuration does not say."""
