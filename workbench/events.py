@@ -170,6 +170,22 @@ class OptimStep(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepTogether(Event):
+    """One evaluation of the losses of several requests that are optimised side by side."""
+
+    step: int
+    """From 1."""
+    of: int
+    requests: int
+    running: int
+    """Requests that go on after this step."""
+    loss: float
+    """Mean over the requests that were still running; so is p_target."""
+    p_target: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class KeyReady(Event):
     """The keys of all templates are known."""
 

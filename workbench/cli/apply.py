@@ -53,6 +53,7 @@ Examples:
   workbench apply -s France -p "The capital of {} is" -t Rome
   workbench apply facts.csv --stack edits/mine --method rome --layer 2
   workbench apply facts.csv --set steps=25 --set nll_stop=none
+  workbench apply facts.jsonl --together 16
   workbench apply facts.csv --model Qwen/Qwen3-0.6B --chat
   workbench apply facts.csv --dtype bfloat16 --keep-fp32
   cat facts.jsonl | workbench apply - --json
@@ -77,6 +78,13 @@ only the edit in flight.
 @click.option("--layer", type=int, help="Block to edit, from 0. [default: the profile's]")
 @click.option("--seed", type=int, help="Seed of the context templates. [default: the profile's]")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any hyper-parameter. May be repeated.")
+@click.option(
+    "--together",
+    type=click.IntRange(1, 1000),
+    default=1,
+    metavar="N",
+    help="Optimise N edits side by side, on the state before them. [default: 1, each on what the last one left]",
+)
 @engine_options
 def apply(requests: Path | None, common: Common, **given: Any) -> int:
     """Make edits and add them to the stack: those of the file REQUESTS (- for stdin), or one by -s, -p and -t.
@@ -86,15 +94,15 @@ def apply(requests: Path | None, common: Common, **given: Any) -> int:
     wanted = _wanted(requests, given)
     if given["chat"]:
         wanted = [replace(request, chat=request.chat or Chat()) for request in wanted]
-    return make(wanted, recipe_changes(given), common)
+    return make(wanted, recipe_changes(given), common, given["together"])
 
 
-def make(wanted: list[EditRequest], changes: dict[str, Any], common: Common) -> int:
-    """Makes the edits `wanted` in the stack that `common` names; returns the exit code."""
+def make(wanted: list[EditRequest], changes: dict[str, Any], common: Common, together: int = 1) -> int:
+    """Makes the edits `wanted`, `together` at a time, in the stack that `common` names; returns the exit code."""
     with Output(common.json) as output, engine_session(common, stack_folder(common), output, write=True) as engine:
         batch = Batch(engine, output, changes, len(wanted))
-        for request in wanted:
-            batch.make(request)
+        for start in range(0, len(wanted), together):
+            batch.make(wanted[start : start + together])
         return batch.finish()
 
 
@@ -158,23 +166,35 @@ class Batch:
     missed: int = 0
     """Edits that were made and whose target does not come out on top."""
 
-    def make(self, request: EditRequest) -> None:
-        """Makes one edit. Raises WorkbenchError where it is no use going on, Interrupted after Ctrl+C."""
-        self.index += 1
-        job = f"edit-{self.index}"
-        seen: list[ev.Event] = []
-        try:
-            with closing(interruptible(lambda cancelled: self._work(request, cancelled))) as events:
-                for event in events:
-                    seen.append(event)
-                    self.output.event(event, job)
-        finally:
-            self._judge(request, seen)
+    def make(self, requests: list[EditRequest]) -> None:
+        """Makes one edit, or several together.
 
-    def _work(self, request: EditRequest, cancelled: Callable[[], bool]) -> Iterator[ev.Event]:
+        Raises:
+            WorkbenchError: it is no use going on. Interrupted: after Ctrl+C.
+        """
+        first, started = self.index + 1, 0
+        seen: list[ev.Event] = []
+        self.index += len(requests)
+        try:
+            with closing(interruptible(lambda cancelled: self._work(requests, first, cancelled))) as events:
+                for event in events:
+                    if isinstance(event, ev.EditStarted):
+                        self._judge(requests[max(started - 1, 0)], seen)
+                        seen, started = [], started + 1
+                    seen.append(event)
+                    self.output.event(event, f"edit-{first + max(started - 1, 0)}")
+        finally:
+            self._judge(requests[max(started - 1, 0)], seen)
+
+    def _work(self, requests: list[EditRequest], index: int, cancelled: Callable[[], bool]) -> Iterator[ev.Event]:
         """The engine's events; a request that this model cannot take ends them as a failed edit does."""
         try:
-            yield from self.engine.apply(request, self.changes, index=self.index, of=self.of, cancelled=cancelled)
+            if len(requests) > 1:
+                yield from self.engine.apply_together(
+                    requests, self.changes, index=index, of=self.of, cancelled=cancelled
+                )
+            else:
+                yield from self.engine.apply(requests[0], self.changes, index=index, of=self.of, cancelled=cancelled)
         except RequestError as error:
             yield ev.EditFailed(message=error.message, hint=error.hint, exit_code=error.exit_code)
 

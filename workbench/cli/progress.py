@@ -117,6 +117,11 @@ def describe(event: ev.Event) -> str:
                 f"step {event.step}/{event.of}  loss {event.loss:.3f}  p(target) {event.p_target:.3f}  "
                 f"|δ| {event.delta_norm:.2f} of {event.clamp:.2f}"
             )
+        case ev.StepTogether():
+            return (
+                f"step {event.step}/{event.of}  {event.running} of {event.requests} go on  "
+                f"mean loss {event.loss:.3f}  p(target) {event.p_target:.3f}"
+            )
         case ev.MomentProgress():
             return _moment(event)
         case ev.ProbeResult():

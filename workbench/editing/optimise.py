@@ -16,13 +16,18 @@ from torch import Tensor
 
 from workbench.editing.cancel import check
 from workbench.editing.flags import frozen, gradients
-from workbench.editing.loss import Evaluation, Objective
+from workbench.editing.loss import Objective
 from workbench.edits import Recipe
 from workbench.errors import EditError
 from workbench.events import OptimStep
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+NOT_A_NUMBER = "nan"
+"""Stands for a loss that is no number among the reasons to stop."""
+_WIDER = "Load the model in float32 or bfloat16."
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,59 +46,63 @@ class Offset:
 
 def optimise(
     model: PreTrainedModel, objective: Objective, recipe: Recipe, cancelled: Callable[[], bool]
-) -> Generator[list[OptimStep | None], None, list[Offset]]:
+) -> Generator[list[OptimStep | None], None, list[Offset | EditError]]:
     """Adam on the δ of every request of `objective`; one list an evaluation, None for a request that has ended.
 
-    The requests share each pass and nothing else: each stops on its own. Between two lists the model has no hook, and
-    its flags are its owner's.
+    The requests share each pass and nothing else: each stops on its own, and one whose loss or gradient is not a number
+    ends with the error that says so. Between two lists the model has no hook, and its flags are its owner's.
 
     Raises:
         Cancelled: `cancelled` said so; asked before every evaluation.
-        EditError: the loss or its gradient is not a number.
         ModelError: the model has no language-model head.
     """
     with gradients():
         offsets = objective.zero()
     adam = torch.optim.Adam([offsets], lr=recipe.lr)
-    ended: dict[int, Offset] = {}
+    ended: dict[int, Offset | EditError] = {}
     for step in range(1, recipe.steps + 1):
         check(cancelled)
         started = time.perf_counter()
         with frozen(model), gradients():
             evaluation = objective.at(offsets)
             numbers = evaluation.terms.numbers()
-            stopped = ["" if i in ended else stop_reason(row, step, recipe) for i, row in enumerate(numbers)]
-            running = [i not in ended and not stopped[i] for i in range(len(stopped))]
-            gradient = _gradient(evaluation, running) if any(running) else None
-        norms = offsets.detach().norm(dim=1).tolist()
-        limits = recipe.clamp_factor * objective.target_init.norm(dim=1)
-        going = [i not in ended for i in range(len(stopped))]
-        for i, why in enumerate(stopped):
-            if why:
-                ended[i] = Offset(offsets[i].detach().cpu().clone(), objective.target_init[i].cpu(), step - 1, why)
+            going = [i not in ended for i in range(len(numbers))]
+            stopped = [stop_reason(row, step, recipe) if on else "" for on, row in zip(going, numbers, strict=True)]
+            more = any(on and not why for on, why in zip(going, stopped, strict=True))
+            gradient = evaluation.gradient() if more else None
+        norms, init = offsets.detach().norm(dim=1).tolist(), objective.target_init
+        limits = recipe.clamp_factor * init.norm(dim=1)
+        for i in (i for i, why in enumerate(stopped) if why):
+            ended[i] = _ended(offsets[i].detach().cpu().clone(), init[i].cpu(), step, stopped[i])
         if gradient is not None:
-            offsets.grad = gradient
+            for i in (~gradient.isfinite().all(dim=1)).nonzero().flatten().tolist():
+                ended.setdefault(i, EditError("The gradient of the loss is not a number.", _WIDER))
+            offsets.grad = gradient.nan_to_num(0.0, 0.0, 0.0)
             adam.step()
             clamp(offsets, limits)
         made = zip(numbers, norms, limits.tolist(), stopped, strict=True)
         stamp = step, recipe.steps, time.perf_counter() - started
-        yield [_event(*one, *stamp) if on else None for on, one in zip(going, made, strict=True)]
-        if len(ended) == len(stopped):
+        shown = [on and why != NOT_A_NUMBER for on, why in zip(going, stopped, strict=True)]
+        yield [_event(*one, *stamp) if on else None for on, one in zip(shown, made, strict=True)]
+        if len(ended) == len(numbers):
             break
     return [ended[i] for i in range(len(ended))]
 
 
-def stop_reason(numbers: list[float], step: int, recipe: Recipe) -> str:
-    """Why evaluation `step`, with `numbers` as Terms gives them, is the last: "loss", "nll", "steps"; empty if not.
+def _ended(offset: Tensor, target_init: Tensor, step: int, why: str) -> Offset | EditError:
+    if why == NOT_A_NUMBER:
+        return EditError(f"The loss is not a number at step {step}.", "Lower lr or clamp_factor, or " + _WIDER.lower())
+    return Offset(offset, target_init, step - 1, why)
 
-    Raises:
-        EditError: the loss is not a number.
+
+def stop_reason(numbers: list[float], step: int, recipe: Recipe) -> str:
+    """Why evaluation `step`, with `numbers` as Terms gives them, is the last; empty if it is not.
+
+    "loss", "nll", "steps", or NOT_A_NUMBER.
     """
     loss, nll = numbers[:2]
     if not math.isfinite(loss):
-        raise EditError(
-            f"The loss is not a number at step {step}.", "Lower lr or clamp_factor, or load the model in float32."
-        )
+        return NOT_A_NUMBER
     if loss < recipe.loss_stop:
         return "loss"
     if recipe.nll_stop is not None and nll < recipe.nll_stop:
@@ -105,13 +114,6 @@ def stop_reason(numbers: list[float], step: int, recipe: Recipe) -> str:
 def clamp(offsets: Tensor, limits: Tensor) -> None:
     """Scales each of `offsets`, (n, d_out), back to its norm in `limits`, (n,), in place, if it is longer."""
     offsets.mul_((limits / offsets.norm(dim=1)).nan_to_num(1.0).clamp(max=1.0)[:, None])
-
-
-def _gradient(evaluation: Evaluation, running: list[bool]) -> Tensor:
-    gradient = evaluation.gradient()
-    if not bool(gradient[torch.tensor(running, device=gradient.device)].isfinite().all()):
-        raise EditError("The gradient of the loss is not a number.", "Load the model in float32 or bfloat16.")
-    return gradient
 
 
 def _event(

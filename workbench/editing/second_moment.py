@@ -20,6 +20,7 @@ SAMPLES_PER_DIMENSION = 2
 FEW_SAMPLES_RIDGE = 0.01
 """Ridge for too few samples, as a part of the mean of C's diagonal."""
 _POWER_STEPS = 30
+_ROWS = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,38 +81,51 @@ class SecondMoment:
 
 
 def factorise(matrix: Tensor, samples: int) -> Factorisation:
-    """Cholesky of a second moment, (d, d), with a ridge where it needs one. Raises EditError if none can help."""
-    wide = matrix.double()
-    if not torch.allclose(wide, wide.T, rtol=1e-4, atol=1e-6 * float(wide.abs().max())):
+    """Cholesky of a second moment, (d, d), with a ridge where it needs one; takes the memory of one float64 copy.
+
+    Raises:
+        EditError: the matrix is not symmetric, or no ridge can help.
+    """
+    if not _symmetric(matrix):
         raise EditError("The second moment C is not symmetric.", "Compute it again.")
-    lower = _cholesky(wide, 0.0)
+    wide = matrix.to(torch.float64, copy=True)
     largest = _largest(wide)
+    lower = _cholesky(wide)
     condition = float("inf") if lower is None else largest * _inverse_largest(lower)
-    ridge, reason = _ridge(wide, samples, largest, condition)
+    ridge, reason = _ridge(float(matrix.diagonal().double().mean()), len(matrix), samples, largest, condition)
     if ridge > 0:
-        lower = _cholesky(wide, ridge)
+        wide.copy_(matrix).diagonal().add_(ridge)
+        lower = _cholesky(wide)
     if lower is None:
         raise EditError("The second moment C is not positive definite.", "Compute it again over more text.")
     return Factorisation(lower, ridge, condition, reason)
 
 
-def _ridge(wide: Tensor, samples: int, largest: float, condition: float) -> tuple[float, str]:
+def _symmetric(matrix: Tensor) -> bool:
+    """Whether a square matrix is its transpose, up to rounding; some rows at a time."""
+    limit = 1e-6 * max(float(matrix.max()), -float(matrix.min()))
+    rows, columns = matrix.split(_ROWS), matrix.T.split(_ROWS)
+    return all(torch.allclose(row, column, rtol=1e-4, atol=limit) for row, column in zip(rows, columns, strict=True))
+
+
+def _ridge(diagonal: float, size: int, samples: int, largest: float, condition: float) -> tuple[float, str]:
+    """How much to add to the diagonal, whose mean is `diagonal`, and why."""
     ridge, reasons = 0.0, []
-    if samples < SAMPLES_PER_DIMENSION * len(wide):
-        ridge = FEW_SAMPLES_RIDGE * float(wide.diagonal().mean())
-        reasons.append(f"it is the mean of only {samples} keys for {len(wide)} dimensions")
+    if samples < SAMPLES_PER_DIMENSION * size:
+        ridge = FEW_SAMPLES_RIDGE * diagonal
+        reasons.append(f"it is the mean of only {samples} keys for {size} dimensions")
     if condition > CONDITION_LIMIT:
         ridge = max(ridge, 2 * largest / CONDITION_LIMIT)
         reasons.append(f"its condition number is {condition:.1e}")
     return ridge, " and ".join(reasons)
 
 
-def _cholesky(wide: Tensor, ridge: float) -> Tensor | None:
-    """L of `wide` + `ridge` · I, None if that is not positive definite."""
-    shifted = wide.clone()
-    shifted.diagonal().add_(ridge)
-    lower, failed = torch.linalg.cholesky_ex(shifted)
-    return None if int(failed) or not bool(lower.isfinite().all()) else lower
+def _cholesky(wide: Tensor) -> Tensor | None:
+    """L in the place of `wide`, symmetric, which it overwrites; None if that is not positive definite."""
+    lower = wide.T  # as LAPACK wants it: no copy is made
+    failed = torch.empty((), dtype=torch.int32, device=wide.device)
+    torch.linalg.cholesky_ex(lower, out=(lower, failed))
+    return None if int(failed) or not bool(lower.sum().isfinite()) else lower
 
 
 def _start(size: int, like: Tensor) -> Tensor:

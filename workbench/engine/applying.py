@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from workbench.editing.cancel import Cancelled, check
 from workbench.editing.edit import make_update
 from workbench.editing.second_moment import SecondMoment
+from workbench.editing.together import Made
 from workbench.editing.update import Update
 from workbench.edits import EditRequest, Recipe
 from workbench.engine.core import Core
@@ -43,9 +44,18 @@ SAMPLE_TOKENS = 24
 
 
 def apply_edit(
-    core: Core, request: EditRequest, recipe: Recipe, *, index: int, of: int, cancelled: Callable[[], bool]
+    core: Core,
+    request: EditRequest,
+    recipe: Recipe,
+    *,
+    index: int,
+    of: int,
+    cancelled: Callable[[], bool],
+    prepared: Prepared | None = None,
 ) -> Generator[Event, None, bool]:
     """Makes, measures and commits one edit; returns False if it was cancelled.
+
+    `prepared`: its update, made before, together with others.
 
     Raises:
         EditError, RequestError: the edit cannot be made.
@@ -56,7 +66,7 @@ def apply_edit(
     site = core.site(recipe.layer)
     yield EditStarted(request=request.to_json(), recipe=recipe.to_json(), module=site.module, index=index, of=of)
     core.live.adopt_site(site)
-    making = Making(core, site, request, recipe, cancelled)
+    making = Making(core, site, request, recipe, cancelled, prepared)
     try:
         with within_memory():
             edit = yield from or_restore(core, making.commit())
@@ -98,21 +108,41 @@ class Ground:
     """None: C = I."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """An update that was made together with others, and on what."""
+
+    made: Made
+    ground: Ground
+    together: dict[str, Any]
+    """How many requests, and the edit that the model stood at: {"requests": 8, "on": id or None}."""
+
+
 class Making:
     """One edit being made on the state that the model shows, and what was measured on the way."""
 
     def __init__(
-        self, core: Core, site: EditSite, request: EditRequest, recipe: Recipe, cancelled: Callable[[], bool]
+        self,
+        core: Core,
+        site: EditSite,
+        request: EditRequest,
+        recipe: Recipe,
+        cancelled: Callable[[], bool],
+        prepared: Prepared | None = None,
     ) -> None:
         self.core, self.site, self.request, self.recipe, self.cancelled = core, site, request, recipe, cancelled
+        self.prepared = prepared
         self.steps: list[OptimStep] = []
 
     def commit(self) -> Generator[Event, None, Edit]:
         """All stages; returns the committed edit."""
         core = self.core
-        edit, factors = yield from self.make(self._ground)
+        edit, factors = yield from self.make(lambda: ground_of(core, self.site, self.recipe))
         yield StageStarted(stage="save")
-        return core.stack.append(dataclasses.replace(edit, made_by=core.made_by(core.stack.applied)), factors)
+        made_by = core.made_by(core.stack.applied)
+        if self.prepared:
+            made_by["together"] = self.prepared.together
+        return core.stack.append(dataclasses.replace(edit, made_by=made_by), factors)
 
     def make(self, ground: Callable[[], Ground]) -> Generator[Event, None, tuple[Edit, tuple[Factors, ...]]]:
         """All stages but the last; the model shows the edit then, and nothing is saved."""
@@ -122,8 +152,8 @@ class Making:
         perplexity_before = self.core.perplexity_here()
         check(self.cancelled)
         yield StageStarted(stage="templates")
-        on = ground()
-        update = yield from self._update(on.templates, on.moment)
+        on = self.prepared.ground if self.prepared else ground()
+        update = yield from self._update(on)
         check(self.cancelled)
         yield StageStarted(stage="insert")
         factors = (Factors(self.site.module, update.u[None, :].numpy(), update.v[:, None].numpy()),)
@@ -147,10 +177,6 @@ class Making:
         )
         return edit, factors
 
-    def _ground(self) -> Ground:
-        moment = self.core.second_moment(self.site) if self.recipe.second_moment else None
-        return Ground(self.core.templates(self.recipe), moment)
-
     def _settled(self) -> list[Probe]:
         """The probes: neighbours keep what the base says; the rest is held against what is said before this edit."""
         model, tokenizer = self.core.loaded.model, self.core.loaded.tokenizer
@@ -158,10 +184,21 @@ class Making:
             probes = keep_unstated(model, tokenizer, probes_of(self.request))
         return settle(model, tokenizer, probes)
 
-    def _update(self, templates: tuple[str, ...], moment: SecondMoment | None) -> Generator[Event, None, Update]:
+    def _update(self, on: Ground) -> Generator[Event, None, Update]:
         loaded = self.core.loaded
-        making = make_update(
-            loaded.model, loaded.tokenizer, self.site, self.request, self.recipe, templates, moment, self.cancelled
+        making = (
+            _told(self.prepared.made)
+            if self.prepared
+            else make_update(
+                loaded.model,
+                loaded.tokenizer,
+                self.site,
+                self.request,
+                self.recipe,
+                on.templates,
+                on.moment,
+                self.cancelled,
+            )
         )
         while True:
             try:
@@ -209,6 +246,24 @@ class Making:
             "probes": [_fields(result, "edit", "side", "value") for result in results],
             "perplexity": perplexity,
         }
+
+
+def ground_of(core: Core, site: EditSite, recipe: Recipe) -> Ground:
+    """What `recipe` asks for. Raises EditError where there is no second moment."""
+    moment = core.second_moment(site) if recipe.second_moment else None
+    return Ground(core.templates(recipe), moment)
+
+
+def _told(made: Made) -> Generator[Event, None, Update]:
+    """What an edit that was made together with others would have said alone. Raises the error that it ended with."""
+    yield StageStarted(stage="keys")
+    for event in made.told:
+        if isinstance(event, OptimStep) and event.step == 1:
+            yield StageStarted(stage="optimise")
+        yield event
+    if not isinstance(made.outcome, Update):
+        raise made.outcome
+    return made.outcome
 
 
 def broken_model(perplexity: float) -> Iterator[Warning]:

@@ -14,6 +14,7 @@ from workbench.edits import EditRequest
 from workbench.engine import asking, checking, rearranging, tracing
 from workbench.engine.applying import apply_edit
 from workbench.engine.core import Core, base_of
+from workbench.engine.together import apply_together
 from workbench.errors import EditError
 from workbench.events import EditFailed, Event, ModelLoading, Traced, Warning  # noqa: A004  the wire's word
 from workbench.models.device import within_memory
@@ -75,6 +76,25 @@ class Engine:
         except EditError as error:
             yield EditFailed(message=error.message, hint=error.hint, exit_code=error.exit_code)
             return False
+
+    def apply_together(
+        self,
+        requests: Sequence[EditRequest],
+        changes: dict[str, Any] | None = None,
+        *,
+        index: int = 1,
+        of: int | None = None,
+        cancelled: Cancelled = _never,
+    ) -> Generator[Event, None, int]:
+        """Optimises the updates of `requests` side by side on the present state, then makes the edits in order.
+
+        The first of them is edit `index` of `of`. Returns how many were committed. Raises as `apply`, and EditError
+        where there is no second moment.
+        """
+        recipe, tokenizer = self.core.recipe(changes or {}), self.core.loaded.tokenizer
+        asked = [framed(tokenizer, request) for request in requests]
+        total = len(asked) if of is None else of
+        return (yield from apply_together(self.core, asked, recipe, index=index, of=total, cancelled=cancelled))
 
     def undo(self, count: int = 1) -> Generator[Event, None, None]:
         """Steps back over the newest `count` applied edits. Raises UsageError at the base."""
