@@ -29,6 +29,9 @@ from workbench.probing.tracing_hooks import corrupted, entered, hidden, observed
 from workbench.probing.tracing_text import TraceText, input_embeddings
 from workbench.traces import TraceSettings
 
+FULL_TOKENS = 256
+"""With so many tokens a forward is worth its overhead."""
+
 Cell = tuple[int, int]
 """(token, layer)."""
 
@@ -86,7 +89,7 @@ def trace(
     while done < len(cells):
         if cancelled():
             return None
-        some = cells[done : done + size]
+        some = runs.batch(cells[done : done + size])
         try:
             again = runs.restored(some)
         except (RuntimeError, MemoryError) as error:
@@ -133,6 +136,16 @@ class _Runs:
         rows = min(batch_tokens // self._length, LOGITS // (vocabulary * len(self._text.answer)))
         return max(1, rows // self._settings.samples)
 
+    def batch(self, cells: Sequence[Cell]) -> Sequence[Cell]:
+        """The first of `cells`, as far as they enter at one layer: of later ones less has to be run.
+
+        Where these are few, all of them: a forward with few tokens costs as much as one with more.
+        """
+        lowest = [self._settings.layers(layer, self.layers).start for _, layer in cells]
+        alike = next((i for i, start in enumerate(lowest) if start != lowest[0]), len(cells))
+        full = alike * self._settings.samples * self._length >= FULL_TOKENS
+        return cells[:alike] if full and self._enters else cells
+
     def clean(self) -> float:
         """p(answer) without noise; keeps what the modules give."""
         with ExitStack() as hooks:
@@ -156,7 +169,8 @@ class _Runs:
         """p(answer) with noise and the modules' clean outputs put back, cell by cell."""
         samples, count = self._settings.samples, len(cells)
         lowest = min(self._settings.layers(layer, self.layers).start for _, layer in cells)
-        start = lowest if self._enters else 0
+        # A state that leaves a block is put back on what left it under noise: the block itself is not run.
+        start = lowest + (self._settings.kind == "state") if self._enters else 0
         with self._noisy(count), self._from(start, count), restored(self._modules, self._values(cells)):
             p = self._run(samples * count)
         return [float(mean) for mean in p.view(count, samples).mean(1)]
