@@ -32,7 +32,7 @@ class BaseAnswers:
 
     def read(self, questions: Sequence[Question]) -> list[Reading]:
         """The likeliest next token and what else each question asks for, as `read_answers` with `top` 1 on the base."""
-        asked = {one: self._known.pop(one, None) for one in questions}  # popped: those asked now go to the end
+        asked = {one: self._known.pop(one, None) for one in dict.fromkeys(questions)}  # to the end
         new = [one for one, reading in asked.items() if reading is None]
         found = {one: reading for one, reading in asked.items() if reading is not None}
         try:
