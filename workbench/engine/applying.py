@@ -18,6 +18,7 @@ from workbench.editing.second_moment import SecondMoment
 from workbench.editing.together import Made
 from workbench.editing.update import Update
 from workbench.edits import EditRequest, Recipe
+from workbench.engine.base_answers import settled_here
 from workbench.engine.core import Core
 from workbench.engine.norms import norm_report
 from workbench.events import (
@@ -34,7 +35,7 @@ from workbench.events import (
 from workbench.models.device import within_memory
 from workbench.models.families import EditSite
 from workbench.probing.generation import continuation
-from workbench.probing.probes import Probe, ask, keep_unstated, probes_of, settle
+from workbench.probing.probes import Probe, ask
 from workbench.stack.record import Edit, Factors
 
 T = TypeVar("T")
@@ -148,7 +149,7 @@ class Making:
         """All stages but the last; the model shows the edit then, and nothing is saved."""
         core = self.core
         check(self.cancelled)
-        probes = self._settled()
+        probes = settled_here(core, self.request)
         perplexity_before = self.core.perplexity_here()
         check(self.cancelled)
         yield StageStarted(stage="templates")
@@ -176,13 +177,6 @@ class Making:
             made_by=core.made_by(),
         )
         return edit, factors
-
-    def _settled(self) -> list[Probe]:
-        """The probes: neighbours keep what the base says; the rest is held against what is said before this edit."""
-        model, tokenizer = self.core.loaded.model, self.core.loaded.tokenizer
-        with self.core.live.at_base():
-            probes = keep_unstated(model, tokenizer, probes_of(self.request))
-        return settle(model, tokenizer, probes)
 
     def _update(self, on: Ground) -> Generator[Event, None, Update]:
         loaded = self.core.loaded
