@@ -19,6 +19,7 @@ from workbench.editing.second_moment import SecondMoment
 from workbench.editing.templates import sample_templates
 from workbench.editing.update import Update
 from workbench.edits import EditRequest, Recipe
+from workbench.engine.scores import scores
 from workbench.engine.weights import LiveWeights
 from workbench.errors import ModelError
 from workbench.events import ProbeResult
@@ -119,29 +120,19 @@ class Bench:
         for request in requests:
             self.live.show((*self.live.shown, self.factors(request)))
         results = [ask(model, tokenizer, asked) for asked in probes]
-        scores = replace(
+        measured = replace(
             _scores(results, self.live.drift()),
             perplexity=self._perplexity(),
             perplexity_base=self.perplexity_base,
         )
         self.live.show([])
-        return scores
+        return measured
 
 
 def _scores(results: Sequence[Sequence[ProbeResult]], drift: float) -> Scores:
-    es, ps, ns = (_score(results, kind) for kind in ("efficacy", "paraphrase", "neighbourhood"))
-    s = 3 / (1 / es + 1 / ps + 1 / ns) if min(es, ps, ns) > 0 else 0.0
-    return Scores(len(results), es, ps, ns, s, drift)
-
-
-def _score(results: Sequence[Sequence[ProbeResult]], kind: str) -> float:
-    """Mean over edits of the share of their probes that hold; an edit without such probes does not count."""
-    shares = []
-    for edit in results:
-        held = [bool(r.passed) for r in edit if r.kind == kind]
-        if held:
-            shares.append(sum(held) / len(held))
-    return _mean(shares)
+    found = scores(results)
+    es, ps, ns = (math.nan if score is None else score for score in (found.es, found.ps, found.ns))
+    return Scores(len(results), es, ps, ns, found.s, drift)
 
 
 def _mean(values: Sequence[float]) -> float:
