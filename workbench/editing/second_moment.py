@@ -77,7 +77,7 @@ class SecondMoment:
     def solve(self, k: Tensor) -> Tensor:
         """(C + ridge · I)⁻¹ k for `k`, (d_in,): float64, on C's device."""
         column = k.to(self.C.device, torch.float64).unsqueeze(1)
-        return torch.cholesky_solve(column, self.factorisation.lower).squeeze(1)
+        return _solve(self.factorisation.lower, column).squeeze(1)
 
 
 def factorise(matrix: Tensor, samples: int) -> Factorisation:
@@ -104,7 +104,7 @@ def factorise(matrix: Tensor, samples: int) -> Factorisation:
 def _symmetric(matrix: Tensor) -> bool:
     """Whether a square matrix is its transpose, up to rounding; some rows at a time."""
     limit = 1e-6 * max(float(matrix.max()), -float(matrix.min()))
-    rows, columns = matrix.split(_ROWS), matrix.T.split(_ROWS)
+    rows, columns = torch.split(matrix, _ROWS), torch.split(matrix.T, _ROWS)
     return all(torch.allclose(row, column, rtol=1e-4, atol=limit) for row, column in zip(rows, columns, strict=True))
 
 
@@ -128,6 +128,13 @@ def _cholesky(wide: Tensor) -> Tensor | None:
     return None if int(failed) or not bool(lower.sum().isfinite()) else lower
 
 
+def _solve(lower: Tensor, columns: Tensor) -> Tensor:
+    """(L Lᵀ)⁻¹ times `columns`, (d, n); `cholesky_solve` would copy L, which takes longer than solving."""
+    half = torch.linalg.solve_triangular(lower, columns, upper=False)
+    solved: Tensor = torch.linalg.solve_triangular(lower.T, half, upper=True)
+    return solved
+
+
 def _start(size: int, like: Tensor) -> Tensor:
     """A fixed column with a part in every direction that matters; no randomness, so that estimates repeat."""
     return torch.linspace(1.0, 2.0, size, dtype=like.dtype, device=like.device).cos().unsqueeze(1)
@@ -146,6 +153,6 @@ def _inverse_largest(lower: Tensor) -> float:
     """Largest eigenvalue of (L Lᵀ)⁻¹, by power iteration on solves."""
     vector, norm = _start(len(lower), lower), 0.0
     for _ in range(_POWER_STEPS):
-        vector = torch.cholesky_solve(vector / vector.norm().clamp_min(1e-300), lower)
+        vector = _solve(lower, vector / vector.norm().clamp_min(1e-300))
         norm = float(vector.norm())
     return norm
