@@ -47,10 +47,10 @@ class HistoryScreen(WorkbenchScreen):
         Binding("enter", "details", "Details", id="history.details"),
         Binding("slash", "filter", "Filter", id="history.filter", key_display="/"),
         Binding("y", "copy_id", "Copy id", id="history.copy-id"),
-        Binding("ctrl+t", "trace", "Trace", id="history.trace", tooltip="Where in the model this fact lives"),
         Binding("R", "probe", "Re-run probes", id="history.probe", key_display="R"),
         Binding("b", "branches", "Branches", id="history.branches", tooltip="Goes over to another line of this stack"),
         Binding("s", "switch", "Stacks", id="history.switch", tooltip="Opens another stack on this model"),
+        Binding("ctrl+t", "trace", "Trace", id="history.trace", tooltip="Where in the model this fact lives"),
         Binding("escape", "leave", "Leave", id="history.leave", priority=True),
     ]
     place = "history"
