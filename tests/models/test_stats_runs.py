@@ -190,6 +190,13 @@ def test_what_a_model_wrote_once_is_not_measured_again(wanted: Wanted) -> None:
     assert tokens(run(own))
 
 
+def test_a_c_that_is_replaced_by_another_is_named(wanted: Wanted) -> None:
+    assert not warnings(run(wanted))
+    assert not warnings(run(wanted))
+    replaced = warnings(run(changed(wanted, documents=None)))
+    assert replaced == ["This takes the place of the C over 420 keys of text.txt."] * 2
+
+
 def test_shares_of_several_processes_add_up_to_the_whole(wanted: Wanted) -> None:
     loaded: LoadedModel = drain(load_model(wanted.model))[1]
     assert wanted.documents is not None

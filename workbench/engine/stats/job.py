@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from workbench.models.second_moment import (
     find_second_moment,
     places_of,
     read_moment_file,
+    read_record,
     second_moment_path,
 )
 from workbench.stack import files
@@ -162,6 +163,19 @@ def _standing(run: Run, out: Path | None) -> list[MomentReady]:
     return found
 
 
+def _replaced(path: Path, record: MomentRecord) -> Iterator[Warning]:
+    """Says what is about to be replaced at `path` by a C of another text, or of more or less of it."""
+    try:
+        before = read_record(path, record.base) if path.is_file() else record
+    except ModelError:
+        return  # damaged, or of other weights: nothing is lost
+    if (before.text, before.samples) != (record.text, record.samples):
+        yield Warning(
+            message=f"This takes the place of the C over {before.samples} keys of {before.words}.",
+            hint="Edits made with that one keep it on record, but can only be made anew with it.",
+        )
+
+
 def _place(loaded: LoadedModel, site: EditSite, out: Path | None) -> Path:
     return second_moment_path(out or kept_for(loaded.fingerprint), site)
 
@@ -185,6 +199,7 @@ def _store(
 ) -> Generator[Event, None, None]:
     """Writes one C, and says what it is worth and whether edits will find it."""
     path = _place(loaded, site, out)
+    yield from _replaced(path, record)
     files.make_folder(path.parent)
     files.write_parts(path, encode_second_moment(moment, record))
     written, record = read_moment_file(path, loaded.fingerprint)
