@@ -81,7 +81,7 @@ def test_it_is_verified_undone_and_redone(spread: Engine, here: Engine) -> None:
     edited = weight.clone()
     assert [e.outcome for e in drain(spread.verify())[0] if isinstance(e, ev.Verified)] == ["bit-identical"]
     drain(spread.undo())
-    assert torch.equal(weight, here.core.loaded.model.get_submodule(module).weight)
+    assert torch.equal(weight, here.core.live.parameter(module))
     drain(spread.redo())
     assert torch.equal(weight, edited)
 

@@ -40,7 +40,10 @@ def replay(name: str | None, to: int | None, verify: bool, out: Path | None, com
     folder = existing_stack(common, name)
     if out and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"'{out}' exists and is not an empty folder.", "Name a new folder for --out.")
-    with Output(common.json) as output, engine_session(common, folder, output, write=False) as engine:
+    with (
+        Output(common.json) as output,
+        engine_session(common, folder, output, write=False, rehash=verify) as engine,
+    ):
         found = Comparison(output, strict=verify, each=verify)
         found.follow(lambda cancelled: engine.replay(to, verify=True, cancelled=cancelled))
         found.judge()

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, Self
 
-from workbench.edits import SLOT, EditRequest, Neighbour, Recipe, with_slot
+from workbench.edits import SLOT, EditRequest, Neighbour, Recipe, chat_from_json, with_slot
 from workbench.errors import RequestError, UsageError
 from workbench.events import EditRow
 
@@ -15,6 +15,8 @@ Field = Literal["subject", "prompt", "target_new", "settings"]
 
 ARROW = "=>"
 """Stands between a neighbour and its right answer."""
+CHAT = "chat"
+"""Among the settings: whether the prompt is a user's turn. It is the request's own, not the profile's."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Draft:
     neighbours: str = ""
     """One a line, `prompt => answer` where the right answer is known."""
     settings: str = ""
-    """Changes to the model's profile: `name=value name=value`."""
+    """Changes to the model's profile: `name=value name=value`; and `chat=true`, for a prompt that is a user's turn."""
 
     @property
     def empty(self) -> bool:
@@ -93,24 +95,31 @@ class Draft:
             target_true=self.target_true.strip() or None,
             paraphrases=tuple(line.replace(SLOT, subject) for line in _lines(self.paraphrases)),
             neighbours=tuple(_neighbour(line) for line in _lines(self.neighbours)),
+            chat=chat_from_json(self._settings().get(CHAT)),
         )
 
     def overrides(self) -> dict[str, Any]:
         """The changes to the profile, checked. Raises UsageError."""
+        values = self._settings()
+        chat_from_json(values.pop(CHAT, None))
+        Recipe.from_json(values)
+        return values
+
+    def _settings(self) -> dict[str, Any]:
+        """Everything set, by name. Raises UsageError."""
         values: dict[str, Any] = {}
         for part in self.settings.split():
             name, equals, value = part.partition("=")
             if not equals:
                 raise UsageError(f"'{part}' is not name=value.")
             values[name] = _value(value)
-        Recipe.from_json(values)
         return values
 
     def makes(self, row: EditRow) -> bool:
         """`row` is what this draft asks for."""
         try:
             request = self.request()
-        except RequestError:
+        except UsageError:
             return False
         return (request.prompt, request.subject, request.target_new) == (row.prompt, row.subject, row.target_new)
 
@@ -125,7 +134,7 @@ class Draft:
             request.target_true or "",
             "\n".join(map(_one_line, request.paraphrases)),
             "\n".join(neighbours),
-            settings,
+            f"{settings} {CHAT}=true".strip() if request.chat else settings,
         )
 
     def to_json(self) -> dict[str, str]:
