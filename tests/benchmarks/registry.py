@@ -15,7 +15,9 @@ BENCHMARKS = {
     "edit-cuda": "edit_cuda:rows",
     "materialise": "materialise:rows",
     "parity": "parity:rows",
+    "probes": "probes:rows",
     "stats": "stats:rows",
+    "startup": "startup:rows",
     "screen": "screen:rows",
     "memory": "memory:rows",
 }
