@@ -82,7 +82,7 @@ def legend(traced: Traced, heat: HeatMap, shades: str = SHADES) -> list[str]:
     what = "mean p(answer)" if traced.averaged else f"p({visible(traced.answer).strip()})"
     lines = [
         f"{what}: clean {traced.clean:.3f}, corrupted {low:.3f}, best restored {high:.3f}",
-        f"'{shades[0]}' at most corrupted, '{shades[-1]}' best restored, linear between; {MARK} subject",
+        f"'{shades[0]}' corrupted or less, '{shades[-1]}' best restored; {MARK} subject",
     ]
     if heat.cell == NUMBERED:
         lines[1] += "; numbers are probabilities"
