@@ -20,12 +20,12 @@ from workbench.editing.clean import Clean, inputs_of, read_clean, runs_of
 from workbench.editing.hooks import added, answering, forward_hook, only_at
 from workbench.editing.keys import Keys
 from workbench.editing.loss import Evaluation, head_of, wide_dtype, zero_offsets
-from workbench.editing.memory import out_of_memory
 from workbench.editing.prefix import Enough, NotServed, Prefix
 from workbench.editing.rows import Aligned, align, check_length
 from workbench.editing.scoring import Scoring
 from workbench.editing.stand_ins import at_places, saying, unchanged, with_offset
 from workbench.errors import ModelError
+from workbench.models.device import is_out_of_memory
 from workbench.models.families import EditSite, decoder_blocks, edit_site, layer_count
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class FastObjective:
             try:
                 return run()
             except RuntimeError as error:
-                if self.rows_at_once == 1 or not out_of_memory(error):
+                if self.rows_at_once == 1 or not is_out_of_memory(error):
                     raise
             self.rows_at_once = (self.rows_at_once + 1) // 2
 

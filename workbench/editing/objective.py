@@ -13,11 +13,11 @@ from workbench.editing.flags import frozen, gradients
 from workbench.editing.keys import Keys, read_keys
 from workbench.editing.lookup import Texts
 from workbench.editing.loss import Objective, PlainObjective, wide_dtype
-from workbench.editing.memory import out_of_memory
 from workbench.editing.prefix import NotServed
 from workbench.editing.scoring import Scoring
 from workbench.edits import Recipe
 from workbench.errors import WorkbenchError
+from workbench.models.device import is_out_of_memory
 from workbench.models.families import EditSite
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def prepare(
     except WorkbenchError:
         raise
     except Exception as error:  # whatever an unknown decoder makes happen: the plain way serves it
-        if out_of_memory(error):
+        if is_out_of_memory(error):
             raise
         known = isinstance(error, NotServed)
         reason = str(error) if known else f"its layers do not go on from kept keys and values ({type(error).__name__})"
