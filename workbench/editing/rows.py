@@ -15,6 +15,7 @@ from torch import Tensor
 
 from workbench.editing.lookup import Row
 from workbench.errors import EditError
+from workbench.models.context import context_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -98,7 +99,7 @@ def with_target(row: Row, target: Sequence[int]) -> Row:
 
 def check_length(rows: Sequence[Row], model: PreTrainedModel) -> None:
     """Raises EditError if a row is longer than the model can read."""
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limit = context_length(model)
     longest = max(len(row.ids) for row in rows)
-    if isinstance(limit, int) and longest > limit:
+    if limit is not None and longest > limit:
         raise EditError(f"The prompt takes {longest} tokens; the model reads {limit}.", "Shorten the prompt.")

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from workbench.editing.hooks import only_at
 from workbench.errors import EditError
+from workbench.models.context import context_length
 
 Context = tuple[int, ...]
 """The tokens before the one that is predicted."""
@@ -87,9 +88,9 @@ def _batch(rows: Sequence[Context], read: dict[Context, list[Context]]) -> Batch
 
 
 def _check_length(model: PreTrainedModel, batch: Batch) -> None:
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limit = context_length(model)
     longest = len(batch.rows[-1])
-    if isinstance(limit, int) and longest > limit:
+    if limit is not None and longest > limit:
         raise EditError(f"A prompt takes {longest} tokens; the model reads {limit}.", "Shorten the prompt.")
 
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from workbench.editing.lookup import prompt_ids
 from workbench.edits import Chat
 from workbench.errors import EditError
+from workbench.models.context import context_length
 
 
 @torch.no_grad()
@@ -35,7 +36,7 @@ def continuation(
         EditError: the prompt has no token, or the model's predictions are not numbers.
     """
     ids = torch.tensor([prompt_ids(tokenizer, prompt, chat)], device=model.device)
-    room = getattr(model.config.get_text_config(), "max_position_embeddings", None) or ids.shape[1] + max_new
+    room = context_length(model) or ids.shape[1] + max_new
     generator = torch.Generator().manual_seed(seed)
     drawn: list[int] = []
     shown, cache = "", None

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from workbench.models.context import context_length
 from workbench.probing.forward import BATCH_TOKENS, LOGITS, logits_at
 
 LARGEST_EXPONENT = 700.0
@@ -27,7 +28,7 @@ def perplexity(
     Infinite where the model's predictions are not numbers; NaN without a token to predict. `tokens` are read in one
     forward pass, padding included; without it as many as suit the device.
     """
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limit = context_length(model)
     encoded = [torch.tensor(ids[:limit]) for ids in tokenizer([*lines])["input_ids"]] if lines else []
     rows = sorted((row for row in encoded if len(row) > 1), key=len)
     predicted = sum(len(row) - 1 for row in rows)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from workbench.errors import UsageError
+from workbench.models.context import context_length
 from workbench.models.load import LoadedModel
 
 BUDGET = 10
@@ -16,7 +17,6 @@ OWN_WINDOW = 128
 """The same of sampled text: a token costs more the longer its row is, for the attention's keys and values."""
 SHORTEST = 2
 """A row of fewer tokens says nothing about text."""
-_CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,7 @@ class Plan:
 
 def context_of(loaded: LoadedModel) -> int:
     """The longest text the model can read, in tokens; WINDOW where its configuration does not say."""
-    config = loaded.model.config.get_text_config()
-    named = (getattr(config, name, None) for name in _CONTEXTS)
-    return next((length for length in named if isinstance(length, int) and length > 0), WINDOW)
+    return context_length(loaded.model) or WINDOW
 
 
 def window_of(loaded: LoadedModel, asked: int | None, most: int = WINDOW) -> int:
