@@ -1,4 +1,4 @@
-"""The terminal workbench: paints first, then starts the engine; draws the session's state, hands it what keys want.
+"""The terminal workbench: paints first, then listens to the engine; draws the session's state, hands it what keys want.
 
 Redrawing is on a clock, twelve times a second at most and only when something has changed, however fast events come.
 """
@@ -91,7 +91,7 @@ class WorkbenchApp(App[None]):
         return sum(1 for item in self.queue if not item.running)
 
     def on_mount(self) -> None:
-        """The engine is started only after the first screen is painted."""
+        """The engine, which may be loading already, is listened to only after the first screen is painted."""
         self.session.open_queue()
         self.set_interval(FRAME, self._frame)
         self.call_after_refresh(self._start_engine)
