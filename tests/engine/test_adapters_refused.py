@@ -37,6 +37,11 @@ REFUSED_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "whole modules": ({"modules_to_save": ["lm_head"]}, "whole modules"),
     "tokens": ({"trainable_token_indices": [1, 2]}, "token embeddings"),
     "experts": ({"target_parameters": ["experts.gate_up_proj"]}, "not those of linear modules"),
+    "weights beside modules": ({"target_parameters": ["a.weight"], "target_modules": ["b"]}, "not those of linear"),
+    "modules among weights": (
+        {"target_parameters": ["a.weight"], "rank_pattern": {"c_proj": 2}},
+        "not a module's name",
+    ),
     "repeated layers": ({"layer_replication": [[0, 4], [2, 5]]}, "repeating layers"),
     "activated": ({"alora_invocation_tokens": [5]}, "after certain tokens"),
     "unknown": ({"use_new_thing": {"strength": 2}}, "'use_new_thing'"),

@@ -18,12 +18,13 @@ from workbench.engine.card import Exported, adapter_card, merged_card
 from workbench.engine.core import Core
 from workbench.engine.engine import Engine
 from workbench.errors import ModelError, UsageError
-from workbench.models.families import EditSite, edit_site, layer_count
+from workbench.models.families import EditSite, decoder_blocks, edit_site, layer_count
 from workbench.models.fingerprint import base_fingerprint
 from workbench.models.held_out import HELD_OUT
 from workbench.models.load import save_model
 from workbench.models.profiles import PROFILE
 from workbench.models.second_moment import find_second_moment, read_moment_file, write_second_moment
+from workbench.models.structure import has_experts
 from workbench.stack import adapter, files
 from workbench.stack.markdown import on_hub, public_name
 from workbench.stack.record import Edit
@@ -51,7 +52,9 @@ def export_peft(engine: Engine, out: Path, edits: Sequence[Edit] | None = None) 
     factors = adapter.joined(core.stack.factors(edit) for edit in chosen)
     base = core.base()
     layouts = {module: info["layout"] for edit in chosen for module, info in edit.base.modules.items()}
-    config = adapter.adapter_config(factors, layouts, public_name(base), base.revision if on_hub(base) else "")
+    experts = any(has_experts(block) for block in decoder_blocks(core.loaded.model))
+    revision = base.revision if on_hub(base) else ""
+    config = adapter.adapter_config(factors, layouts, public_name(base), revision, experts=experts)
     with _new_folder(out) as unfinished:
         files.write_atomic(unfinished / adapter.WEIGHTS, adapter.adapter_weights(factors))
         files.write_atomic(unfinished / adapter.CONFIG, config)

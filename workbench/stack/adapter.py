@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import UsageError
 from workbench.stack import container, files
-from workbench.stack.lora_config import MAX_CONFIG, LoraConfig, read_config
+from workbench.stack.lora_config import MAX_CONFIG, WEIGHT, LoraConfig, read_config
 from workbench.stack.record import MAX_MODULES, Factors, Layout, check_module
 from workbench.stack.strictjson import MalformedError, naming, parse
 
@@ -51,11 +51,18 @@ def joined(edits: Iterable[Sequence[Factors]]) -> tuple[Factors, ...]:
     )
 
 
-def adapter_config(factors: Sequence[Factors], layouts: Mapping[str, Layout], base: str, revision: str) -> bytes:
-    """adapter_config.json for `factors`, one a module. Modules are named in full, so that no other one matches."""
+def adapter_config(
+    factors: Sequence[Factors], layouts: Mapping[str, Layout], base: str, revision: str, *, experts: bool = False
+) -> bytes:
+    """adapter_config.json for `factors`, one a module. Modules are named in full, so that no other one matches.
+
+    In a base with `experts` their weights are named instead: peft takes every module called down_proj for the experts'
+    (0.21, utils/transformers_weight_conversion.py), and leaves weights as they are named.
+    """
     ranks = {one.module: one.a.shape[0] for one in factors}
     most = max(ranks.values())
-    others = {module: rank for module, rank in ranks.items() if rank != most}
+    suffix = WEIGHT if experts else ""
+    others = {module + suffix: rank for module, rank in ranks.items() if rank != most}
     document = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -73,7 +80,8 @@ def adapter_config(factors: Sequence[Factors], layouts: Mapping[str, Layout], ba
         "fan_in_fan_out": "in,out" in {layouts[module] for module in ranks},
         "init_lora_weights": True,
         "modules_to_save": None,
-        "target_modules": list(ranks),
+        "target_modules": [] if experts else list(ranks),
+        **({"target_parameters": [module + suffix for module in ranks]} if experts else {}),
     }
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 

@@ -23,6 +23,9 @@ MAX_ADAPTER_RANK = 4096
 MAX_SCALE = 1e6
 """Largest |lora_alpha|."""
 
+WEIGHT = ".weight"
+"""What a linear module's parameter is called behind the module, where parameters are named and not modules."""
+
 _REFUSED = {
     "use_dora": "uses DoRA, whose update also rescales the weight",
     "lora_bias": "carries a bias, and an edit only changes weights",
@@ -116,7 +119,8 @@ def read_config(document: object) -> LoraConfig:
     if document.get("peft_type") != "LORA":
         raise UsageError("The adapter is not a LoRA adapter.", "Only LoRA adapters can be imported.")
     _check_settings(document)
-    patterns = {name: _patterns(document, name) for name in ("rank_pattern", "alpha_pattern")}
+    end = WEIGHT if document.get("target_parameters") else ""
+    patterns = {name: _patterns(document, name, end) for name in ("rank_pattern", "alpha_pattern")}
     name = document.get("base_model_name_or_path")
     return LoraConfig(
         rank=_rank(document.get("r", 8)),
@@ -130,6 +134,8 @@ def read_config(document: object) -> LoraConfig:
 
 def _check_settings(document: dict[str, Any]) -> None:
     for name, value in document.items():
+        if name == "target_parameters" and _are_weights(value) and not document.get("target_modules"):
+            continue
         if name not in _HARMLESS and value not in (None, False, 0, "", [], {}):
             why = _REFUSED.get(name, f"uses '{name[:80]}', which is not known here")
             raise UsageError(f"The adapter cannot be imported: it {why}.", _ELSE)
@@ -144,6 +150,11 @@ def _check_settings(document: dict[str, Any]) -> None:
     _flag(document, "fan_in_fan_out")
 
 
+def _are_weights(names: object) -> bool:
+    """Whether these are weights of modules: to name the modules would have meant the same."""
+    return isinstance(names, list) and all(isinstance(name, str) and name.endswith(WEIGHT) for name in names)
+
+
 def _flag(document: dict[str, Any], name: str) -> bool:
     value = document.get(name, False)
     if not isinstance(value, bool):
@@ -151,17 +162,18 @@ def _flag(document: dict[str, Any], name: str) -> bool:
     return value
 
 
-def _patterns(document: dict[str, Any], name: str) -> dict[str, Any]:
+def _patterns(document: dict[str, Any], name: str, end: str) -> dict[str, Any]:
+    """The table `name` by patterns of modules: without the `end` that those of parameters have."""
     found = document.get(name) or {}
     if not isinstance(found, dict) or len(found) > MAX_MODULES:
         raise MalformedError(f"has no proper '{name}'")
     for pattern in found:
-        if len(pattern) > MAX_SHORT or not _PATTERN.fullmatch(pattern):
+        if len(pattern) > MAX_SHORT or not _PATTERN.fullmatch(pattern) or not pattern.endswith(end):
             raise UsageError(
                 f"The adapter cannot be imported: its '{name}' holds a pattern that is not a module's name.",
                 "Write the modules' names out.",
             )
-    return found
+    return {pattern.removesuffix(end).removesuffix("\\"): value for pattern, value in found.items()}
 
 
 def _rank(value: object) -> int:
