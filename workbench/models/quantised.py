@@ -57,9 +57,12 @@ def _editable(config: PretrainedConfig) -> list[str]:
     from transformers import AutoModelForCausalLM
 
     plain = type(config).from_dict({k: v for k, v in config.to_dict().items() if k != "quantization_config"})
-    with torch.device("meta"):
-        auto: Any = AutoModelForCausalLM  # which transformers leaves untyped
-        model = auto.from_config(plain, trust_remote_code=False)
+    auto: Any = AutoModelForCausalLM  # which transformers leaves untyped
+    try:
+        with torch.device("meta"):
+            model = auto.from_config(plain, trust_remote_code=False)
+    except (ValueError, TypeError, AttributeError, ImportError):
+        return []  # not one that transformers builds itself: which modules could be kept is not known
     return [edit_site(model, layer).module for layer in editable_layers(model)]
 
 
