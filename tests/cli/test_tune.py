@@ -61,8 +61,8 @@ def test_the_search_is_shown_and_its_profile_is_where_profiles_are_looked_for(
     assert read_profile_file(path, "user").untouched
     assert "C = I: there is no second moment for layer 0, 2, 3" in ran.err
     assert "budget was used up" in ran.err
-    assert "comes first" in ran.err
     assert digest(small) == before
+    assert f"in your folder of profiles: {path}" in workbench("tune", small, "--show").err
     assert not (tmp_path / "edits").exists()
 
 

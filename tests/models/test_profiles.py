@@ -88,13 +88,14 @@ def test_each_that_ships_says_where_its_numbers_come_from_and_is_the_one_its_mod
 
 
 def test_the_nearest_place_wins(folder: Path) -> None:
+    """What a person found for a model comes before what its maker found, and that before what was published."""
     assert find_profile(folder, XL).origin == "shipped"
-    user_file(mine())
-    assert find_profile(folder, XL).recipe == Recipe(layer=3, lr=0.25)
-    assert find_profile(folder, XL).origin == "user"
     (folder / PROFILE).write_text('{"layer": 7}', encoding="utf-8")
     found = find_profile(folder, XL)
     assert (found.origin, found.recipe.layer, found.path) == ("model", 7, folder / PROFILE)
+    user_file(mine())
+    assert find_profile(folder, XL).recipe == Recipe(layer=3, lr=0.25)
+    assert find_profile(folder, XL).origin == "user"
 
 
 def test_in_the_users_folder_the_first_that_fits_wins_by_name_of_file(folder: Path) -> None:

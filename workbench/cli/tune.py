@@ -41,8 +41,8 @@ Trials are kept: a search that was stopped goes on where it was.
 \b
 Facts are those that the model itself answers right, out of FILE (any shape
 that workbench apply reads, with true targets) or out of those that ship.
-A profile is looked for in the model's folder (editing_profile.json), then in
-~/.config/workbench/profiles, then among those that ship. It is JSON: copy it,
+A profile is looked for in ~/.config/workbench/profiles, then in the model's
+folder (editing_profile.json), then among those that ship. It is JSON: copy it,
 change it. All that its "match" states must hold: model_type, layers,
 hidden_size, intermediate_size, vocab_size, fingerprint (of the weights), and
 name, a list of patterns such as "*gpt2-xl*".
@@ -134,7 +134,7 @@ class _Search:
         self._end(output)
         write_profile(self.found[0].profile, path, force=self.given["force"])
         output.tell(f"Written: {path}")
-        _say_what_is_in_force(output, profile, chosen=bool(self.given["out"]))
+        _say_what_is_in_force(output, profile, path, chosen=bool(self.given["out"]))
         return output.done(0, str(path))
 
     def _facts(self) -> list[EditRequest] | None:
@@ -177,12 +177,10 @@ class _Search:
             output.tell("The budget was used up before the search was through; the same command with more goes on.")
 
 
-def _say_what_is_in_force(output: Output, before: Profile, *, chosen: bool) -> None:
+def _say_what_is_in_force(output: Output, before: Profile, written: Path, *, chosen: bool) -> None:
     """What a person must know to use what was written."""
-    if before.origin == "model":
-        output.tell(
-            f"The model's own folder has a profile, which comes first: {before.path}. Replace it to use this one."
-        )
+    if before.origin == "user" and before.path and before.path.resolve() != written.resolve():
+        output.tell(f"Your folder of profiles has another that fits: {before.path}. The first by name is in force.")
     elif chosen:
         output.tell(
             "It is in force once it lies in your folder of profiles, or in the model's as editing_profile.json."

@@ -1,6 +1,6 @@
 """Which editing profile is in force for a model: the first that fits, from the nearest place to the farthest.
 
-1. `editing_profile.json` in the model's folder   2. the user's folder   3. those that ship, in `profiles/`
+1. the user's folder   2. `editing_profile.json` in the model's folder   3. those that ship, in `profiles/`
 4. the papers' hyper-parameters at a third of the depth, where published profiles cluster: a guess, and said to be one.
 """
 
@@ -96,13 +96,16 @@ def find_profile(folder: Path, model: ModelFacts) -> Profile:
 
 def _candidates(folder: Path) -> Iterator[Profile]:
     """All profiles there are, nearest first; a file is read only when its turn comes."""
+    yield from _in_folder(user_profiles(), "user")
     if (folder / PROFILE).is_file():
         yield read_profile_file(folder / PROFILE, "model")
-    places: tuple[tuple[Path, Origin], ...] = ((user_profiles(), "user"), (shipped_profiles(), "shipped"))
-    for place, origin in places:
-        if place.is_dir():
-            files = sorted(path for path in place.glob("*.json") if path.is_file())
-            yield from (read_profile_file(path, origin) for path in files[:MAX_FILES])
+    yield from _in_folder(shipped_profiles(), "shipped")
+
+
+def _in_folder(place: Path, origin: Origin) -> Iterator[Profile]:
+    if place.is_dir():
+        files = sorted(path for path in place.glob("*.json") if path.is_file())
+        yield from (read_profile_file(path, origin) for path in files[:MAX_FILES])
 
 
 def facts_of(config: Any, name: str, layers: int | None = None) -> ModelFacts:
