@@ -15,6 +15,7 @@ from tests.stack.making import D_IN, D_OUT, MODULE, edit, factors
 from workbench.errors import StackError, VerificationError
 from workbench.stack import container
 from workbench.stack.editfile import decode_edit, encode_edit, read_edit, read_header
+from workbench.stack.record import FORMAT
 from workbench.stack.strictjson import canonical
 
 NAME = "0001-gift-00000000.safetensors"
@@ -194,7 +195,7 @@ def test_factors_that_are_not_finite_are_refused(number: float, tmp_path: Path) 
 
 def test_a_newer_format_is_refused_with_the_advice_to_update(tmp_path: Path) -> None:
     path = tmp_path / NAME
-    path.write_bytes(with_record(set_to("version", 2)))
+    path.write_bytes(with_record(set_to("version", FORMAT + 1)))
     with pytest.raises(StackError, match="newer workbench") as caught:
         read_header(path)
     assert caught.value.hint == "Update workbench."
