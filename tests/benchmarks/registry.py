@@ -13,6 +13,7 @@ BENCHMARKS = {
     "edit-gpt2-medium": "edit:gpt2_medium",
     "edit-llama-1b": "edit:llama_1b",
     "edit-cuda": "edit_cuda:rows",
+    "together": "together:rows",
     "materialise": "materialise:rows",
     "parity": "parity:rows",
     "probes": "probes:rows",
