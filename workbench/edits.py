@@ -234,13 +234,16 @@ class Recipe:
         """Reads what `to_json` wrote; fields it does not know are refused. Raises UsageError."""
         if not isinstance(document, dict):
             raise UsageError("A recipe must be a JSON object.")
-        types = {f.name: f.type for f in dataclasses.fields(cls)}
         values = dict(document)
         for name, value in values.items():
-            if name not in types:
-                raise UsageError(f"Unknown setting '{shortened(name, 60)}'.", f"Known: {', '.join(types)}.")
-            values[name] = _setting(name, str(types[name]), value)
+            if name not in _SETTINGS:
+                raise UsageError(f"Unknown setting '{shortened(name, 60)}'.", f"Known: {', '.join(_SETTINGS)}.")
+            values[name] = _setting(name, _SETTINGS[name], value)
         return cls(**values)
+
+
+_SETTINGS = {f.name: str(f.type) for f in dataclasses.fields(Recipe)}
+"""The type that each setting is declared with."""
 
 
 def _setting(name: str, kind: str, value: Any) -> Any:

@@ -42,8 +42,8 @@ def scan(folder: Path) -> Found:
     """Reads the headers of all edit files in `folder`. Raises StorageError if the folder cannot be listed."""
     found = Found()
     with storage("read", folder):
-        paths = sorted(p for p in folder.iterdir() if p.name.endswith(SUFFIX) and not p.name.startswith("."))
-    for path in paths:
+        paths = [p for p in folder.iterdir() if p.name.endswith(SUFFIX) and not p.name.startswith(".")]
+    for path in sorted(paths, key=lambda path: path.name):
         try:
             edit = read_header(path)
         except (StackError, StorageError) as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, Self, TypedDict
@@ -87,7 +87,7 @@ class Base:
     @classmethod
     def from_json(cls, document: object) -> Self:
         """Reads what `to_json` wrote. Raises MalformedError."""
-        fields = _object(document, "base", {f.name for f in dataclasses.fields(cls)})
+        fields = _object(document, "base", _BASE_FIELDS)
         name, revision, fingerprint, dtype = (_text(fields, key, MAX_SHORT) for key in _BASE_TEXTS)
         modules = fields["modules"]
         if not isinstance(modules, dict) or len(modules) > MAX_MODULES:
@@ -174,8 +174,7 @@ class Edit:
     def from_json(cls, document: object, ranks: Mapping[str, int]) -> Self:
         """Reads the metadata's document, with `id`. Raises MalformedError."""
         check_version(document)
-        names = {f.name for f in dataclasses.fields(cls)} - {"ranks"} | {"version"}
-        fields = _object(document, "record", names)
+        fields = _object(document, "record", _EDIT_FIELDS)
         base = Base.from_json(fields["base"])
         parent = fields["parent"]
         return cls(
@@ -196,6 +195,10 @@ class Edit:
             id=check_id(fields["id"]),
             ranks=dict(ranks),
         )
+
+
+_BASE_FIELDS = frozenset(f.name for f in dataclasses.fields(Base))
+_EDIT_FIELDS = frozenset(f.name for f in dataclasses.fields(Edit)) - {"ranks"} | {"version"}
 
 
 def check_version(document: object, newest: int = FORMAT) -> None:
@@ -221,7 +224,7 @@ def check_module(name: str) -> str:
     return name
 
 
-def _object(value: object, what: str, names: set[str]) -> dict[str, Any]:
+def _object(value: object, what: str, names: Set[str]) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise MalformedError(f"has no {what}")
     if value.keys() != names:

@@ -18,6 +18,8 @@ from workbench.text import shortened
 
 _LONG_NUMBER = re.compile(r"\d{18}")
 """What an integer out of range contains."""
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+"""Makes the one spelling."""
 
 
 class MalformedError(ValueError):
@@ -52,7 +54,7 @@ def canonical(document: object) -> str:
         MalformedError: it holds something that JSON has no word for.
     """
     try:
-        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = _ENCODER.encode(document)
         text.encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
         raise MalformedError("holds something that JSON cannot say") from error
@@ -144,9 +146,10 @@ def _constant(word: str) -> NoReturn:
 
 
 def _check_depth(document: object) -> None:
-    nested = [document]
-    for _ in range(MAX_DEPTH):
-        nested = [child for one in nested for child in _children(one) if type(child) in (dict, list)]
+    nested: list[Any] = [[document]]
+    for _ in range(MAX_DEPTH + 1):
+        held = (one.values() if type(one) is dict else one for one in nested)
+        nested = [child for children in held for child in children if type(child) is dict or type(child) is list]
         if not nested:
             return
     raise MalformedError("is nested too deeply")
