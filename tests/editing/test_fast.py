@@ -78,6 +78,19 @@ def test_the_edited_block_is_skipped_only_where_it_adds_what_its_map_gives(famil
     assert objective(family).adds is adds
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("family", "adds"), [("llama", True), ("gemma2", False), ("granite", False)])
+def test_an_outlier_among_coarse_hidden_states_hides_no_norm_behind_the_map(
+    family: str, adds: bool, dtype: torch.dtype
+) -> None:
+    model = zoo.tiny(family, dtype=dtype)
+    with torch.no_grad():
+        model.get_parameter("model.embed_tokens.weight")[:, 0] = 60
+    texts, site = texts_of(zoo.tokenizer(family), REQUEST, TEMPLATES), edit_site(model, 1)
+    with frozen(model), gradients():
+        assert FastObjective(model, site, Scoring([texts], RECIPE, torch.float32)).adds is adds
+
+
 def parts(family: str) -> tuple[PreTrainedModel, EditSite, Scoring]:
     model = model_of(family)
     texts = texts_of(zoo.tokenizer(family), REQUEST, TEMPLATES)
@@ -162,6 +175,13 @@ def test_numbers_that_differ_are_found_before_the_first_step_and_the_plain_way_i
     prepared = prepare(forgetful, edit_site(forgetful, 1), [texts], RECIPE)
     assert isinstance(prepared.objective, PlainObjective)
     assert "where the plain way gives" in prepared.slow
+
+
+def test_the_plain_way_serves_a_caller_in_inference_mode_too() -> None:
+    _, wanted = edit("gpt2", plain=True)
+    with torch.inference_mode():
+        _, found = edit("gpt2", plain=True)
+    assert torch.equal(found.v, wanted.v)
 
 
 def test_several_requests_in_one_pass_are_each_what_they_are_alone() -> None:

@@ -58,8 +58,9 @@ def prepare(
 
 
 def _plain(model: PreTrainedModel, site: EditSite, texts: Sequence[Texts], recipe: Recipe, slow: str = "") -> Prepared:
-    keys = tuple(read_keys(model, site, text.rows) for text in texts)
-    return Prepared(PlainObjective(model, site, Scoring(texts, recipe, wide_dtype(site, model))), keys, slow)
+    with gradients():
+        keys = tuple(read_keys(model, site, text.rows) for text in texts)
+        return Prepared(PlainObjective(model, site, Scoring(texts, recipe, wide_dtype(site, model))), keys, slow)
 
 
 @torch.no_grad()
