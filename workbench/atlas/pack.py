@@ -26,10 +26,10 @@ from workbench.models.profiles import PROFILE
 from workbench.models.second_moment import MomentRecord, accumulate_second_moment, write_second_moment
 
 PROFILE_RECIPE = Recipe(
-    layer=1,
+    layer=0,
     steps=40,
-    lr=0.2,
-    weight_decay=1.5,
+    lr=0.4,
+    weight_decay=4.5,
     clamp_factor=8.0,
     nll_stop=0.04,
     template_lengths=((2, 5), (5, 5), (10, 5)),
