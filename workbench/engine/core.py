@@ -6,7 +6,7 @@ import hashlib
 import math
 import platform
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ from workbench import __version__
 from workbench.editing.second_moment import SecondMoment
 from workbench.edits import Recipe
 from workbench.engine.base_answers import BaseAnswers
+from workbench.engine.kept_perplexity import base_perplexity
 from workbench.engine.kept_templates import templates_for
 from workbench.engine.views import stack_changed
 from workbench.engine.weights import LiveWeights
@@ -134,23 +135,23 @@ class Core:
     def perplexity_here(self) -> float | None:
         """Perplexity of the model as it is now, measured once a state; None without text."""
         state = self.state()
+        return self.perplexity_base() if state == _BASE else self._perplexity_of(state, self.perplexity)
+
+    def perplexity_base(self) -> float | None:
+        """The same of the base, kept between runs."""
+        return self._perplexity_of(_BASE, lambda: base_perplexity(self.loaded, self.held_out, self._measured_at_base))
+
+    def _measured_at_base(self) -> float | None:
+        with self.live.at_base():
+            return self.perplexity()
+
+    def _perplexity_of(self, state: bytes, measure: Callable[[], float | None]) -> float | None:
         if state not in self.perplexities:
-            value = self.perplexity()
+            value = measure()
             if value is None:
                 return None
             self.perplexities[state] = value
         return self.perplexities[state]
-
-    def perplexity_base(self) -> float | None:
-        """The same of the base."""
-        base = _digest(())
-        if base not in self.perplexities:
-            with self.live.at_base():
-                value = self.perplexity()
-            if value is None:
-                return None
-            self.perplexities[base] = value
-        return self.perplexities[base]
 
     def ready(self) -> ModelReady:
         """What was loaded."""
@@ -193,6 +194,9 @@ def _digest(shown: Sequence[tuple[Factors, ...]]) -> bytes:
         digest.update(one.a.tobytes())
         digest.update(one.b.tobytes())
     return digest.digest()
+
+
+_BASE = _digest(())
 
 
 def base_of(loaded: LoadedModel) -> Base:
