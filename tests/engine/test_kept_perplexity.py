@@ -15,7 +15,7 @@ from tests.engine.making import REQUEST, drain, open_on
 from workbench.engine.kept_perplexity import base_perplexity
 from workbench.models.families import edit_site
 from workbench.models.float32 import hold_float32
-from workbench.models.kept import VARIABLE
+from workbench.models.kept import VARIABLE, kept_for
 from workbench.models.load import LoadedModel, load_model
 from workbench.probing.perplexity import perplexity
 
@@ -138,8 +138,9 @@ def test_an_odd_file_is_ignored_and_made_again(
     assert path.read_bytes() == whole
 
 
-def test_where_nothing_can_be_kept_it_is_measured_all_the_same(loaded: LoadedModel, cache: Path) -> None:
-    cache.write_text("a file where the folder should be")
+def test_where_nothing_can_be_kept_it_is_measured_all_the_same(loaded: LoadedModel) -> None:
+    kept_for(loaded.fingerprint).mkdir(parents=True, exist_ok=True)
+    (kept_for(loaded.fingerprint) / "perplexity").write_text("a file where the folder should be")
     measured = Measured()
     assert [ask(loaded, measured), ask(loaded, measured)] == [12.25, 13.25]
 
