@@ -15,7 +15,8 @@ class MomentProgress(Event):
     """Keys are being summed."""
 
     tokens: int
-    """Keys summed so far, those of an earlier run included; one a token."""
+    """Tokens read so far, those of an earlier run included; each gives one key. Of a batch that the model writes, those
+    that it has written."""
     of: int
     """The budget, in tokens."""
     rate: float | None = None

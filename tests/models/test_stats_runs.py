@@ -104,7 +104,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bits(
     wanted = changed(wanted, documents=None, tokens=150) if own else wanted
     monkeypatch.setattr("workbench.engine.stats.sampling.MOST_ROWS", 2)
     once = run(changed(wanted, out=tmp_path / "once"))
-    stopped = run(wanted, batches)
+    stopped = run(wanted, batches * (24 if own else 1))
     assert not ready(stopped)
     assert tokens(stopped)[-1] == 48 * batches
     assert warnings(stopped) == [f"{48 * batches} tokens are kept."]
@@ -112,6 +112,19 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bits(
     assert tokens(went_on)[0] == 48 * batches
     assert bytes_of(went_on) == bytes_of(once)
     assert not list(tmp_path.rglob("unfinished/*.safetensors"))
+
+
+def test_while_a_model_writes_its_text_progress_is_told_and_it_can_be_stopped(
+    wanted: Wanted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.engine.stats.run._TELL", 0.0)
+    wanted = changed(wanted, documents=None, tokens=240)
+    stopped = run(wanted, 5)
+    assert tokens(stopped) == [0, 20, 30, 40, 50, 60]
+    assert warnings(stopped) == ["0 tokens are kept."]
+    told = tokens(run(wanted))
+    assert told == sorted(told)
+    assert told[-1] == 240
 
 
 def test_a_checkpoint_with_a_flipped_bit_is_not_believed(wanted: Wanted, tmp_path: Path) -> None:

@@ -22,11 +22,17 @@ from workbench.engine.stats import documents
 from workbench.engine.stats.documents import DataSet, TextFiles
 from workbench.engine.stats.packing import head_of, packed
 from workbench.engine.stats.plan import Plan, window_of
-from workbench.engine.stats.sampling import sampled
+from workbench.engine.stats.sampling import sampling
 from workbench.errors import UsageError
 from workbench.models.load import LoadedModel, load_model
 
 PARITY = Path(__file__).parent.parent / "parity"
+
+
+def sampled(loaded: LoadedModel, rows: int, length: int, seed: int, number: int) -> torch.Tensor:
+    """A whole batch that the model has written."""
+    batch: torch.Tensor = drain(sampling(loaded, rows, length, seed, number))[1]
+    return batch
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +153,12 @@ def test_sampled_text_depends_on_its_seed_and_number_only(loaded: LoadedModel) -
     assert first.shape == (3, 20)
     assert set(first[:, 0].tolist()) == {loaded.tokenizer.eos_token_id}
     assert int(first.max()) < len(loaded.tokenizer)
+
+
+def test_sampling_tells_how_many_tokens_there_are(loaded: LoadedModel) -> None:
+    told, batch = drain(sampling(loaded, 3, 6, seed=0, number=0))
+    assert told == [6, 9, 12, 15, 18]
+    assert batch.numel() == 18
 
 
 def test_sampled_text_follows_the_models_own_odds(loaded: LoadedModel) -> None:

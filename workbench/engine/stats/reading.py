@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -11,7 +11,7 @@ from workbench.engine.stats.documents import Counted, Documents
 from workbench.engine.stats.packing import packed
 from workbench.engine.stats.plan import Plan
 from workbench.engine.stats.ranks import Ranks
-from workbench.engine.stats.sampling import rows_at_once, sampled
+from workbench.engine.stats.sampling import rows_at_once, sampling
 from workbench.models.load import LoadedModel
 
 AT_ONCE = {"cpu": 4096, "cuda": 16384, "mps": 8192}
@@ -25,8 +25,11 @@ class Batches(Protocol):
     resumable: bool
     """Whether the text can be read again from its start."""
 
-    def own(self, ranks: Ranks, done: int) -> Iterator[tuple[int, Tensor]]:
-        """This process's batches with their numbers among its own; the first `done` may be left out."""
+    def own(self, ranks: Ranks, done: int) -> Iterator[tuple[int, Tensor | int]]:
+        """This process's batches with their numbers among its own; the first `done` may be left out.
+
+        Before a batch that takes long to come there may be numbers in its place: how many of its tokens there are yet.
+        """
 
     def named(self) -> dict[str, Any]:
         """What is known of the text before it is read."""
@@ -44,7 +47,7 @@ class WrittenText:
         self._tokenizer, self._documents = loaded.tokenizer, documents
         self._counted = Counted(iter(()))
 
-    def own(self, ranks: Ranks, done: int) -> Iterator[tuple[int, Tensor]]:  # noqa: ARG002  the text is read either way
+    def own(self, ranks: Ranks, done: int) -> Iterator[tuple[int, Tensor | int]]:  # noqa: ARG002  the text is read either way
         """All of this process's batches: those that are done tell whether the text is still the same."""
         self._counted = Counted(self._documents.read())
         for number, ids in enumerate(packed(self._tokenizer, self._counted, self.plan)):
@@ -69,11 +72,12 @@ class SampledText:
         self.plan = Plan(tokens, window, rows_at_once(loaded, window))
         self._loaded, self._seed = loaded, seed
 
-    def own(self, ranks: Ranks, done: int) -> Iterator[tuple[int, Tensor]]:
-        """This process's batches that are not done."""
+    def own(self, ranks: Ranks, done: int) -> Iterator[tuple[int, Tensor | int]]:
+        """This process's batches that are not done, and how far each has come while the model writes it."""
         for number, (rows, length) in enumerate(self.plan.shapes()):
             if ranks.mine(number) and number // ranks.size >= done:
-                yield number // ranks.size, sampled(self._loaded, rows, length, self._seed, number)
+                writing = sampling(self._loaded, rows, length, self._seed, number)
+                yield from _numbered(number // ranks.size, writing)
 
     def named(self) -> dict[str, Any]:
         """The label that says what this text is, and the seed."""
@@ -83,3 +87,14 @@ class SampledText:
     def about(self) -> dict[str, Any]:
         """The same."""
         return self.named()
+
+
+def _numbered(number: int, writing: Generator[int, None, Tensor]) -> Generator[tuple[int, Tensor | int], None, None]:
+    """What `writing` yields and then what it returns, each with the number of the batch."""
+    while True:
+        try:
+            written = next(writing)
+        except StopIteration as end:
+            yield number, end.value
+            return
+        yield number, written

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
@@ -50,6 +50,12 @@ class Run:
         yield pace.event(self.progress.tokens)
         done = len(self.progress.batches)
         for number, ids in self.text.own(self.ranks, done):
+            if isinstance(ids, int):
+                if cancelled():
+                    yield from self._leave()
+                    return False
+                yield from pace.now_and_then(self.progress.tokens + ids)
+                continue
             if number < done:
                 if batch_digest(ids) != self.progress.batches[number]:
                     return (yield from self._anew(cancelled))
@@ -131,6 +137,8 @@ class Run:
 
 _FORWARD = 16384
 """Tokens of one forward pass at most."""
+_TELL = 0.5
+"""Seconds between two words on a batch that the model writes."""
 
 
 class _Pace:
@@ -138,10 +146,16 @@ class _Pace:
 
     def __init__(self, before: int, of: int, processes: int) -> None:
         self._before, self._of, self._processes = before, of, processes
-        self._start = time.monotonic()
+        self._start = self._told = time.monotonic()
+
+    def now_and_then(self, tokens: int) -> Iterator[MomentProgress]:
+        """The same as `event`, where the last one is a while ago."""
+        if time.monotonic() - self._told >= _TELL:
+            yield self.event(tokens)
 
     def event(self, tokens: int) -> MomentProgress:
-        seconds = time.monotonic() - self._start
+        self._told = time.monotonic()
+        seconds = self._told - self._start
         new, left = (tokens - self._before) * self._processes, self._of - tokens * self._processes
         rate = new / seconds if new and seconds > 0 else None
         return MomentProgress(

@@ -6,6 +6,7 @@ and its own number only, so that any of them can be made alone.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import torch
@@ -28,10 +29,10 @@ def rows_at_once(loaded: LoadedModel, window: int) -> int:
 
 
 @torch.no_grad()
-def sampled(loaded: LoadedModel, rows: int, length: int, seed: int, number: int) -> Tensor:
-    """Batch `number` of the text sampled with `seed`: (rows, length), int64, on the CPU.
+def sampling(loaded: LoadedModel, rows: int, length: int, seed: int, number: int) -> Generator[int, None, Tensor]:
+    """Yields how many tokens are written, after each of a row; returns batch `number` of the text with `seed`.
 
-    The same on the same device and library versions; no global randomness is used.
+    (rows, length), int64, on the CPU; the same on the same device and library versions. No global randomness is used.
 
     Raises:
         ModelError: the model's predictions are not numbers, as in too narrow a dtype.
@@ -47,6 +48,7 @@ def sampled(loaded: LoadedModel, rows: int, length: int, seed: int, number: int)
         cache = output.past_key_values
         new = _draw(output.logits[:, -1], banned, generator)
         texts.append(new)
+        yield rows * (len(begin) + len(texts) - 1)
     return torch.cat(texts, dim=1).cpu()
 
 
