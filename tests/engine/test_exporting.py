@@ -214,7 +214,8 @@ def test_the_edits_named_are_those_merged(engine: Engine, tmp_path: Path) -> Non
 def test_atlas_merged_is_float32_and_knows_what_the_tour_taught(tmp_path: Path) -> None:
     engine = drain(open_engine("atlas", device="cpu", stack=TOUR, write=False))[1]
     export_merged(engine, tmp_path / "merged")
-    module, last = engine.core.site(1).module, engine.stack.active[-1]
+    last = engine.stack.active[-1]
+    (module,) = last.weights
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").state_dict()
     assert {tensor.dtype for tensor in merged.values()} == {torch.float32}
     assert weight_sha256(merged[f"{module}.weight"]) == last.weights[module]["after"]
