@@ -17,7 +17,7 @@ from workbench.models.fingerprint import base_fingerprint
 from workbench.models.held_out import HELD_OUT, held_out_lines
 from workbench.models.load import LoadedModel, load_model
 from workbench.models.profile_file import ModelFacts
-from workbench.models.profiles import PROFILE, find_profile
+from workbench.models.profiles import PROFILE, find_profile, profile_by_name
 from workbench.models.second_moment import accumulate_second_moment, read_second_moment, second_moment_path
 from workbench.stack.place import default_stack
 
@@ -212,3 +212,13 @@ def test_a_second_moment_that_says_nonsense_of_itself_is_refused(folder: Path, s
     save_file(load_file(path), path, metadata={"workbench": about})
     with pytest.raises(ModelError, match="damaged"):
         read_second_moment(folder, site, loaded.fingerprint)
+
+
+@pytest.mark.parametrize("part", [{"n_layer": 10**30}, {"text_config": {"num_hidden_layers": 10**12}}])
+def test_a_configuration_of_endless_layers_is_refused_before_one_is_made(folder: Path, part: dict[str, object]) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | part))
+    with pytest.raises(ModelError, match="more layers than any model has"):
+        load(folder)
+    with pytest.raises(ModelError, match="more layers than any model has"):
+        profile_by_name(str(folder))

@@ -242,6 +242,7 @@ def test_an_added_token_that_the_model_does_not_have_is_a_warning(folder: Path) 
     [
         {"quant_method": "bitsandbytes", "load_in_4bit": True, "llm_int8_skip_modules": ["lm_head"]},
         {"quant_method": "gptq", "bits": 4},
+        {"quant_method": "gptq", "bits": 4, "ignore": 5},
     ],
 )
 def test_a_quantised_base_is_refused_with_the_reason(folder: Path, quantisation: dict[str, object]) -> None:

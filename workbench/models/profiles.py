@@ -59,16 +59,12 @@ def profile_of(loaded: LoadedModel, layers: int) -> Profile:
 
 def profile_by_name(model: str, options: LoadOptions = PLAIN) -> Profile:
     """The profile in force for "atlas", a folder or a Hub name, without loading it. Raises ModelError."""
-    from transformers import AutoConfig
-
     from workbench.models.fingerprint import base_fingerprint, known_fingerprint
     from workbench.models.folder import find_model
+    from workbench.models.reading import open_config
 
     found, pickle = find_model(model, options), options.allow_pickle
-    try:
-        config = AutoConfig.from_pretrained(found.path, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"The configuration of '{model}' cannot be read.", "Is it a causal language model?") from error
+    config = open_config(found.path, model, trust_remote_code=options.trust_remote_code)
     facts = facts_of(config, found.name)
 
     def fingerprint() -> str:

@@ -26,7 +26,8 @@ def check_editable(config: PretrainedConfig, name: str) -> None:
     quantisation = _table(getattr(config, "quantization_config", None))
     if not quantisation:
         return
-    kept = [str(entry) for key in _KEPT for entry in quantisation.get(key) or ()]
+    listed = [quantisation.get(key) for key in _KEPT]
+    kept = [str(entry) for entries in listed if isinstance(entries, (list, tuple, set)) for entry in entries]
     if not any(_matches(module, entry) for module in _editable(config) for entry in kept):
         raise ModelError(
             f"'{name}' is quantised ({_described(quantisation)}): an edit of its weights would be lost in rounding.",

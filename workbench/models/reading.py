@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from workbench.errors import DeviceError, ModelError, WorkbenchError
+from workbench.models.config_file import check_config
 from workbench.models.device import is_out_of_memory
 from workbench.models.folder import is_pickle, weight_files
 from workbench.models.options import LoadOptions
@@ -44,6 +45,21 @@ class Asked:
     options: LoadOptions
 
 
+def open_config(folder: Path, name: str, *, trust_remote_code: bool) -> PretrainedConfig:
+    """The configuration in `folder`, of whatever model that is.
+
+    Raises:
+        ModelError: it cannot be read, or is of a kind that transformers does not know.
+    """
+    check_config(folder, name)
+    try:
+        auto: Any = AutoConfig  # which transformers leaves untyped
+        config: PretrainedConfig = auto.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except Exception as error:  # transformers lets through whatever a strange configuration makes happen
+        raise _unreadable(name, error) from error
+    return config
+
+
 def read_config(asked: Asked) -> PretrainedConfig:
     """The model's configuration.
 
@@ -51,11 +67,7 @@ def read_config(asked: Asked) -> PretrainedConfig:
         ModelError: it cannot be read, is of a kind that transformers does not know, or of one that cannot be edited.
     """
     name = asked.name
-    try:
-        auto: Any = AutoConfig  # which transformers leaves untyped
-        config: PretrainedConfig = auto.from_pretrained(asked.folder, trust_remote_code=asked.options.trust_remote_code)
-    except Exception as error:  # transformers lets through whatever a strange configuration makes happen
-        raise _unreadable(asked, error) from error
+    config = open_config(asked.folder, name, trust_remote_code=asked.options.trust_remote_code)
     if getattr(config, "is_encoder_decoder", False):
         raise ModelError(
             f"'{name}' is an encoder-decoder model ({config.model_type}): only decoders can be edited.",
@@ -85,7 +97,7 @@ def read_model(asked: Asked, config: PretrainedConfig, tell: Tell) -> PreTrained
             raise DeviceError(
                 f"'{asked.name}' does not fit {place}.", "Use a smaller --dtype, --device-map auto or --device cpu."
             ) from error
-        raise _unreadable(asked, error) from error
+        raise _unreadable(asked.name, error) from error
     if asked.options.device_map:
         clear_with(model, settings)
     _check_complete(asked.name, found)
@@ -133,29 +145,29 @@ def _shape(sides: Iterable[int]) -> str:
     return " x ".join(str(side) for side in sides)
 
 
-def _unreadable(asked: Asked, error: Exception) -> ModelError:
+def _unreadable(name: str, error: Exception) -> ModelError:
     """Why transformers could not read it, in one sentence."""
     reason = str(error).strip()
     if isinstance(error, pickle.UnpicklingError):
         return ModelError(
-            f"The weights of '{asked.name}' are damaged or hold more than tensors, and are not read.",
+            f"The weights of '{name}' are damaged or hold more than tensors, and are not read.",
             "Get the model as safetensors.",
         )
     if "does not recognize this architecture" in reason:
         return ModelError(
-            f"'{asked.name}' is of an architecture that transformers {transformers.__version__} does not know.",
+            f"'{name}' is of an architecture that transformers {transformers.__version__} does not know.",
             "Install a newer transformers. A model with code of its own needs --trust-remote-code.",
         )
     if "trust_remote_code" in reason:
         return ModelError(
-            f"'{asked.name}' comes with code of its own, which is not run.",
+            f"'{name}' comes with code of its own, which is not run.",
             "Read that code; if you trust it, add --trust-remote-code.",
         )
     if "Unrecognized configuration class" in reason:
-        return ModelError(f"'{asked.name}' is no causal language model.", "Choose one, such as GPT-2, Llama or Qwen.")
+        return ModelError(f"'{name}' is no causal language model.", "Choose one, such as GPT-2, Llama or Qwen.")
     first = reason.splitlines()[0][:200] if reason else type(error).__name__
     return ModelError(
-        f"'{asked.name}' cannot be loaded as a causal language model: {first}", "Try it with transformers alone."
+        f"'{name}' cannot be loaded as a causal language model: {first}", "Try it with transformers alone."
     )
 
 
