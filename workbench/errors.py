@@ -48,6 +48,10 @@ class ModelError(WorkbenchError):
     exit_code = 3
 
 
+class ModelNotFound(ModelError):  # noqa: N818  says what it is
+    """No folder and nothing on the Hub has that name."""
+
+
 class DeviceError(ModelError):
     """The device is not there or has not enough memory."""
 

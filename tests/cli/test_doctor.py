@@ -26,19 +26,29 @@ def second(folder: Path) -> Path:
     return next(folder.glob("0002-*.safetensors"))
 
 
-def test_all_is_well_is_code_0(workbench: Workbench, edited: Path) -> None:
+def test_nothing_wrong_is_code_0(workbench: Workbench, edited: Path) -> None:
     before = digest(edited)
     ran = workbench("doctor", edited)
     assert ran.code == 0, ran.out
     assert not [line for line in ran.out.splitlines() if line.startswith("✗")]
-    assert ran.err.splitlines()[-1] == "All is well."
+    assert ran.err.splitlines()[-1] == "Nothing is wrong; 2 pieces of advice above (→)."
     assert digest(edited) == before
+
+
+def test_a_model_that_has_all_it_needs_is_well(workbench: Workbench) -> None:
+    ran = workbench("doctor")
+    assert (ran.code, ran.err.splitlines()[-1]) == (0, "All is well.")
 
 
 def test_without_a_stack_the_model_is_looked_at(workbench: Workbench, tiny_model: Path) -> None:
     ran = workbench("doctor", "--model", tiny_model)
     assert ran.code == 0
     assert "checkpoint" not in ran.out
+    assert "0.00 GiB" not in ran.out
+    pieces = ran.out.count("→")
+    assert pieces
+    assert f"Nothing is wrong; {pieces} piece" in ran.err
+    assert "All is well" not in ran.err
     assert (workbench("doctor", "nowhere").code, workbench("doctor", "--stack", "nowhere").code) == (2, 2)
 
 

@@ -103,3 +103,11 @@ def test_every_command_with_a_model_has_the_options_and_says_what_they_do(workbe
         shown = workbench(command, "--help").out
         for option in ("--device-map", "--keep-fp32", "--allow-pickle", "--trust-remote-code"):
             assert option in shown, command
+
+
+def test_a_stack_whose_model_is_not_here_says_how_to_name_it(workbench: Workbench, stack: Path) -> None:
+    ran = workbench("replay", stack)
+    assert ran.code == 3
+    assert "There is no model 'tiny'" in ran.err
+    assert "The stack was made on it: say with --model where 'tiny' is on this machine." in ran.err
+    assert "made on it" not in workbench("replay", stack, "--model", "elsewhere").err

@@ -106,6 +106,7 @@ def test_atlas_keeps_to_its_own_c_and_that_is_said(workbench: Workbench, text: P
         (("--text",), "--text names no file"),
         (("--text", "--json"), "--text names no file"),
         (("--text", "none.txt"), "There is no text file 'none.txt'"),
+        (("--text", "."), "'.' is a folder"),
         (("--layers", "3-1"), "'3-1' is no range of layers"),
         (("--layers", "a"), "'a' is no range of layers"),
         (("--window", "97"), "A window of 97 tokens does not fit"),
@@ -119,6 +120,11 @@ def test_what_makes_no_sense_is_wrong_usage(
     ran = workbench("stats", model, *words)
     assert ran.code == 2
     assert said in ran.err
+
+
+def test_text_that_is_not_there_is_said_before_the_model_is_looked_for(workbench: Workbench) -> None:
+    ran = workbench("stats", "no/such-model", "--text", "none.txt")
+    assert (ran.code, "There is no text file 'none.txt'" in ran.err) == (2, True)
 
 
 def test_a_published_moment_is_imported_and_says_what_it_is(

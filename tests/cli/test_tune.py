@@ -147,6 +147,7 @@ def test_a_model_without_a_profile_is_told_of_tune(workbench: Workbench, small: 
     assert "a guess" in shown.err
     said = workbench("apply", "--model", bare, "-s", "Rome", "-p", "{} lies in", "-t", "Chile")
     assert f"workbench tune '{bare}'" in said.err
+    assert "no editing profile" not in workbench("replay", "--model", bare, "--verify").err
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from workbench import events as ev
+from workbench.cli.lines import count
 from workbench.cli.options import Common, engine_options
 from workbench.cli.output import Output
 from workbench.cli.where import ATLAS, existing_stack, model_of, stack_folder
@@ -80,5 +81,6 @@ def _end(output: Output, found: list[ev.Finding]) -> int:
             message = f"{wrong[0].topic}: {wrong[0].message}"
             output.tell(f"Not all is well: {message}")
             return output.done(code, message, wrong[0].hint)
-    output.tell("All is well.")
+    advised = sum(bool(one.hint) for one in found)
+    output.tell(f"Nothing is wrong; {count(advised, 'piece')} of advice above (→)." if advised else "All is well.")
     return output.done(0)

@@ -79,7 +79,8 @@ def probe_line(probe: ev.ProbeResult) -> str:
     verdict = {True: "✓ pass", False: "✗ fail", None: "· info"}[probe.passed]
     if probe.kind == "perplexity":
         return f"{verdict}  perplexity     {_number(probe.before)} → {_number(probe.value)}"
-    said = f"answers {probe.answer.strip() or probe.answer!r} {_number(probe.p_answer)}"
+    sure = "" if probe.p_answer is None else f" {probe.p_answer:.3f}"
+    said = f"answers {probe.answer.strip() or probe.answer!r}{sure}"
     expected = f"p({probe.expected}) {_number(probe.before)} → {_number(probe.p_expected)}" if probe.expected else ""
     return "  ".join(part for part in (verdict, f"{probe.kind:<13}", probe.prompt, expected, said) if part)
 

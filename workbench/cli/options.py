@@ -48,10 +48,10 @@ def engine_options(function: Function) -> Function:
 
 def model_options(function: Function) -> Function:
     """--model, --json and how to load the model, for commands that need no stack; given as `common`."""
-    model, _, json = _STACK
-    return _gathered(function, [model, json, *_ENGINE])
+    return _gathered(function, [_MODEL, _STACK[-1], *_ENGINE])
 
 
+_MODEL = click.option("--model", metavar="MODEL", help="Another way to name MODEL. [default: atlas]")
 _STACK: list[Callable[[Function], Function]] = [
     click.option("--model", metavar="MODEL", help="A folder or a Hub name. [default: the stack's, else atlas]"),
     click.option("--stack", metavar="FOLDER", type=click.Path(path_type=Path), help="[default: edits/<model>]"),

@@ -130,12 +130,17 @@ Begin = Callable[[Callable[[], bool]], Iterable[ev.Event]]
 
 
 def _job(model: str, common: Common, given: dict[str, Any]) -> Begin:
-    """What was asked for, to be started with a way to stop it. Raises UsageError for what makes no sense together."""
+    """What was asked for, to be started with a way to stop it.
+
+    Raises:
+        UsageError: for what makes no sense together, and for text that is not there, before anything is loaded.
+    """
     chosen = [flag for flag in (TEXT, "--dataset", "--self", "--import", "--show") if given[_NAMES[flag]]]
     if len(chosen) > 1:
         raise UsageError(f"{chosen[0]} and {chosen[1]} do not go together.", "Choose one.")
     named = layers_of(given["layers"]) if given["layers"] else ()
     layers = tuple(sorted({*given["layer"], *named}))
+    documents = _documents(given)
 
     def begin(cancelled: Callable[[], bool]) -> Generator[ev.Event, None, None]:
         from workbench.engine.stats import job
@@ -145,7 +150,7 @@ def _job(model: str, common: Common, given: dict[str, Any]) -> Begin:
         wanted = job.Wanted(
             model,
             layers,
-            _documents(given),
+            documents,
             given["tokens"],
             given["window"],
             given["seed"],

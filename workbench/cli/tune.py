@@ -118,7 +118,7 @@ class _Search:
         from workbench.engine.tuning import Wanted, tune
         from workbench.models.families import layer_count
         from workbench.models.load import load_model
-        from workbench.models.profiles import described, profile_of
+        from workbench.models.profiles import profile_of
 
         loaded = output.follow(
             load_model(self.model, self.common.device, self.common.dtype, self.common.loading()), "load"
@@ -127,7 +127,7 @@ class _Search:
         path = self.given["out"] or tuned_path(loaded.name, loaded.fingerprint)
         if not self.given["force"]:
             check_free(path, loaded.fingerprint)
-        output.tell(f"The search starts from: {described(profile)}.")
+        output.tell(_where_from(profile))
         wanted = Wanted(facts, self.given["number"], layers, self.given["trials"], changes)
         for event in interruptible(lambda cancelled: tune(loaded, profile, wanted, cancelled)):
             self._take(output, event)
@@ -175,6 +175,15 @@ class _Search:
         output.tell(f"{count(len(self.tried), 'trial')}, {kept} of them made in an earlier run.")
         if not found.complete:
             output.tell("The budget was used up before the search was through; the same command with more goes on.")
+
+
+def _where_from(profile: Profile) -> str:
+    """What the search starts from, in a sentence."""
+    from workbench.models.profiles import described
+
+    if profile.known:
+        return f"The search starts from {described(profile)}."
+    return f"There is no profile for this model: the search starts from a guess, layer {profile.recipe.layer}."
 
 
 def _say_what_is_in_force(output: Output, before: Profile, written: Path, *, chosen: bool) -> None:

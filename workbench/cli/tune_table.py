@@ -12,7 +12,8 @@ from workbench.cli.output import Output
 if TYPE_CHECKING:
     from rich.text import Text
 
-HEADER = "  #  stage      layer  C      lr   clamp   decay   steps     ES     PS     NS      S  |ΔW|/|W|"
+HEADER = "  #  stage     layer C    lr clamp decay steps    ES    PS    NS     S |ΔW|/|W|"
+"""79 characters: a line a trial also where a terminal has 80."""
 WIDTH = 40
 """Characters of a bar for S = 1."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -22,17 +23,17 @@ def trial_line(trial: ev.TrialResult) -> str:
     """One trial, in the columns of HEADER; a score that nothing was asked for is a dot."""
     recipe = trial.recipe
     fields = [
-        f"{trial.number:>3}",
+        f"{trial.number:>3} ",
         f"{trial.stage:<9}",
         f"{recipe['layer']:>5}",
         "C" if trial.second_moment else "I",
-        *(f"{recipe[name]:>6.4g}" for name in ("lr", "clamp_factor", "weight_decay", "steps")),
+        *(f"{recipe[name]:>5.3g}" for name in ("lr", "clamp_factor", "weight_decay", "steps")),
         *(f"{'·' if score is None else format(score, '.3f'):>5}" for score in (trial.es, trial.ps, trial.ns)),
         f"{trial.s:.3f}",
         f"{trial.ratio:>8.4f}",
     ]
     notes = [f"({trial.failed} not made)"] if trial.failed else []
-    return "  ".join([*fields, *notes])
+    return " ".join([*fields, *notes])
 
 
 def layer_curve(trials: Sequence[ev.TrialResult], best: int) -> list[tuple[int, str, bool]]:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from workbench.engine.auditing import check_files
 from workbench.engine.dtypes import measure_dtypes, pristine_weights
-from workbench.engine.machine import GIB, machine
+from workbench.engine.machine import GIB, MIB, machine
 from workbench.engine.mismatch import explain
 from workbench.errors import WorkbenchError
 from workbench.events import Event, Finding
@@ -99,7 +99,8 @@ def _load(model: str, device: str, dtype: str, options: LoadOptions) -> Generato
 
 def _fit(loaded: LoadedModel) -> Iterator[Finding]:
     """What the model can be used for."""
-    size = f"{loaded.model.num_parameters() / 1e6:.1f} M parameters, {loaded.memory / GIB:.2f} GiB"
+    held = f"{loaded.memory / GIB:.2f} GiB" if loaded.memory >= GIB / 10 else f"{loaded.memory / MIB:.1f} MiB"
+    size = f"{loaded.model.num_parameters() / 1e6:.1f} M parameters, {held}"
     revision = f" at {loaded.revision[:12]}" if loaded.revision else ""
     yield Finding(
         topic="model",

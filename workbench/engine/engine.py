@@ -254,7 +254,7 @@ def open_engine(
             yield ModelLoading(stage=f"rebuilding {opened.position} edits", fraction=0.9)
         core.rebuild()
         yield core.ready()
-        if not profile.known:
+        if write and not profile.known:
             yield Warning(
                 message=f"There is no editing profile for {loaded.name}; layer {profile.recipe.layer} is a guess.",
                 hint=find_one(model),

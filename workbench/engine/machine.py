@@ -14,6 +14,7 @@ from workbench.events import Finding
 
 LIBRARIES = ("torch", "transformers", "safetensors", "numpy", "textual")
 GIB = 2**30
+MIB = 2**20
 
 
 def machine() -> Iterator[Finding]:

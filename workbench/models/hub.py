@@ -7,7 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import ModelError
+from workbench.errors import ModelNotFound
 from workbench.events import Event
 from workbench.models.options import LoadOptions
 from workbench.models.task import Task, Tell
@@ -22,7 +22,7 @@ def fetch_model(name: str, options: LoadOptions) -> Generator[Event, None, Path]
     """The folder with the files of `name`; yields ModelLoading on the way.
 
     Raises:
-        ModelError: there is no such model, or the Hub cannot be reached.
+        ModelNotFound: there is no such model, or the Hub cannot be reached.
     """
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -30,7 +30,7 @@ def fetch_model(name: str, options: LoadOptions) -> Generator[Event, None, Path]
         with Task(lambda tell: _download(name, options, tell)) as task:
             return (yield from task.follow(f"fetching {name}"))
     except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ModelError(
+        raise ModelNotFound(
             f"There is no model '{name}': no such folder, and the Hub does not have it or cannot be reached.",
             "Give a folder, a Hub name such as openai-community/gpt2, or nothing for atlas.",
         ) from error

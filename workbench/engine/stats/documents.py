@@ -126,6 +126,8 @@ def _matching(name: str) -> list[str]:
         return [STDIN]
     found = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) and not Path(name).exists() else [name]  # noqa: PTH207
     files = [path for path in found if Path(path).is_file()]
+    if not files and Path(name).is_dir():
+        raise UsageError(f"'{name}' is a folder.", f"Name its files: {Path(name) / '*.txt'}")
     if not files:
         raise UsageError(f"There is no text file '{name}'.", "Name .txt or .jsonl files, a pattern, or - for stdin.")
     for path in files:
@@ -149,11 +151,24 @@ def _open(path: str) -> IO[bytes]:
 
 
 def _plain(lines: Iterator[bytes], name: str) -> Iterator[str]:
-    for number, line in enumerate(lines, 1):
-        # A line that was cut may end within a character.
-        text = _decoded(line, name, number, "ignore" if len(line) == LONGEST else "strict").strip()
+    number, cut = 1, b""
+    for number, line in enumerate(lines, 1):  # noqa: B007  the last one is named below
+        whole = cut + line
+        cut = _unfinished(whole) if len(line) == LONGEST else b""
+        text = _decoded(whole.removesuffix(cut), name, number).strip()
         if text:
             yield text
+    _decoded(cut, name, number)
+
+
+def _unfinished(line: bytes) -> bytes:
+    """The first bytes of a UTF-8 character that `line`, cut anywhere, ends within."""
+    for count in (1, 2, 3):
+        first = line[-count : len(line) - count + 1]
+        if first >= b"\xc0":
+            needed = 4 if first >= b"\xf0" else 3 if first >= b"\xe0" else 2
+            return line[-count:] if needed > count else b""
+    return b""
 
 
 def _records(lines: Iterator[bytes], name: str) -> Iterator[str]:
@@ -163,7 +178,7 @@ def _records(lines: Iterator[bytes], name: str) -> Iterator[str]:
                 raise UsageError(f"Line {number} of {name} is longer than {LONGEST} bytes.", "Split the document.")
             if line.strip():
                 try:
-                    yield json.loads(_decoded(line, name, number, "strict"))
+                    yield json.loads(_decoded(line, name, number))
                 except (ValueError, RecursionError) as error:
                     raise UsageError(f"Line {number} of {name} is not JSON.", 'One {"text": ...} a line.') from error
 
@@ -175,12 +190,14 @@ def _texts(rows: Iterable[Any], name: str) -> Iterator[str]:
         text = row.get("text") if isinstance(row, dict) else None
         if not isinstance(text, str):
             raise UsageError(f"{name} has no text in its row {number}.", 'Every row needs a field "text".')
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise UsageError(f"Row {number} of {name} is not valid Unicode.", "It holds half of a surrogate pair.")
         if text.strip():
             yield text.strip()
 
 
-def _decoded(line: bytes, name: str, number: int, errors: str) -> str:
+def _decoded(line: bytes, name: str, number: int) -> str:
     try:
-        return line.decode("utf-8-sig" if number == 1 else "utf-8", errors)
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"Line {number} of {name} is not UTF-8.", "Convert the file to UTF-8.") from error
