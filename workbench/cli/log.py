@@ -19,6 +19,7 @@ from workbench.cli.where import existing_stack
 from workbench.errors import StackError
 
 if TYPE_CHECKING:
+    from workbench.engine.kept_list import Listing
     from workbench.stack.store import Stack
 
 EPILOG = """\b
@@ -64,9 +65,22 @@ def log(name: str | None, everything: bool, limit: int | None, skip: int, revers
     """List the edits of STACK, newest first."""
     folder, part = existing_stack(common, name), Part(limit, skip, reverse)
     with Output(common.json) as output:
-        if limit is None or everything or not _page(folder, part, output):
+        quickly = _unchanged if limit is None else _page
+        if everything or not quickly(folder, part, output):
             _in_full(folder, part, everything, output)
         return output.done(0)
+
+
+def _unchanged(folder: Path, part: Part, output: Output) -> bool:
+    """Shows the list that was kept, if the folder is as it was then; else False, with nothing shown."""
+    from workbench.engine.kept_list import kept_list
+
+    kept = kept_list(folder)
+    if kept is None:
+        return False
+    _show((kept.rows[number - 1] for number in part.of(list(range(1, len(kept.rows) + 1)))), output)
+    _tell_where(output, folder, kept.position, len(kept.rows), kept.base, kept.others)
+    return True
 
 
 def _page(folder: Path, part: Part, output: Output) -> bool:
@@ -87,22 +101,35 @@ def _page(folder: Path, part: Part, output: Output) -> bool:
 
 def _in_full(folder: Path, part: Part, everything: bool, output: Output) -> None:
     """Raises StackError, after the list, if a file is broken."""
+    from workbench.engine.kept_list import Listing, keep_list, stamp
+
+    seen = stamp(folder)
     with opened(folder, output) as found:
-        _show(_rows(found, part, everything), output)
-        others = 0 if everything else len(found.others)
-        _tell_where(output, folder, found.position, len(found.line), found.base.name if found.base else "", others)
+        listing = Listing(_line(found), found.position, found.base.name if found.base else "", len(found.others))
+        _show(_rows(found, listing, part, everything), output)
+        _tell_where(
+            output, folder, listing.position, len(listing.rows), listing.base, 0 if everything else listing.others
+        )
         if found.broken:
             file, reason = next(iter(found.broken.items()))
             raise StackError(f"{file}: {reason}", f"{len(found.broken)} broken in all; the rest is as shown.")
+        if not found.findings:
+            keep_list(folder, seen, listing)
 
 
-def _rows(found: Stack, part: Part, everything: bool) -> Iterator[ev.EditRow]:
-    from workbench.engine.views import edit_row, names_of, other_row
+def _line(found: Stack) -> tuple[ev.EditRow, ...]:
+    from workbench.engine.views import edit_row, names_of
 
-    line, names = found.line, names_of(found.index)
-    for number in part.of(list(range(1, len(line) + 1))):
-        yield edit_row(found, line[number - 1], number, names)
-    others = found.others if everything else ()
+    names = names_of(found.index)
+    return tuple(edit_row(found, edit, number, names) for number, edit in enumerate(found.line, 1))
+
+
+def _rows(found: Stack, listing: Listing, part: Part, everything: bool) -> Iterator[ev.EditRow]:
+    from workbench.engine.views import names_of, other_row
+
+    for number in part.of(list(range(1, len(listing.rows) + 1))):
+        yield listing.rows[number - 1]
+    others, names = found.others if everything else (), names_of(found.index)
     for edit in others if part.oldest_first else others[::-1]:
         yield other_row(found, edit, names)
 
