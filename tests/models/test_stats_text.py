@@ -90,6 +90,7 @@ def test_files_patterns_and_both_kinds_are_read_in_order(tmp_path: Path) -> None
         ("a.jsonl", b'{"text": "a"}\n{"text"', "Line 2 of a.jsonl is not JSON"),
         ("a.jsonl", b'{"words": "a"}\n', "has no text in its row 1"),
         ("a.jsonl", b"[" * 100_000, "Line 1 of a.jsonl is not JSON"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "\\ud800 b"}', "not valid Unicode in its row 2"),
         ("a.csv", b"a", "neither .txt nor .jsonl"),
     ],
 )
@@ -109,6 +110,11 @@ def test_a_line_without_an_end_is_read_in_pieces(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(documents, "LONGEST", 10)
     (tmp_path / "long.txt").write_bytes("ä".encode() * 17 + b"\nend")
     assert list(TextFiles([str(tmp_path / "long.txt")]).read()) == ["äääää", "äääää", "äääää", "ää", "end"]
+    (tmp_path / "wide.txt").write_text("x北" * 5 + "😀😀😀")
+    assert "".join(TextFiles([str(tmp_path / "wide.txt")]).read()) == "x北" * 5 + "😀😀😀"
+    (tmp_path / "odd.txt").write_bytes(b"123456789\xe5")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        list(TextFiles([str(tmp_path / "odd.txt")]).read())
     (tmp_path / "long.jsonl").write_text('{"text": "longer than ten bytes"}')
     with pytest.raises(UsageError, match="longer than 10 bytes"):
         list(TextFiles([str(tmp_path / "long.jsonl")]).read())

@@ -152,7 +152,7 @@ def _open(path: str) -> IO[bytes]:
 
 def _plain(lines: Iterator[bytes], name: str) -> Iterator[str]:
     number, cut = 1, b""
-    for number, line in enumerate(lines, 1):  # noqa: B007  the last one is named below
+    for number, line in enumerate(lines, 1):
         whole = cut + line
         cut = _unfinished(whole) if len(line) == LONGEST else b""
         text = _decoded(whole.removesuffix(cut), name, number).strip()
@@ -190,8 +190,12 @@ def _texts(rows: Iterable[Any], name: str) -> Iterator[str]:
         text = row.get("text") if isinstance(row, dict) else None
         if not isinstance(text, str):
             raise UsageError(f"{name} has no text in its row {number}.", 'Every row needs a field "text".')
-        if any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise UsageError(f"Row {number} of {name} is not valid Unicode.", "It holds half of a surrogate pair.")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"{name} is not valid Unicode in its row {number}.", "It holds half of a surrogate pair."
+            ) from error
         if text.strip():
             yield text.strip()
 
