@@ -18,7 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests import zoo
 from tests.models.checkpoints import INDEX, WHOLE, as_pickle, events_of, in_shards, load
-from workbench.errors import DeviceError, ModelError
+from workbench.errors import DeviceError, EditError, ModelError
 from workbench.events import ModelLoading, Warning  # noqa: A004  the wire's word
 from workbench.models import fingerprint
 from workbench.models.fingerprint import base_fingerprint, keep_fingerprint, known_fingerprint
@@ -235,6 +235,10 @@ def test_an_added_token_that_the_model_does_not_have_is_a_warning(folder: Path) 
         "The model has no embedding for 1 of the tokenizer's added tokens, such as '<nothing>'."
     ]
     assert len(loaded.tokenizer) == 621
+    assert loaded.tokenizer("a river")["input_ids"]
+    for texts in ("a <nothing>", ["a river", "a <nothing>"]):
+        with pytest.raises(EditError, match="no embedding for the token '<nothing>'"):
+            loaded.tokenizer(texts)
 
 
 @pytest.mark.parametrize(

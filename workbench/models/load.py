@@ -26,7 +26,7 @@ from workbench.models.options import PLAIN, LoadOptions
 from workbench.models.placing import check_map, settle_inputs
 from workbench.models.reading import Asked, read_config, read_model
 from workbench.models.task import Task
-from workbench.models.tokenizer import check_tokenizer, read_tokenizer
+from workbench.models.tokenizer import check_tokenizer, embedded, guarded, read_tokenizer
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -98,10 +98,16 @@ def load_model(
     tokenizer = read_tokenizer(found.path, name, trust_remote_code=options.trust_remote_code)
     strange = check_tokenizer(tokenizer, model, name)
     if strange:
+        tokenizer = guarded(tokenizer, embedded(model))
         yield Warning(message=strange, hint="Texts with such a token cannot be read.")
     if not options.device_map and model.device != where:
         yield ModelLoading(stage=f"moving {name} to {where}")
         model = _moved(model, where, name)
+    if model.device.type == "cpu" and model.dtype == torch.float16:
+        yield Warning(
+            message="Most CPUs are slow in float16: an edit may take tens of times as long as in float32.",
+            hint="Use --dtype float32 or bfloat16; a stack stays with the dtype that it was made in.",
+        )
     settle_inputs(model)
     model.train(False)
     return LoadedModel(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from workbench.errors import ModelError
+from workbench.errors import EditError, ModelError
 
 _FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
 
@@ -30,14 +31,39 @@ def read_tokenizer(folder: Path, name: str, *, trust_remote_code: bool = False) 
     return tokenizer
 
 
+def guarded(tokenizer: PreTrainedTokenizerBase, rows: int) -> PreTrainedTokenizerBase:
+    """`tokenizer` itself, which from now on refuses texts with a token beyond the `rows` that the model embeds.
+
+    Its calls raise EditError for such a text: the model would fail on it, and on a GPU take the process with it.
+    """
+    own: Any = type(tokenizer)
+
+    def call(self: Any, *texts: Any, **options: Any) -> Any:
+        encoded = own.__call__(self, *texts, **options)
+        beyond = next((token for token in _flat(encoded["input_ids"]) if token >= rows), None)
+        if beyond is not None:
+            raise EditError(
+                f"The model has no embedding for the token {self.convert_ids_to_tokens(beyond)!r}.",
+                "Write the text without it.",
+            )
+        return encoded
+
+    tokenizer.__class__ = type(own.__name__, (own,), {"__call__": call})
+    return tokenizer
+
+
+def _flat(ids: Any) -> Iterator[int]:
+    for one in ids:
+        yield from _flat(one) if isinstance(one, list) else (int(one),)
+
+
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, name: str) -> str:
     """What should be known though the tokenizer can be used: that tokens were added which the model does not have.
 
     Raises:
         ModelError: it has tokens of its own vocabulary that the model has no embedding for: it is another model's.
     """
-    embeddings: Any = model.get_input_embeddings()
-    rows = int(embeddings.num_embeddings)
+    rows = embedded(model)
     added = set(tokenizer.added_tokens_decoder)
     beyond = {ident for ident in tokenizer.get_vocab().values() if ident >= rows}
     if beyond - added:
@@ -49,3 +75,9 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, 
         token = tokenizer.convert_ids_to_tokens(min(beyond))
         return f"The model has no embedding for {len(beyond)} of the tokenizer's added tokens, such as {token!r}."
     return ""
+
+
+def embedded(model: PreTrainedModel) -> int:
+    """How many token ids the model has embeddings for."""
+    embeddings: Any = model.get_input_embeddings()
+    return int(embeddings.num_embeddings)
