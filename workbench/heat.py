@@ -23,6 +23,8 @@ NUMBERED = 8
 """so many, it has the probability as well."""
 STEPS = (1, 2, 5, 10, 20, 50)
 """Columns between two numbers over the map."""
+UNSURE = 0.01
+"""Probability of an answer below which a model does not know it."""
 LABEL = 24
 """Cells of a row's name at most,"""
 LABEL_OF = 3
@@ -81,7 +83,7 @@ def legend(traced: Traced, heat: HeatMap, shades: str = SHADES) -> list[str]:
     low, high = traced.corrupted, traced.corrupted + traced.best
     what = "mean p(answer)" if traced.averaged else f"p({visible(traced.answer).strip()})"
     lines = [
-        f"{what}: clean {traced.clean:.3f}, corrupted {low:.3f}, best restored {high:.3f}",
+        f"{what}: clean {_long(traced.clean)}, corrupted {_long(low)}, best restored {_long(high)}",
         f"'{shades[0]}' corrupted or less, '{shades[-1]}' best restored; {MARK} subject",
     ]
     if heat.cell == NUMBERED:
@@ -103,6 +105,8 @@ def sentences(traced: Traced) -> list[str]:
     more = f", at least half of that up to layer {last}" if last > traced.peak_layer else ""
     where = f"{_over(traced)}, restoring {_what(traced)} peaks at layer {traced.peak_layer}, {_place(traced)}"
     said = [f"{where}: {peak / gap:.0%} of the lost probability comes back{more}."]
+    if traced.clean < UNSURE:
+        said.append("The answer is next to impossible without noise too: the model does not know this.")
     if len(traced.subject_rows) == 1 and not traced.averaged and traced.kind == "state":
         said.append("The subject is one token: its early states undo the corruption itself.")
     if traced.subject_rows[-1] == len(traced.rows) - 1 and not traced.averaged:
@@ -146,6 +150,11 @@ def _cell(traced: Traced, effect: float, width: int, shades: str) -> str:
         return f"{shades[level] * (2 if shades == SHADES else 1)} {_short(traced.corrupted + effect)}".ljust(width)
     filled = 1 if shades != SHADES else width if width < 3 else width - 1
     return shades[level] * filled + " " * (width - filled)
+
+
+def _long(p: float) -> str:
+    """A probability in the legend: 0.720, 2.1e-05."""
+    return f"{p:.3f}" if p >= 0.0005 or p <= 0 else f"{p:.1e}"
 
 
 def _short(p: float) -> str:

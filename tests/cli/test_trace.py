@@ -204,3 +204,11 @@ def test_what_limits_a_picture_is_said() -> None:
     assert heat_map(nothing, 30, shades=DIGITS).rows[0].split()[1:] == ["."] * 4
     assert "one token" in sentences(picture(subject_rows=(2,)))[1]
     assert "ends the prompt" in sentences(picture(subject_rows=(2, 3), peak_row=3, peak_layer=3))[1]
+
+
+def test_an_answer_that_the_model_does_not_know_is_said_to_be_one() -> None:
+    tiny = tuple(tuple(effect * 1e-5 for effect in row) for row in EFFECTS)
+    traced = picture(effects=tiny, clean=2.1e-5, corrupted=1e-5)
+    assert "clean 2.1e-05, corrupted 1.0e-05" in legend(traced, heat_map(traced, 80), SHADES)[0]
+    assert any("the model does not know this" in said for said in sentences(traced))
+    assert not any("does not know this" in said for said in sentences(picture()))

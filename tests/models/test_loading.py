@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.engine.making import PARITY, drain, make_model
 from workbench.errors import DeviceError, ModelError, UsageError
+from workbench.events import Warning  # noqa: A004  the wire's word
 from workbench.models.families import edit_site
 from workbench.models.fingerprint import base_fingerprint
 from workbench.models.held_out import HELD_OUT, held_out_lines
@@ -222,3 +223,10 @@ def test_a_configuration_of_endless_layers_is_refused_before_one_is_made(folder:
         load(folder)
     with pytest.raises(ModelError, match="more layers than any model has"):
         profile_by_name(str(folder))
+
+
+@pytest.mark.parametrize(("dtype", "slow"), [("float16", True), ("bfloat16", False), ("float32", False)])
+def test_half_precision_that_a_cpu_is_slow_in_is_said(folder: Path, dtype: str, slow: bool) -> None:
+    events = list(load_model(str(folder), "cpu", dtype))
+    said = [event.message for event in events if isinstance(event, Warning)]
+    assert any("slow in float16" in message for message in said) == slow
