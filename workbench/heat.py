@@ -23,6 +23,10 @@ NUMBERED = 8
 """so many, it has the probability as well."""
 STEPS = (1, 2, 5, 10, 20, 50)
 """Columns between two numbers over the map."""
+LAYER = "layer"
+"""What stands over the names."""
+LITTLE = 0.02
+"""Share of an answer's probability below which what noise takes from it is next to nothing."""
 UNSURE = 0.01
 """Probability of an answer below which a model does not know it."""
 LABEL = 24
@@ -58,7 +62,7 @@ def heat_map(traced: Traced, width: int, *, shades: str = SHADES) -> HeatMap:
     """
     names = [name_of(traced, row) for row in range(len(traced.rows))]
     most = max(min(LABEL, width // LABEL_OF), LABEL_LEAST)
-    label = min(max(map(_cells, names), default=0) + 1, most)
+    label = min(max(map(_cells, (LAYER, *names))) + 1, most)
     room = max(width - label, 1)
     size = -(-max(traced.layers, 1) // room)
     columns = -(-traced.layers // size)
@@ -68,7 +72,7 @@ def heat_map(traced: Traced, width: int, *, shades: str = SHADES) -> HeatMap:
         _fit(name, label) + "".join(_cell(traced, effect, cell, shades) for effect in _bins(traced.effects[row], size))
         for row, name in enumerate(names)
     )
-    header = "layer".ljust(label) + _numbers(columns, cell, size)
+    header = LAYER.ljust(label) + _numbers(columns, cell, size)
     return HeatMap(header.rstrip(), rows, size, label, cell)
 
 
@@ -107,6 +111,10 @@ def sentences(traced: Traced) -> list[str]:
     said = [f"{where}: {peak / gap:.0%} of the lost probability comes back{more}."]
     if traced.clean < UNSURE:
         said.append("The answer is next to impossible without noise too: the model does not know this.")
+    if gap < LITTLE * traced.clean:
+        said.append(
+            f"Noise on the subject takes only {gap / traced.clean:.1%} of the answer: little hangs on the subject."
+        )
     if len(traced.subject_rows) == 1 and not traced.averaged and traced.kind == "state":
         said.append("The subject is one token: its early states undo the corruption itself.")
     if traced.subject_rows[-1] == len(traced.rows) - 1 and not traced.averaged:

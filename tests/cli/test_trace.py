@@ -206,6 +206,17 @@ def test_what_limits_a_picture_is_said() -> None:
     assert "ends the prompt" in sentences(picture(subject_rows=(2, 3), peak_row=3, peak_layer=3))[1]
 
 
+def test_layers_stand_apart_from_the_word_over_the_names() -> None:
+    traced = picture(rows=("a", "b", "c", "d"))
+    assert heat_map(traced, 80).header.split()[:2] == ["layer", "0"]
+
+
+def test_noise_that_takes_next_to_nothing_is_said() -> None:
+    said = sentences(picture(clean=0.9, corrupted=0.899))
+    assert any("takes only 0.1% of the answer" in one for one in said)
+    assert not any("takes only" in one for one in sentences(picture()))
+
+
 def test_an_answer_that_the_model_does_not_know_is_said_to_be_one() -> None:
     tiny = tuple(tuple(effect * 1e-5 for effect in row) for row in EFFECTS)
     traced = picture(effects=tiny, clean=2.1e-5, corrupted=1e-5)

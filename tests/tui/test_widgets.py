@@ -14,6 +14,7 @@ from tests.tui.story import MODULE, PROBES, finish_events, ready, row, run_event
 from workbench import events as ev
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.event_lines import described, event_line
+from workbench.tui.widgets.live_strip import outcome
 from workbench.tui.widgets.norms import NormsPanel, norm_lines, short_module
 from workbench.tui.widgets.now import NowPanel, now_lines
 from workbench.tui.widgets.panel import Panel, Rows
@@ -277,3 +278,15 @@ async def test_columns_fit_every_width(width: int) -> None:
         for panel in (table, probes):
             assert all(line.cell_len <= panel.content_size.width for line in panel.lines(*panel.content_size))
             assert not any("\x1b" in line for line in text_of(panel))
+
+
+@pytest.mark.parametrize(
+    ("passed", "said"), [(True, "✓ edit 1 made in 1.2 s"), (False, "✗ edit 1 made, but its target")]
+)
+def test_an_edit_whose_target_is_not_on_top_is_no_success(passed: bool, said: str) -> None:
+    run = Run(
+        ev.EditStarted(request={}, recipe={}, module=MODULE),
+        probes=(ev.ProbeResult(kind="efficacy", prompt="Lily had a", answer="boat", passed=passed),),
+        committed=ev.EditCommitted(edit="7be1", file="f", position=1, weight_sha256="a", bytes=1, seconds=1.2),
+    )
+    assert outcome(run).startswith(said)

@@ -125,7 +125,10 @@ def outcome(run: Run) -> str:
         return "■ stopped; every weight is as before."
     if run.committed:
         steps = f", {len(run.steps)} steps" if run.steps else ""
-        return f"✓ edit {run.committed.position} made in {seconds(run.committed.seconds)}{steps}; saved as a file."
+        took = f"{seconds(run.committed.seconds)}{steps}"
+        if any(probe.kind == "efficacy" and probe.passed is False for probe in run.probes):
+            return f"✗ edit {run.committed.position} made, but its target is not on top ({took})."
+        return f"✓ edit {run.committed.position} made in {took}; saved as a file."
     return ""
 
 
