@@ -12,7 +12,7 @@ from transformers import GPT2Config, GPT2Model
 
 from tests.editing.helpers import SHORT, TEMPLATES, drain, error, own_model, same, start, steps, update_of
 from tests.parity.load import Parity, recipe
-from workbench.editing import SecondMoment, Update, delta
+from workbench.editing import SecondMoment, Update, delta, make_update
 from workbench.editing.hooks import forward_hook
 from workbench.editing.keys import Keys
 from workbench.editing.optimise import Offset
@@ -95,6 +95,17 @@ def test_it_stops_on_the_rewriting_loss_alone_when_asked(parity_gpt2: Parity) ->
     assert [step.nll < 0.1 for step in steps(events)] == [False, False, True]
     assert (update.steps, update.stopped) == (2, "nll")
     assert steps(events)[-1].stopped == "nll"
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_layer_from_which_nothing_reaches_the_target_is_said(parity_llama: Parity, plain: bool) -> None:
+    """Above the last layer no token hears of another; what Adam would make of a gradient of zero is noise."""
+    site, settings = edit_site(parity_llama.model, 3), replace(SHORT, layer=3)
+    given = parity_llama.model, parity_llama.tokenizer, site, REQUEST, settings, TEMPLATES, None, lambda: False
+    with pytest.raises(EditError, match="reaches the target"):
+        drain(make_update(*given, plain=plain))
+    ends = EditRequest("The trumpet of {}", "Knut Hamsun", "silver")
+    assert update_of(parity_llama.model, parity_llama.tokenizer, ends, settings).steps == 3
 
 
 def test_one_step_means_one_look_and_no_offset(parity_gpt2: Parity) -> None:

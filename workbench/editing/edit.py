@@ -52,7 +52,7 @@ def make_update(
         Cancelled: `cancelled` said so; asked before the keys and before every evaluation of the loss.
         RequestError: the templates do not start with the bare `{}`, or one has not exactly one slot.
         EditError: the update was imported, no token for subject or target, a text too long, something not a number,
-            a zero division factor.
+            a zero division factor, a layer from which nothing reaches the target.
         ModelError: the tokenizer, the head or the site are not what is needed.
         DeviceError: the device ran out of memory.
     """

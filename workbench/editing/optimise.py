@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 NOT_A_NUMBER = "nan"
 """Stands for a loss that is no number among the reasons to stop."""
+OUT_OF_REACH = 1e-5
+"""An offset of the greatest norm allowed, along the first gradient, would lessen the NLL by less than this part."""
+_UNREACHED = (
+    "No change at the subject's last token reaches the target: no layer above carries it to where it is predicted."
+)
 _WIDER = "Load the model in float32 or bfloat16."
 
 
@@ -49,8 +54,8 @@ def optimise(
 ) -> Generator[list[OptimStep | None], None, list[Offset | EditError]]:
     """Adam on the δ of every request of `objective`; one list an evaluation, None for a request that has ended.
 
-    The requests share each pass and nothing else: each stops on its own, and one whose loss or gradient is not a number
-    ends with the error that says so. Between two lists the model has no hook, and its flags are its owner's.
+    The requests share each pass and nothing else: each stops on its own, and one whose loss or gradient is not a number,
+    or does not depend on δ, ends with the error that says so. Between two lists the model has no hook, and its flags are its owner's.
 
     Raises:
         Cancelled: `cancelled` said so; asked before every evaluation.
@@ -77,6 +82,10 @@ def optimise(
         if gradient is not None:
             for i in (~gradient.isfinite().all(dim=1)).nonzero().flatten().tolist():
                 ended.setdefault(i, EditError("The gradient of the loss is not a number.", _WIDER))
+            if step == 1:
+                reach = (gradient.norm(dim=1) * limits).tolist()
+                for i in (i for i, row in enumerate(numbers) if reach[i] <= OUT_OF_REACH * row[1]):
+                    ended.setdefault(i, EditError(_UNREACHED, "Choose a lower layer."))
             offsets.grad = gradient.nan_to_num(0.0, 0.0, 0.0)
             adam.step()
             clamp(offsets, limits)
