@@ -291,6 +291,16 @@ def test_a_folder_in_the_records_place_is_said(loaded: LoadedModel) -> None:
         Record(loaded.fingerprint)
 
 
+@pytest.mark.parametrize("line", ['{"key": "k", "measured": {"s": "no"}}', "[]", '{"key": 1}', "[" * 9999])
+def test_lines_of_the_record_that_are_no_trials_are_left_alone(loaded: LoadedModel, line: str) -> None:
+    numbers = dict.fromkeys(("es", "ps", "ns", "s", "ratio", "clamped", "ran_out", "seconds"), 1.0)
+    endless = json.dumps({"key": "k", "measured": {**numbers, "failed": 10**400}})
+    path = Record(loaded.fingerprint).path
+    path.parent.mkdir(parents=True)
+    path.write_text(f"{line}\n{endless}\n")
+    assert Record(loaded.fingerprint).get("k") is None
+
+
 @pytest.fixture
 def found(loaded: LoadedModel, facts: list[EditRequest]) -> dict[str, Any]:
     tuned = drain(search(loaded, facts, trials=1))[1]

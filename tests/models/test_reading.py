@@ -22,6 +22,7 @@ from workbench.errors import DeviceError, EditError, ModelError
 from workbench.events import ModelLoading, Warning  # noqa: A004  the wire's word
 from workbench.models import fingerprint
 from workbench.models.fingerprint import base_fingerprint, keep_fingerprint, known_fingerprint
+from workbench.models.kept import cache_root
 from workbench.models.options import LoadOptions
 from workbench.models.quantised import check_editable
 from workbench.models.task import Stopped, Task
@@ -102,6 +103,15 @@ def test_a_fingerprint_is_kept_for_as_long_as_the_files_are_the_same(
     assert not hashed, "nothing is hashed again"
     assert load(folder, LoadOptions(rehash=True)).fingerprint != first
     assert hashed, "unless it is asked for"
+
+
+@pytest.mark.parametrize("odd", ["../" * 21 + "x", "z" * 64, 5])
+def test_a_kept_fingerprint_that_is_none_is_not_taken(folder: Path, odd: object) -> None:
+    aged(folder)
+    first = load(folder).fingerprint
+    (kept,) = (one for one in (cache_root() / "fingerprints").iterdir() if str(folder) in one.read_text())
+    kept.write_text(kept.read_text().replace(f'"{first}"', json.dumps(odd)))
+    assert known_fingerprint(folder) is None
 
 
 def test_a_changed_weight_file_is_hashed_again_though_it_is_as_long(folder: Path) -> None:

@@ -146,7 +146,7 @@ def _job(model: str, common: Common, given: dict[str, Any]) -> Begin:
         from workbench.engine.stats import job
 
         if given["show"]:
-            return job.stored(model)
+            return job.stored(model, common.loading())
         wanted = job.Wanted(
             model,
             layers,

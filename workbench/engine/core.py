@@ -21,7 +21,7 @@ from workbench.engine.kept_perplexity import base_perplexity
 from workbench.engine.kept_templates import templates_for
 from workbench.engine.views import stack_changed
 from workbench.engine.weights import LiveWeights
-from workbench.errors import EditError, StackError, VerificationError
+from workbench.errors import EditError, ModelError, StackError, VerificationError
 from workbench.events import ModelReady, StackChanged
 from workbench.models.device import dtype_name
 from workbench.models.families import EditSite, edit_site, layer_count
@@ -32,6 +32,8 @@ from workbench.probing.perplexity import perplexity
 from workbench.stack.record import Base, Edit, Factors
 from workbench.stack.store import Stack
 
+UNUSABLE = "unusable"
+"""Stands for the fingerprint of a second moment that is there and cannot be used."""
 HELD_OUT_LINES = 64
 """Held-out texts that are read after every edit."""
 
@@ -113,6 +115,14 @@ class Core:
             self._moments[site.module] = SecondMoment(*read)
         return self._moments[site.module]
 
+    def _moment_named(self, site: EditSite) -> str:
+        """The fingerprint of C; one that cannot be used is no reason to do nothing else, and edits say why."""
+        try:
+            moment = self._kept_moment(site)
+        except (EditError, ModelError):
+            return UNUSABLE
+        return "identity" if moment is None else moment.fingerprint
+
     @cached_property
     def base_answers(self) -> BaseAnswers:
         """What the base says, asked once a question."""
@@ -156,7 +166,6 @@ class Core:
     def ready(self) -> ModelReady:
         """What was loaded."""
         loaded, site = self.loaded, self.site(self.profile.layer)
-        moment = self._kept_moment(site)
         return ModelReady(
             model=loaded.name,
             family=loaded.family,
@@ -166,7 +175,7 @@ class Core:
             layers=layer_count(loaded.model),
             module=site.module,
             fingerprint=loaded.fingerprint,
-            second_moment="identity" if moment is None else moment.fingerprint,
+            second_moment=self._moment_named(site),
             recipe=self.profile.to_json(),
             memory=loaded.memory,
         )

@@ -102,5 +102,5 @@ def _line(line: str) -> tuple[str, Measured] | None:
         key, measured = str(document["key"]), Measured(**document["measured"])
         numbers = [value for value in dataclasses.astuple(measured) if value is not None]
         return (key, measured) if all(math.isfinite(value) for value in numbers) else None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -59,7 +60,7 @@ def known_fingerprint(folder: Path, *, allow_pickle: bool = False) -> str | None
         fingerprint = known["fingerprint"] if known["files"] == _signature(files) else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # what is kept can be computed again
-    return fingerprint if isinstance(fingerprint, str) and len(fingerprint) == 64 else None
+    return fingerprint if isinstance(fingerprint, str) and re.fullmatch("[0-9a-f]{64}", fingerprint) else None
 
 
 def keep_fingerprint(folder: Path, fingerprint: str, *, allow_pickle: bool = False) -> None:

@@ -197,6 +197,8 @@ def read_record(path: Path, base: str) -> MomentRecord:
         raise ModelError(f"{wrong}: it is damaged.", "Make it again.") from error
     if record.base != base:
         raise ModelError(f"{wrong}: it was made for another base.", "Make it again for this one: workbench stats.")
+    if record.module != path.stem:
+        raise ModelError(f"{wrong}: it was made for another module.", "Make it again for this one: workbench stats.")
     if len(shape) != 2 or shape[0] != shape[1] or dtype != "F32":
         raise ModelError(f"{wrong}: it has the wrong shape, dtype or values.", "Make it again.")
     return record

@@ -73,7 +73,7 @@ class Checkpoint:
                 tensors = {name: file.get_tensor(name) for name in sums}
             progress = Progress([str(one) for one in about["batches"]], int(about["tokens"]))
             ours = about["settings"] == self.settings and metadata["sha256"] == _digest(about, tensors)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
             return None
         if not ours or any(tensors[name].shape != total.shape for name, total in sums.items()):
             return None

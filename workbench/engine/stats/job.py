@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from workbench.engine.stats.reading import Batches, SampledText, WrittenText
 from workbench.engine.stats.run import Cancelled, Run
 from workbench.engine.stats.sums import Keys
 from workbench.engine.stats.worth import layer_in, worth
-from workbench.errors import ModelError, UsageError
+from workbench.errors import EditError, ModelError, StorageError, UsageError
 from workbench.events import Event, MomentReady, Warning  # noqa: A004  the wire's word
 from workbench.models.families import EditSite, edit_site, layer_count
-from workbench.models.fingerprint import base_fingerprint
+from workbench.models.fingerprint import base_fingerprint, known_fingerprint
 from workbench.models.folder import find_model
 from workbench.models.kept import kept_for
 from workbench.models.load import LoadedModel, load_model
@@ -74,6 +75,7 @@ def measure(wanted: Wanted, cancelled: Cancelled) -> Generator[Event, None, None
     ranks = asked_for()
     loaded = yield from load_model(wanted.model, device_for(ranks, wanted.device), wanted.dtype, wanted.loading)
     sites = sites_of(loaded, wanted.layers)
+    _check_place(_place(loaded, sites[0], wanted.out))
     with joined(ranks, loaded.device):
         run = Run(loaded, Keys(loaded.model, sites), _text(wanted, loaded, sites), ranks, wanted.every)
         standing = _standing(run, wanted.out) if wanted.documents is None else []
@@ -110,7 +112,7 @@ def import_published(wanted: Wanted, path: Path) -> Generator[Event, None, None]
     yield from _store(loaded, site, moment, record, wanted.out)
 
 
-def stored(model: str) -> Generator[Event, None, None]:
+def stored(model: str, options: LoadOptions = PLAIN) -> Generator[Event, None, None]:
     """What is there for `model`, without loading it: a MomentReady for each C, the one that is used for its module.
 
     Raises:
@@ -118,8 +120,8 @@ def stored(model: str) -> Generator[Event, None, None]:
     """
     import torch
 
-    folder = find_model(model).path
-    base = base_fingerprint(folder)
+    folder, pickle = find_model(model, options).path, options.allow_pickle
+    base = known_fingerprint(folder, allow_pickle=pickle) or base_fingerprint(folder, allow_pickle=pickle)
     seen: set[str] = set()
     found = [path for place in places_of(folder, base) for path in sorted((place / FOLDER).glob("*.safetensors"))]
     for path in sorted(found, key=lambda path: layer_in(path.stem)):
@@ -128,7 +130,7 @@ def stored(model: str) -> Generator[Event, None, None]:
             if record.module not in seen:
                 yield worth(moment, record, path, torch.device("cpu"))
             seen.add(record.module)
-        except ModelError as error:
+        except (EditError, ModelError) as error:
             yield Warning(message=error.message, hint=error.hint)
 
 
@@ -180,6 +182,16 @@ def _place(loaded: LoadedModel, site: EditSite, out: Path | None) -> Path:
     return second_moment_path(out or kept_for(loaded.fingerprint), site)
 
 
+def _check_place(path: Path) -> None:
+    """Raises StorageError if nothing can be stored at `path`: to be known before the text is read."""
+    try:
+        files.make_folder(path.parent)
+        files.write_atomic(path.with_name(".room"), b"")
+        files.remove(path.with_name(".room"))
+    except StorageError as error:
+        raise StorageError(error.message, f"Choose another folder with --out; this one is {path.parent}.") from error
+
+
 def _store_all(run: Run, out: Path | None) -> Generator[Event, None, None]:
     samples, ids = run.samples(), run.tokens_sha256()
     if samples < run.text.plan.tokens - run.text.plan.window:
@@ -191,7 +203,8 @@ def _store_all(run: Run, out: Path | None) -> Generator[Event, None, None]:
         if run.ranks.leads:
             record = MomentRecord(site.module, samples, run.loaded.fingerprint, text, run.made_by())
             yield from _store(run.loaded, site, found.mean(samples), record, out)
-    run.checkpoint.remove()
+    with suppress(StorageError):  # where none could be kept
+        run.checkpoint.remove()
 
 
 def _store(

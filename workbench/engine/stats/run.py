@@ -19,7 +19,7 @@ from workbench.engine.stats.checkpoint import Checkpoint, Progress, batch_digest
 from workbench.engine.stats.ranks import Ranks
 from workbench.engine.stats.reading import Batches
 from workbench.engine.stats.sums import Keys
-from workbench.errors import UsageError
+from workbench.errors import StorageError, UsageError
 from workbench.events import Event, MomentProgress, Warning  # noqa: A004  the wire's word
 from workbench.models.device import dtype_name
 from workbench.models.kept import kept_for
@@ -86,13 +86,19 @@ class Run:
         return (yield from self.read(cancelled))
 
     def _leave(self) -> Generator[Event, None, None]:
-        if self.text.resumable:
-            self._keep()
+        if self.text.resumable and not self._keep():
+            yield Warning(message="What was read could not be kept.", hint="Its folder takes no files.")
+        elif self.text.resumable:
             tokens = self.progress.tokens * self.ranks.size
             yield Warning(message=f"{tokens} tokens are kept.", hint="The same command goes on from there.")
 
-    def _keep(self) -> None:
-        self.checkpoint.write(self.progress, self._totals())
+    def _keep(self) -> bool:
+        """Writes a checkpoint, or says that it cannot: then the run goes on without."""
+        try:
+            self.checkpoint.write(self.progress, self._totals())
+        except StorageError:
+            return False
+        return True
 
     def _totals(self) -> dict[str, Tensor]:
         return {module: one.total for module, one in self.keys.sums.items()}
