@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.benchmarks.making import make_stack
 from tests.benchmarks.measuring import Row, Stamp, Times, clock
 from workbench import events as ev
+from workbench.models.kept import VARIABLE
 
 WAITS = {"help": 0.25, "log": 0.5}
 """Seconds that a command may take."""
@@ -24,10 +25,13 @@ def rows(quick: bool) -> Iterator[Row]:
     repeats, edits = (3, 50) if quick else (20, EDITS)
     with tempfile.TemporaryDirectory() as place:
         make_stack(Path(place, "stack"), edits)
-        kept = {**os.environ, "PYTHONPYCACHEPREFIX": f"{place}/bytecode"}
+        kept = {**os.environ, "PYTHONPYCACHEPREFIX": f"{place}/bytecode", VARIABLE: f"{place}/cache"}
         kept.pop("PYTHONDONTWRITEBYTECODE", None)
+        nowhere = {**kept, VARIABLE: os.devnull}
+        log = ["log", f"{place}/stack"]
         yield _command("workbench --help", ["--help"], kept, repeats, WAITS["help"])
-        yield _command(f"workbench log, {edits} edits", ["log", f"{place}/stack"], kept, repeats, WAITS["log"])
+        yield _command(f"workbench log, {edits} edits that changed", log, nowhere, repeats, WAITS["log"])
+        yield _command(f"workbench log, {edits} edits again", log, kept, repeats, WAITS["log"])
         yield from _engine(Path(place, "engine"), kept, 1 if quick else 5)
 
 
