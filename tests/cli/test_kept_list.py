@@ -206,6 +206,12 @@ def test_an_odd_file_is_ignored_and_made_again(
     assert path.read_bytes() == whole
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_a_kept_list_is_nobody_elses_to_read(workbench: Workbench, stack: Path, cache: Path) -> None:
+    workbench("log", stack)
+    assert kept_file(cache).parent.stat().st_mode & 0o077 == 0
+
+
 def test_where_nothing_can_be_kept_it_is_read_every_time(
     workbench: Workbench, stack: Path, cache: Path, read: list[str]
 ) -> None:

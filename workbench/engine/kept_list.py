@@ -70,6 +70,8 @@ def keep_list(folder: Path, seen: str, listing: Listing) -> None:
         if path and seen and stamp(folder) == seen:
             document = {**vars(listing), "rows": [vars(row) for row in listing.rows], "about": _about(seen)}
             make_folder(path.parent)
+            with storage("write", path.parent):
+                path.parent.chmod(0o700)  # the stack's own folder may be nobody else's to read
             write_atomic(path, canonical(document).encode())
 
 
