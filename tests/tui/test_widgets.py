@@ -119,10 +119,15 @@ def _hostile(cls: type[ev.Event]) -> ev.Event:
         "float": 0.5,
         "bool": True,
         "dict[str, Any]": {"subject": HOSTILE, "prompt": HOSTILE, "target_new": HOSTILE},
-        "tuple[str, ...]": (HOSTILE,),
+        "tuple[str, ...]": (HOSTILE, HOSTILE),
         "tuple[float, ...]": (0.5,),
         "tuple[tuple[str, float], ...]": ((HOSTILE, 0.5),),
         "Stage": "keys",
+        "Kind": "state",
+        "float | None": 0.5,
+        "int | None": 1,
+        "tuple[int, ...]": (0,),
+        "tuple[tuple[float, ...], ...]": ((0.5,),),
     }
     values: dict[str, Any] = {}
     for name, field in cls.__dataclass_fields__.items():
