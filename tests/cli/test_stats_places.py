@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from tests import zoo
@@ -76,3 +78,17 @@ def test_what_there_is_for_a_pickled_model_is_shown(
     assert workbench("stats", folder, "--show").code == 3
     assert "layer 1" in workbench("stats", folder, "--show", "--allow-pickle").out
     assert kept(cache, 1).is_file()
+
+
+def test_a_c_that_no_edit_could_use_does_not_take_the_place_of_a_good_one(
+    workbench: Workbench, model: Path, cache: Path
+) -> None:
+    assert workbench("stats", model, "--layer", "1", "--tokens", "64").code == 0
+    before = kept(cache, 1).read_bytes()
+    uneven = np.diag(np.linspace(-1, 5, 48)) + 6 * np.eye(48)[::-1]
+    arrays: dict[str, Any] = {"mom2.count": np.array(9), "mom2.mom2": (uneven + np.eye(48)).astype(np.float32)}
+    np.savez("bad.npz", **arrays)
+    ran = workbench("stats", model, "--layer", "1", "--import", "bad.npz")
+    assert ran.code == 1
+    assert "not positive definite" in ran.err
+    assert kept(cache, 1).read_bytes() == before

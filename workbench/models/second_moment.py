@@ -115,9 +115,13 @@ def accumulate_second_moment(
 
 def encode_second_moment(moment: Tensor, record: MomentRecord) -> tuple[bytes | memoryview, ...]:
     """The safetensors file of C, (d_in, d_in), symmetrised, as its head and its numbers."""
-    symmetric = ((moment + moment.T) / 2).float().contiguous().cpu()
     about = json.dumps(record.to_json(), sort_keys=True)
-    return encode_tensors({TENSOR: symmetric}, {"workbench": about})
+    return encode_tensors({TENSOR: symmetrised(moment)}, {"workbench": about})
+
+
+def symmetrised(moment: Tensor) -> Tensor:
+    """`moment`, (d, d), as it is stored: symmetric to the bit, float32 on the CPU."""
+    return ((moment + moment.T) / 2).float().contiguous().cpu()
 
 
 def encode_tensors(tensors: dict[str, Tensor], metadata: dict[str, str]) -> tuple[bytes | memoryview, ...]:

@@ -30,12 +30,15 @@ from workbench.models.profiles import profile_of
 from workbench.models.second_moment import (
     FOLDER,
     MomentRecord,
+    StoredMoment,
     encode_second_moment,
     find_second_moment,
+    moment_fingerprint,
     places_of,
     read_moment_file,
     read_record,
     second_moment_path,
+    symmetrised,
 )
 from workbench.stack import files
 
@@ -210,13 +213,20 @@ def _store_all(run: Run, out: Path | None) -> Generator[Event, None, None]:
 def _store(
     loaded: LoadedModel, site: EditSite, moment: Tensor, record: MomentRecord, out: Path | None
 ) -> Generator[Event, None, None]:
-    """Writes one C, and says what it is worth and whether edits will find it."""
+    """Writes one C, and says what it is worth and whether edits will find it.
+
+    Raises:
+        EditError: it cannot be used. StorageError: the disk would not take it. What was there before stays then.
+    """
     path = _place(loaded, site, out)
+    # Before it is written: one that no edit can use must not take the place of one that can be used.
+    found = symmetrised(moment)
+    ready: MomentReady = worth(
+        StoredMoment(found, record.samples, moment_fingerprint(found, record)), record, path, loaded.device
+    )
     yield from _replaced(path, record)
     files.make_folder(path.parent)
-    files.write_parts(path, encode_second_moment(moment, record))
-    written, record = read_moment_file(path, loaded.fingerprint)
-    ready: MomentReady = worth(written, record, path, loaded.device)
+    files.write_parts(path, encode_second_moment(found, record))
     yield ready
     used = find_second_moment(loaded.folder, site, loaded.fingerprint)
     if used is not None and used.resolve() != path.resolve():
