@@ -59,7 +59,10 @@ def test_the_search_is_shown_and_its_profile_is_where_profiles_are_looked_for(
     (path,) = (tmp_path / "config" / "profiles").glob("*.json")
     assert str(path) in ran.err
     assert read_profile_file(path, "user").untouched
-    assert "C = I: there is no second moment for layer 0, 2, 3" in ran.err
+    assert "C = I: there is no second moment for layers 0, 2, 3" in ran.err
+    assert f"workbench stats {small} --layers 0,2,3;" in ran.err
+    recipe = json.loads(path.read_text(encoding="utf-8"))["recipe"]
+    assert ("The profile says C = I" in ran.err) == (not recipe["second_moment"])
     assert "budget was used up" in ran.err
     assert digest(small) == before
     assert f"in your folder of profiles: {path}" in workbench("tune", small, "--show").err

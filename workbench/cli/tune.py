@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,6 +136,11 @@ class _Search:
         write_profile(self.found[0].profile, path, force=self.given["force"])
         output.tell(f"Written: {path}")
         _say_what_is_in_force(output, profile, path, chosen=bool(self.given["out"]))
+        if not self.found[0].profile["recipe"]["second_moment"] and changes.get("second_moment") is not False:
+            output.tell(
+                f"The profile says C = I. For a measured one: workbench stats {shlex.quote(self.model)} "
+                f"--layer {self.found[0].layer}, and then this search again."
+            )
         return output.done(0, str(path))
 
     def _facts(self) -> list[EditRequest] | None:
@@ -148,7 +154,7 @@ class _Search:
         match event:
             case ev.TuningStarted():
                 output.tell(
-                    f"{count(event.facts, 'fact')} of {event.source}, {count(event.trials, 'trial')} at most: "
+                    f"{event.facts} of {event.source}, {count(event.trials, 'trial')} at most: "
                     f"{event.facts * event.trials} edits; then the best few on {count(event.checks, 'other fact')}."
                 )
                 output.tell(f"Trials are kept in {event.record}")

@@ -7,6 +7,7 @@ stopped, however hard, goes on where it was and ends with the same profile.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -230,10 +231,11 @@ def _without_second_moment(loaded: LoadedModel, base: Recipe, layers: Sequence[i
         return
     lacking = [str(layer) for layer in layers if not _has_second_moment(loaded, layer)]
     if lacking:
-        where = "any layer" if len(lacking) == len(layers) else f"layer {', '.join(lacking)}"
+        where = "any layer" if len(lacking) == len(layers) else f"layer{'s' * (len(lacking) > 1)} {', '.join(lacking)}"
         yield Warning(
             message=f"C = I: there is no second moment for {where}; such layers score lower than they could.",
-            hint="Make them first with workbench stats, or compare on equal terms with --set second_moment=false.",
+            hint=f"Make them first: workbench stats {shlex.quote(loaded.name)} --layers {','.join(lacking)}; "
+            "or compare on equal terms with --set second_moment=false.",
         )
 
 
