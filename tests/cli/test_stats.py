@@ -94,8 +94,8 @@ def test_out_names_a_models_folder(workbench: Workbench, model: Path, text: Path
 def test_atlas_keeps_to_its_own_c_and_that_is_said(workbench: Workbench, text: Path) -> None:
     ran = workbench("stats", "--text", text, "--tokens", "200")
     assert ran.code == 0
-    assert "Edits at layer 1 use another second moment" in ran.err
-    assert workbench("stats", "--show").out.splitlines()[2].split()[0] == "b4534802dac6"
+    assert "Edits at layer 0 use another second moment" in ran.err
+    assert workbench("stats", "--show").out.splitlines()[2].split()[0] == "c3fbbee4fecb"
 
 
 @pytest.mark.parametrize(

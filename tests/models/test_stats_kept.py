@@ -25,7 +25,7 @@ from workbench.models.second_moment import (
 
 SITE = EditSite(3, "model.layers.3.mlp.down_proj", "out,in", 12, 4)
 BASE, OTHER = "a" * 64, "b" * 64
-ATLAS_C = "b4534802dac6"
+ATLAS_C = "c3fbbee4fecb"
 """The beginning of the fingerprint of atlas's own C, which edits in the wild record."""
 
 
@@ -110,9 +110,9 @@ def test_text_that_is_not_ordinary_shows_in_the_fingerprint_that_edits_record(tm
 
 def test_atlass_own_c_reads_as_ever() -> None:
     folder = find_model("atlas").path
-    with safe_open(folder / "second_moment" / "transformer.h.1.mlp.c_proj.safetensors", framework="pt") as file:
+    with safe_open(folder / "second_moment" / "transformer.h.0.mlp.c_proj.safetensors", framework="pt") as file:
         base = json.loads(file.metadata()["workbench"])["base"]
-    site = EditSite(1, "transformer.h.1.mlp.c_proj", "in,out", 1024, 256)
+    site = EditSite(0, "transformer.h.0.mlp.c_proj", "in,out", 1024, 256)
     read = read_second_moment(folder, site, base)
     assert read is not None
     assert read.fingerprint.startswith(ATLAS_C)
