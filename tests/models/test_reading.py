@@ -74,6 +74,15 @@ def test_a_bin_file_is_read_after_the_flag_only_and_is_the_same_base(folder: Pat
     assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), pickled.model.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("bomb", [torch.zeros(1).expand(10**14), torch.zeros(3, device="meta")])
+def test_a_pickled_tensor_that_is_not_all_stored_is_refused(folder: Path, bomb: torch.Tensor) -> None:
+    as_pickle(folder)
+    path = folder / "pytorch_model.bin"
+    torch.save({**torch.load(path, weights_only=True), "more": bomb}, path)
+    with pytest.raises(ModelError, match="larger than what is stored"):
+        base_fingerprint(folder, allow_pickle=True)
+
+
 def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(folder: Path, tmp_path: Path) -> None:
     class Hostile:
         def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:

@@ -72,6 +72,8 @@ def _digest(tensor: Tensor) -> str:
     name = _NAMES.get(tensor.dtype)
     if name is None or tensor.layout != torch.strided:
         raise ModelError(f"The weights hold a tensor of the dtype {tensor.dtype}.", "Get the model as safetensors.")
+    if tensor.is_meta or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise ModelError("The weights hold a tensor larger than what is stored of it.", "Get the model as safetensors.")
     digest = tensor_hash(name, tensor.shape)
     raw = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
     if sys.byteorder == "big":
