@@ -139,7 +139,7 @@ class _Search:
         if not self.found[0].profile["recipe"]["second_moment"] and changes.get("second_moment") is not False:
             output.tell(
                 f"The profile says C = I. For a measured one: workbench stats {shlex.quote(self.model)} "
-                f"--layer {self.found[0].layer}, and then this search again."
+                f"--layer {self.found[0].layer}, and then this search with --set second_moment=true."
             )
         return output.done(0, str(path))
 

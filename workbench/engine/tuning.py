@@ -227,7 +227,10 @@ def _few(facts: FactSet, count: int) -> Generator[Warning, None, None]:
 def _without_second_moment(loaded: LoadedModel, base: Recipe, layers: Sequence[int]) -> Generator[Warning, None, None]:
     """Says where C = I."""
     if not base.second_moment:
-        yield Warning(message="C = I in all trials: the recipe asks for it.", hint="A measured C protects other facts.")
+        yield Warning(
+            message="C = I in all trials: the recipe asks for it.",
+            hint="A measured C protects other facts: --set second_moment=true, once workbench stats has made it.",
+        )
         return
     lacking = [str(layer) for layer in layers if not _has_second_moment(loaded, layer)]
     if lacking:
