@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,8 @@ from tests.cli.conftest import ESCAPE, Workbench
 from tests.stack.making import base, edit, factors
 from workbench import events as ev
 from workbench.stack.store import Stack
+
+TOUR = Path(__file__).parents[2] / "edits" / "tour"
 
 
 def position(folder: Path) -> int:
@@ -79,6 +82,12 @@ def test_show_takes_a_number_or_the_beginning_of_an_id(workbench: Workbench, sta
     assert ["neighbour", "Rome lies in → Italy"] in facts
     assert ["after", f"{3:064x}"] in facts
     assert any(name == "probe" and "fail" in value for name, value in facts)
+
+
+def test_show_tells_perplexity_as_it_came_about_and_no_probability_of_a_text(workbench: Workbench) -> None:
+    shown = workbench("show", TOUR, 1).out
+    assert re.search(r"^perplexity +base \S+  before \S+  after \S+$", shown, re.M)
+    assert not re.search(r"generation .*\?$", shown, re.M)
 
 
 def test_show_as_json_is_the_whole_record(workbench: Workbench, stack: Path) -> None:

@@ -56,7 +56,7 @@ def facts(stack: Stack, edit: Edit) -> list[tuple[str, str]]:
         *(("neighbour", _pair(n.prompt, n.expected)) for n in request.neighbours),
         *_made(edit),
         ("norms", _numbers(edit.metrics.get("norms"))),
-        ("perplexity", _numbers(edit.metrics.get("perplexity"))),
+        ("perplexity", _numbers(_in_order(edit.metrics.get("perplexity")))),
         *(("probe", text) for text in _probes(edit.metrics.get("probes"))),
         ("base", f"{edit.base.name} {edit.base.revision}  {edit.base.dtype}  {edit.base.fingerprint}"),
         ("parent", edit.parent or "the base"),
@@ -113,6 +113,11 @@ def _numbers(table: object) -> str:
         return ""
     shown = {k: v for k, v in table.items() if isinstance(v, (int, float, str)) and not isinstance(v, bool)}
     return "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in shown.items())
+
+
+def _in_order(table: object) -> object:
+    """Perplexities as they came about; a file has them by name."""
+    return {k: table[k] for k in ("base", "before", "after") if k in table} if isinstance(table, dict) else table
 
 
 def _probes(listed: object) -> list[str]:
