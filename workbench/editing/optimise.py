@@ -54,8 +54,9 @@ def optimise(
 ) -> Generator[list[OptimStep | None], None, list[Offset | EditError]]:
     """Adam on the δ of every request of `objective`; one list an evaluation, None for a request that has ended.
 
-    The requests share each pass and nothing else: each stops on its own, and one whose loss or gradient is not a number,
-    or does not depend on δ, ends with the error that says so. Between two lists the model has no hook, and its flags are its owner's.
+    The requests share each pass and nothing else: each stops on its own, one whose loss or gradient is not a number,
+    or does not depend on δ, with the error that says so. Between two lists the model has no hook, and its flags
+    are its owner's.
 
     Raises:
         Cancelled: `cancelled` said so; asked before every evaluation.
