@@ -9,7 +9,7 @@ Nothing here goes by a model's name. Names of modules only break ties that shape
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 from torch import nn
@@ -73,10 +73,14 @@ def _is_block(module: nn.Module) -> bool:
     return any(_mixes(type(part)) for part in module.modules() if part is not module)
 
 
-@cache
 def _mixes(kind: type[nn.Module]) -> bool:
     """Whether modules of this kind read other tokens than the one they write."""
-    names = inspect.signature(kind.forward).parameters
+    return _takes_tokens(kind.forward)
+
+
+@cache
+def _takes_tokens(forward: Callable[..., object]) -> bool:
+    names = inspect.signature(forward).parameters
     return any(name == "state" or any(word in name for word in ("mask", "past", "cache")) for name in names)
 
 
