@@ -75,6 +75,15 @@ def test_a_small_edit_is_lost_in_bfloat16_and_kept_in_a_float32_master(model: Pa
     kept.close()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_master_among_16_bit_layers_is_edited_the_fast_way(model: Path, tmp_path: Path, seed: int) -> None:
+    """Both ways round to bfloat16 between the layers: they may differ by that, not by a float32's rounding alone."""
+    engine = opened(model, tmp_path / "stack", "bfloat16", KEEP)
+    events = drain(engine.apply(REQUEST, {"seed": seed, "steps": 2}))[0]
+    assert not [event for event in events if isinstance(event, ev.Warning) and "fast way" in event.message]
+    engine.close()
+
+
 def test_the_rest_of_the_model_sees_its_own_dtype(model: Path, tmp_path: Path) -> None:
     engine = opened(model, tmp_path / "stack", "bfloat16", KEEP)
     edited(engine)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NOT_A_NUMBER = "nan"
 """Stands for a loss that is no number among the reasons to stop."""
 OUT_OF_REACH = 1e-5
-"""An offset of the greatest norm allowed, along the first gradient, would lessen the NLL by less than this part."""
+"""An offset of |t0|, along the first gradient, would lessen the NLL by less than this part of it."""
 _UNREACHED = (
     "No change at the subject's last token reaches the target: no layer above carries it to where it is predicted."
 )
@@ -84,7 +84,7 @@ def optimise(
             for i in (~gradient.isfinite().all(dim=1)).nonzero().flatten().tolist():
                 ended.setdefault(i, EditError("The gradient of the loss is not a number.", _WIDER))
             if step == 1:
-                reach = (gradient.norm(dim=1) * limits).tolist()
+                reach = (gradient.norm(dim=1) * init.norm(dim=1)).tolist()
                 for i in (i for i, row in enumerate(numbers) if reach[i] <= OUT_OF_REACH * row[1]):
                     ended.setdefault(i, EditError(_UNREACHED, "Choose a lower layer."))
             offsets.grad = gradient.nan_to_num(0.0, 0.0, 0.0)
