@@ -13,7 +13,7 @@ from tests.zoo import save
 from workbench.engine.adapters import read_adapter
 from workbench.engine.exporting import export_peft
 
-DENSE, SHARED = "model.layers.1.mlp.down_proj", "model.layers.3.mlp.shared_experts.down_proj"
+DENSE, SHARED = "model.layers.1.mlp.down_proj", "model.layers.2.mlp.shared_experts.down_proj"
 
 
 @pytest.mark.filterwarnings("ignore:The following .*_pattern keys did not match:RuntimeWarning")
