@@ -28,14 +28,15 @@ from workbench.edits import EditRequest, Neighbour, Recipe
 _WORDS = 400
 _SPECIAL = {"unk_token": "<unk>", "eos_token": "<end>"}
 REQUEST = EditRequest(
-    prompt="{} w10 w11 w12 w13 w14",
+    prompt="w10 w11 {} w12 w13 w14",
     subject="w1 w2 w3",
     target_new="w20",
     target_true="w21",
     paraphrases=("w30 w31 w32 w1 w2 w3 w33 w34", "w1 w2 w3 w35 w36 w37"),
     neighbours=tuple(Neighbour(f"w{number} w{number + 1} w10 w11 w12 w13 w14", "w21") for number in range(40, 60, 2)),
 )
-"""A word is a token: subject, rest of the prompt and target have the lengths that CounterFact's have in the median."""
+"""A word is a token. As in the median of CounterFact's prompts with GPT-2's tokenizer there are eight, and four of them
+stand from the subject's last token on; the target is one."""
 
 
 @dataclass(frozen=True)
