@@ -102,7 +102,7 @@ def test_what_is_no_text_is_refused_in_words(tmp_path: Path, name: str, data: by
 
 def test_a_name_without_a_file_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
     for name in ("none.txt", "*.txt", "."):
-        with pytest.raises(UsageError, match="There is no text file|is a folder"):
+        with pytest.raises(UsageError, match=r"There is no text file|is a folder"):
             TextFiles([str(tmp_path / name)])
 
 
