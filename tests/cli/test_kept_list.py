@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Workbench
+from tests.damage import edited
 from tests.stack.making import base, edit, factors
 from workbench.engine import kept_list
 from workbench.models.kept import VARIABLE
@@ -161,15 +160,6 @@ def test_a_folder_that_changed_a_moment_ago_is_not_kept(
     monkeypatch.setattr(kept_list, "SETTLED", 10**12)
     workbench("log", stack)
     assert not [*cache.rglob("lists")]
-
-
-def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]:
-    def damage(data: bytes) -> bytes:
-        document = json.loads(data)
-        change(document)
-        return json.dumps(document).encode()
-
-    return damage
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.damage import edited
 from tests.engine.making import REQUEST, drain, open_on
 from workbench.engine.kept_perplexity import base_perplexity
 from workbench.models.families import edit_site
@@ -97,15 +97,6 @@ def test_a_module_held_in_float32_is_another_reading_of_the_base(loaded: LoadedM
     ask(loaded, measured)
     hold_float32(site.linear(loaded.model), site.layout)
     assert ask(loaded, measured) == 13.25
-
-
-def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]:
-    def damage(data: bytes) -> bytes:
-        document = json.loads(data)
-        change(document)
-        return json.dumps(document).encode()
-
-    return damage
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.damage import edited
 from tests.engine.making import drain
 from workbench.editing import sample_templates
 from workbench.edits import Recipe
@@ -86,15 +86,6 @@ def test_another_base_or_another_release_samples_anew(
     monkeypatch.setattr("torch.__version__", "9.9.9")
     templates_for(loaded, RECIPE)
     assert len(sampled) == 4
-
-
-def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]:
-    def damage(data: bytes) -> bytes:
-        document = json.loads(data)
-        change(document)
-        return json.dumps(document).encode()
-
-    return damage
 
 
 @pytest.mark.parametrize(

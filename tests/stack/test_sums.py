@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.benchmarks.measuring import threads
 from tests.stack.test_tiles import M, matrix, one_after_the_other
 from workbench.errors import BaseMismatch
 from workbench.stack import cores, sums, tiles
@@ -47,16 +48,6 @@ def counted() -> Iterator[list[int]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sums, "add_outers", counting)
         yield numbers
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def sums_of(copies: int) -> Sums:
