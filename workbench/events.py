@@ -29,6 +29,8 @@ from workbench.sharing import Merged as Merged
 from workbench.sharing import MergePlanned as MergePlanned
 from workbench.sharing import Pulled as Pulled
 from workbench.sharing import Pushed as Pushed
+from workbench.stack_rows import EditRow as EditRow
+from workbench.stack_rows import StackChanged as StackChanged
 from workbench.traces import Traced as Traced
 from workbench.traces import TraceStep as TraceStep
 from workbench.trials import TrialResult as TrialResult
@@ -68,59 +70,6 @@ class ModelReady(Event):
     """The model's profile, as Recipe.to_json."""
     memory: int | None = None
     """Bytes the model takes on its device; None: not known."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EditRow(Event):
-    """One edit as a list shows it; part of StackChanged."""
-
-    id: str
-    number: int
-    """Position in its line, from 1."""
-    file: str
-    state: Literal["applied", "undone", "broken", "off", "other"]
-    """other: not on the current line, but on another branch, or on none."""
-    created: str
-    """UTC, ISO 8601."""
-    prompt: str
-    subject: str
-    target_new: str
-    target_true: str | None = None
-    method: str = ""
-    layer: int = 0
-    ratio: float | None = None
-    """|ΔW| / |W|."""
-    drift: float | None = None
-    """|W − W0| / |W0| after this edit."""
-    efficacy: bool | None = None
-    paraphrases: tuple[int, int] | None = None
-    """(held, asked)."""
-    neighbours: tuple[int, int] | None = None
-    perplexity: float | None = None
-    note: str = ""
-    names: tuple[str, ...] = ()
-    """Its tags and, where there are several branches, those that end with it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StackChanged(Event):
-    """The stack as it is on disk and in the model now."""
-
-    folder: str
-    base: str
-    position: int
-    edits: tuple[EditRow, ...] = ()
-    """The current line, oldest first; those after `position` are undone."""
-    drift: float = 0.0
-    """|W − W0| / |W0| at the present position."""
-    branches: int = 0
-    """Edits on disk that are on no current line."""
-    branch: str = "main"
-    """Name of the current line."""
-    names: tuple[str, ...] = ()
-    """Names of all branches."""
-    perplexity_base: float | None = None
-    bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
