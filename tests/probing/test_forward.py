@@ -49,7 +49,7 @@ def test_every_context_is_read_as_if_it_were_alone(asked: list[Context], tokens:
     found = read(model, asked, tokens)
     assert found.keys() == set(asked)
     for context, logits in found.items():
-        torch.testing.assert_close(logits.log_softmax(-1), alone(model, context).log_softmax(-1), rtol=0, atol=2e-5)
+        torch.testing.assert_close(logits.log_softmax(-1), alone(model, context).log_softmax(-1), rtol=2e-5, atol=2e-5)
 
 
 @settings(max_examples=200, deadline=None)
@@ -71,7 +71,7 @@ def test_every_family_reads_a_batch_as_single_rows(family: str) -> None:
     model = tiny(family)
     asked: list[Context] = [(7, 8, 9), (7, 8), (7, 8, 9, 5, 6, 4), (11, 12, 13, 14), (6,), (7, 8, 3)]
     for context, logits in read(model, asked).items():
-        torch.testing.assert_close(logits.log_softmax(-1), alone(model, context).log_softmax(-1), rtol=0, atol=2e-5)
+        torch.testing.assert_close(logits.log_softmax(-1), alone(model, context).log_softmax(-1), rtol=2e-5, atol=2e-5)
 
 
 def test_the_head_sees_only_what_is_asked(parity_gpt2: Parity) -> None:
