@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.edits import MAX_PROBES, MAX_TEXT, METHODS, EditRequest, Neighbour, Recipe, with_slot
+from workbench.edits import BATCHED, MAX_PROBES, MAX_TEXT, METHODS, SINGLE, EditRequest, Neighbour, Recipe, with_slot
 from workbench.errors import RequestError, UsageError
+from workbench.recipes import PUBLISHED, chosen_recipe
 
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40).filter(str.strip)
 
@@ -121,7 +122,7 @@ def test_a_recipe_survives_json(
 @pytest.mark.parametrize(
     "document",
     [
-        {"method": "memit"},
+        {"method": "ft"},
         {"layer": -1},
         {"layer": 1.5},
         {"layer": True},
@@ -142,6 +143,90 @@ def test_a_recipe_out_of_range_or_of_the_wrong_type_is_refused(document: object)
     with pytest.raises(UsageError) as caught:
         Recipe.from_json(document)
     assert caught.value.exit_code == 2
+
+
+OLD_FIELDS = {
+    "method", "layer", "steps", "lr", "weight_decay", "kl_factor", "clamp_factor", "loss_stop", "nll_stop",
+    "second_moment", "seed", "template_lengths",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", SINGLE)
+def test_a_recipe_for_one_request_says_nothing_of_batches(method: Any) -> None:
+    """So its JSON, and the ids of the edits it is part of, are what they always were."""
+    assert set(Recipe(method).to_json()) == OLD_FIELDS
+
+
+def test_a_batched_recipe_says_what_its_method_reads_and_no_more() -> None:
+    assert set(Recipe("memit").to_json()) == OLD_FIELDS | {"layers", "moment_weight"}
+    assert set(Recipe("emmet").to_json()) == OLD_FIELDS | {"moment_weight", "mu"}
+
+
+@given(
+    layers=st.lists(st.integers(0, 200), min_size=1, max_size=6, unique=True).map(sorted),
+    weight=st.floats(1e-6, 1e9),
+    mu=st.floats(0, 100),
+)
+def test_a_batched_recipe_survives_json(layers: list[int], weight: float, mu: float) -> None:
+    memit = Recipe("memit", layers[-1], layers=tuple(layers), moment_weight=weight)
+    emmet = Recipe("emmet", layers[-1], moment_weight=weight, mu=mu)
+    for made in (memit, emmet):
+        assert Recipe.from_json(json.loads(json.dumps(made.to_json()))) == made
+    assert (memit.edited_layers, emmet.edited_layers) == (tuple(layers), (layers[-1],))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"method": "emmet", "layers": (1, 2), "layer": 2}, "layers is no setting of emmet"),
+        ({"method": "r-rome", "layers": (0,)}, "layers is no setting of r-rome"),
+        ({"method": "rome", "moment_weight": 1.0}, "moment_weight is no setting of rome"),
+        ({"method": "memit", "mu": 0.5}, "mu is no setting of memit"),
+        ({"method": "memit", "layers": (2, 1), "layer": 1}, "out of order"),
+        ({"method": "memit", "layers": (1, 1), "layer": 1}, "out of order"),
+        ({"method": "memit", "layers": (-1, 1), "layer": 1}, "out of order"),
+        ({"method": "memit", "layers": tuple(range(65)), "layer": 64}, "out of order"),
+        ({"method": "memit", "layers": (1, 2), "layer": 1}, "not the last"),
+        ({"method": "memit", "moment_weight": 0.0}, "moment_weight = 0.0 is out of range"),
+        ({"method": "emmet", "mu": -1.0}, "mu = -1.0 is out of range"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Recipe(**settings)
+
+
+@pytest.mark.parametrize("layers", [3, "3,4", [True], [1.5], [[1, 2]], None])
+def test_layers_that_are_no_whole_numbers_are_refused(layers: object) -> None:
+    with pytest.raises(UsageError, match="layers"):
+        Recipe.from_json({"method": "memit", "layers": layers})
+
+
+@pytest.mark.parametrize("method", BATCHED)
+def test_another_method_brings_its_own_settings_and_takes_them_along_again(method: Any) -> None:
+    profile = Recipe(layer=4, steps=33, clamp_factor=8.0)
+    batched = chosen_recipe(profile, {"method": method})
+    assert (batched.layer, batched.steps, batched.clamp_factor) == (4, 33, 0.75)
+    assert batched.moment_weight == PUBLISHED[method]["moment_weight"]
+    assert chosen_recipe(batched, {"method": "r-rome"}) == Recipe(layer=4, steps=33)
+    assert chosen_recipe(batched, {}) == batched
+    mine = chosen_recipe(profile, {"method": method}, {method: {"moment_weight": 7.0, "layer": 2}})
+    assert (mine.moment_weight, mine.layer, mine.clamp_factor) == (7.0, 2, 0.75)
+    assert chosen_recipe(profile, {"method": method, "clamp_factor": 2.0}).clamp_factor == 2.0
+
+
+def test_layer_follows_layers_and_layers_follow_layer() -> None:
+    profile = Recipe(layer=4)
+    spread = chosen_recipe(profile, {"method": "memit", "layers": [1, 2]})
+    assert (spread.layer, spread.layers) == (2, (1, 2))
+    assert chosen_recipe(spread, {"layer": 5}).edited_layers == (5,)
+    assert chosen_recipe(spread, {"layers": []}).edited_layers == (2,)
+    assert Recipe.from_json({"method": "memit", "layers": [1, 3]}).layer == 3
+
+
+def test_a_batched_recipe_is_the_published_one_where_it_says_nothing() -> None:
+    assert Recipe.from_json({"method": "emmet"}) == Recipe("emmet", clamp_factor=0.75, moment_weight=1000.0, mu=0.1)
+    assert Recipe.from_json({"method": "memit"}) == Recipe("memit", clamp_factor=0.75, moment_weight=20_000.0)
 
 
 @pytest.mark.parametrize(("made", "name"), [(request(), "prompt"), (Recipe(), "layer"), (Neighbour("a"), "prompt")])

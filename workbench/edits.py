@@ -1,22 +1,32 @@
-"""What a person asks for and how it is made: requests, probes and recipes. Frozen, validated, and free of torch."""
+"""What a person asks for, and how it is made: requests, probes, recipes. Frozen, validated, and free of torch."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import sys
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from workbench.errors import RequestError, UsageError
-from workbench.text import shortened
+from workbench.errors import RequestError
+from workbench.recipes import BATCHED, IMPORTED, METHODS, SINGLE, Method, Recipe
 
-Method = Literal["r-rome", "rome", "p-rome", "imported"]
-METHODS: tuple[Method, ...] = ("r-rome", "rome", "p-rome")
-"""How an edit can be made here."""
-IMPORTED: Method = "imported"
-"""The update was made elsewhere and taken in as it is. Its request only names it: there is nothing to ask the model,
-and of its recipe nothing but the lowest block it touches says anything."""
+__all__ = [
+    "BATCHED",
+    "IMPORTED",
+    "MAX_PROBES",
+    "MAX_TEXT",
+    "METHODS",
+    "SINGLE",
+    "SLOT",
+    "Chat",
+    "EditRequest",
+    "Method",
+    "Neighbour",
+    "ProbeKind",
+    "Recipe",
+    "chat_from_json",
+    "imported_request",
+    "with_slot",
+]
 
 ProbeKind = Literal["efficacy", "paraphrase", "neighbourhood", "generation", "perplexity"]
 
@@ -167,101 +177,6 @@ def with_slot(prompt: str, subject: str) -> str:
             f"The subject '{subject}' stands {places} times in the prompt.", "Write {} at the one that is meant."
         )
     return prompt.replace(subject, SLOT)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How an edit is made: method, layer and every hyper-parameter. Defaults are the papers' for GPT-2.
-
-    Raises:
-        UsageError: on construction, if a value is out of its range.
-    """
-
-    method: Method = "r-rome"
-    layer: int = 0
-    """Decoder block whose down-projection is edited, counted from 0."""
-    steps: int = 20
-    """Evaluations of the loss at most; one fewer Adam steps."""
-    lr: float = 0.5
-    """Adam's rate for the offset δ."""
-    weight_decay: float = 0.5
-    """Weight of |δ| / |t0|²."""
-    kl_factor: float = 0.0625
-    clamp_factor: float = 4.0
-    """|δ| is held below this times |t0|."""
-    loss_stop: float = 0.05
-    """Stop when the total loss is below this."""
-    nll_stop: float | None = None
-    """Stop when the rewriting NLL alone is below this; None: off, as in the papers."""
-    second_moment: bool = True
-    """False: C = I, chosen explicitly."""
-    seed: int = 0
-    """Seed of the context templates."""
-    template_lengths: tuple[tuple[int, int], ...] = ((5, 10), (10, 10))
-    """Context templates to sample: (tokens, how many); the bare `{}` comes first, always."""
-
-    def __post_init__(self) -> None:
-        if self.method not in (*METHODS, IMPORTED):
-            raise UsageError(f"Unknown method '{self.method}'.", f"Choose one of {', '.join(METHODS)}.")
-        ranges = {
-            "layer": (self.layer, 0, 10_000),
-            "steps": (self.steps, 1, 1_000),
-            "lr": (self.lr, 1e-6, 100.0),
-            "weight_decay": (self.weight_decay, 0.0, 1e4),
-            "kl_factor": (self.kl_factor, 0.0, 1e4),
-            "clamp_factor": (self.clamp_factor, 1e-6, 1e4),
-            "loss_stop": (self.loss_stop, 0.0, 1e4),
-            "seed": (self.seed, 0, 2**63 - 1),
-        }
-        if self.nll_stop is not None:
-            ranges["nll_stop"] = (self.nll_stop, 0.0, 1e4)
-        for name, (value, low, high) in ranges.items():
-            if not (math.isfinite(value) and low <= value <= high):
-                raise UsageError(f"{name} = {value} is out of range.", f"It lies between {low} and {high}.")
-        if sum(count for _, count in self.template_lengths) > 200 or any(
-            not (1 <= tokens <= 100 and count >= 0) for tokens, count in self.template_lengths
-        ):
-            raise UsageError("The context templates asked for are out of range.", "At most 200, of 1 to 100 tokens.")
-
-    def to_json(self) -> dict[str, Any]:
-        """A plain document; `from_json` reads it back."""
-        document = dataclasses.asdict(self)
-        document["template_lengths"] = [list(pair) for pair in self.template_lengths]
-        return document
-
-    @classmethod
-    def from_json(cls, document: object) -> Self:
-        """Reads what `to_json` wrote; fields it does not know are refused. Raises UsageError."""
-        if not isinstance(document, dict):
-            raise UsageError("A recipe must be a JSON object.")
-        values = dict(document)
-        for name, value in values.items():
-            if name not in _SETTINGS:
-                raise UsageError(f"Unknown setting '{shortened(name, 60)}'.", f"Known: {', '.join(_SETTINGS)}.")
-            values[name] = _setting(name, _SETTINGS[name], value)
-        return cls(**values)
-
-
-_SETTINGS = {f.name: str(f.type) for f in dataclasses.fields(Recipe)}
-"""The type that each setting is declared with."""
-
-
-def _setting(name: str, kind: str, value: Any) -> Any:
-    """`value` as the type that the field declares. Raises UsageError."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-    if kind == "int" and number and float(value).is_integer():
-        return int(value)
-    if kind == "float" and number:
-        return float(value)
-    if kind == "float | None" and (number or value is None):
-        return None if value is None else float(value)
-    if (kind == "bool" and isinstance(value, bool)) or (kind == "Method" and isinstance(value, str)):
-        return value
-    if kind.startswith("tuple") and isinstance(value, (list, tuple)):
-        pairs = [p for p in value if isinstance(p, (list, tuple)) and len(p) == 2 and all(type(n) is int for n in p)]
-        if len(pairs) == len(value):
-            return tuple((int(a), int(b)) for a, b in pairs)
-    raise UsageError(f"The setting '{name}' cannot be {shortened(repr(value), 60)}.", f"It is a {kind}.")
 
 
 def _check_prompt(prompt: str, subject: str) -> None:

@@ -96,7 +96,8 @@ class Slow:
         keys, outputs = torch.stack([s[1] for s in seen]), torch.stack([s[2] for s in seen])
         offset, start = self.offset()
         key_u = keys[0] if method == "p-rome" else keys.mean(0)
-        key_v, output = (keys.mean(0), outputs.mean(0)) if method == "r-rome" else (keys[0], outputs[0])
+        one_key = method in ("r-rome", "c-rome")
+        key_v, output = (keys.mean(0), outputs.mean(0)) if one_key else (keys[0], outputs[0])
         u = torch.linalg.solve(matrix, key_u)
         u = u / u.norm()
         return u, (start + offset - output) / (key_v @ u), offset

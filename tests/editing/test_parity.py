@@ -14,7 +14,7 @@ from tests.editing.helpers import drain, error, start, steps, update_of
 from tests.parity.load import Parity, recipe
 from workbench.editing import Update, delta
 from workbench.editing.lookup import kl_row, lookup_rows, target_ids
-from workbench.edits import METHODS, Method
+from workbench.edits import Method
 from workbench.events import Event, OptimStep
 from workbench.models.families import edit_site
 
@@ -53,7 +53,7 @@ def next_token_logits(parity: Parity, case: dict[str, Any], layer: int, change: 
     return logits
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["r-rome", "rome", "p-rome"])
 @pytest.mark.parametrize("name", SINGLE)
 def test_factors_and_delta_are_the_references(parity: Parity, name: str, method: Method) -> None:
     case = parity.cases[name]

@@ -19,7 +19,7 @@ from workbench.editing.telling import (
     slow_warnings,
 )
 from workbench.editing.update import Update, rank_one
-from workbench.edits import METHODS, SLOT, EditRequest, Recipe
+from workbench.edits import BATCHED, SINGLE, SLOT, EditRequest, Recipe
 from workbench.errors import EditError, RequestError
 from workbench.events import Event, OptimStep, StageStarted
 from workbench.models.device import within_memory
@@ -51,8 +51,8 @@ def make_update(
     Raises:
         Cancelled: `cancelled` said so; asked before the keys and before every evaluation of the loss.
         RequestError: the templates do not start with the bare `{}`, or one has not exactly one slot.
-        EditError: the update was imported, no token for subject or target, a text too long, something not a number,
-            a zero division factor, a layer from which nothing reaches the target.
+        EditError: the method makes no rank-one update, no token for subject or target, a text too long, something not
+            a number, a zero division factor, a layer from which nothing reaches the target.
         ModelError: the tokenizer, the head or the site are not what is needed.
         DeviceError: the device ran out of memory.
     """
@@ -76,8 +76,10 @@ def make_update(
 
 
 def check_ground(recipe: Recipe, templates: Sequence[str]) -> None:
-    """Raises EditError for an imported update, RequestError unless the first template is the bare `{}`."""
-    if recipe.method not in METHODS:
+    """Raises RequestError unless the first template is the bare `{}`, EditError for a method of another kind."""
+    if recipe.method in BATCHED:
+        raise EditError(f"{recipe.method} makes one update of many requests.", "Make it as a batch.")
+    if recipe.method not in SINGLE:
         raise EditError("An imported update cannot be derived anew: how it was made is not known.", "Take it as it is.")
     if not templates or templates[0] != SLOT:
         raise RequestError("The first context template must be the bare {}.", "Sample the templates again.")

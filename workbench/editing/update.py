@@ -1,7 +1,7 @@
-"""Keys and an offset to a rank-one update ΔW = v uᵀ, for r-ROME, ROME and p-ROME.
+"""Keys and an offset to a rank-one update ΔW = v uᵀ, for r-ROME, C-ROME, ROME and p-ROME.
 
              u ∝         v = numerator / (k · u)
-    r-ROME   C⁻¹ k̄       t0 + δ − ō      k̄
+    r-ROME   C⁻¹ k̄       t0 + δ − ō      k̄        (C-ROME's too)
     ROME     C⁻¹ k̄       t0 + δ − o_0    k_0      (two different keys)
     p-ROME   C⁻¹ k_0     t0 + δ − o_0    k_0
 
@@ -69,7 +69,8 @@ def rank_one(method: Method, keys: Keys, offset: Offset, second_moment: SecondMo
         EditError: C is of another size, the division factor is zero, or something is not a number.
     """
     key_u = keys.key_bare if method == "p-rome" else keys.key_mean
-    key_v, output = (keys.key_mean, keys.output_mean) if method == "r-rome" else (keys.key_bare, keys.output_bare)
+    one_key = method in ("r-rome", "c-rome")
+    key_v, output = (keys.key_mean, keys.output_mean) if one_key else (keys.key_bare, keys.output_bare)
     u, u_norm = direction(key_u, second_moment)
     factor = division_factor(key_v, u)
     numerator = offset.target_init.double() + offset.offset.double() - output.double()

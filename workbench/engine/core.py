@@ -29,6 +29,7 @@ from workbench.models.held_out import held_out_lines
 from workbench.models.load import LoadedModel
 from workbench.models.second_moment import read_second_moment
 from workbench.probing.perplexity import perplexity
+from workbench.recipes import chosen_recipe
 from workbench.stack.record import Base, Edit, Factors
 from workbench.stack.store import Stack
 
@@ -61,7 +62,7 @@ class Core:
 
     def recipe(self, changes: dict[str, Any]) -> Recipe:
         """The profile with `changes`. Raises UsageError."""
-        return Recipe.from_json({**self.profile.to_json(), **changes})
+        return chosen_recipe(self.profile, changes)
 
     def site(self, layer: int) -> EditSite:
         """The module that an edit at `layer` changes. Raises ModelError."""
