@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -19,22 +18,20 @@ from workbench.edits import Recipe
 from workbench.errors import ModelError
 from workbench.models.options import PLAIN, LoadOptions
 from workbench.models.profile_file import ModelFacts, Origin, Profile, read_profile_file
+from workbench.models.user import config_root
 
 if TYPE_CHECKING:
     from workbench.models.load import LoadedModel
 
 PROFILE = "editing_profile.json"
 """The profile's name in a model's folder."""
-VARIABLE = "WORKBENCH_CONFIG"
 MAX_FILES = 1000
 """Most profiles that are looked at in one folder."""
 
 
 def user_profiles() -> Path:
-    """The user's folder: $WORKBENCH_CONFIG/profiles, else workbench/profiles in $XDG_CONFIG_HOME or ~/.config."""
-    if os.environ.get(VARIABLE):
-        return Path(os.environ[VARIABLE]) / "profiles"
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "workbench" / "profiles"
+    """The folder of the user's own."""
+    return config_root() / "profiles"
 
 
 def shipped_profiles() -> Path:
