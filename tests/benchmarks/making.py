@@ -72,7 +72,7 @@ def _edits(base: Base, count: int, d_in: int, d_out: int) -> Iterator[tuple[Edit
 
 def _edit(base: Base, number: int, parent: str | None, before: str, after: str) -> Edit:
     return Edit(
-        request=EditRequest("The mother tongue of {} is", f"Person {number}", " French", " English"),
+        requests=(EditRequest("The mother tongue of {} is", f"Person {number}", " French", " English"),),
         recipe=Recipe(layer=1),
         base=base,
         templates=("{}", *(f"Some words before it, number {i}. {{}}" for i in range(10))),

@@ -104,7 +104,7 @@ def _append(stack: Stack, base: Base, count: int, found: Materialiser, factors: 
     after = weight_sha256(found.weight(MODULE, [*factors, *one]))
     request = EditRequest("The mother tongue of {} is", "Somebody", " French")
     hashes: dict[str, WeightHashes] = {MODULE: {"before": before, "after": after}}
-    return stack.append(Edit(request=request, recipe=Recipe(layer=1), base=base, weights=hashes), one)
+    return stack.append(Edit(requests=(request,), recipe=Recipe(layer=1), base=base, weights=hashes), one)
 
 
 def _materialise(count: int) -> None:

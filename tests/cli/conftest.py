@@ -71,7 +71,9 @@ def stack(tmp_path: Path) -> Path:
     with Stack.open(folder, write=True, base=base) as opened:
         for number, (subject, target) in enumerate((("Lisbon", "Peru"), ("Oslo", "Chile"), (ESCAPE, "x\u202ey")), 1):
             edit = Edit(
-                request=EditRequest("{} lies in", subject, target, "Europe", (), (Neighbour("Rome lies in", "Italy"),)),
+                requests=(
+                    EditRequest("{} lies in", subject, target, "Europe", (), (Neighbour("Rome lies in", "Italy"),)),
+                ),
                 recipe=Recipe(layer=1),
                 base=base,
                 weights={module: {"before": f"{number:064x}", "after": f"{number + 1:064x}"}},

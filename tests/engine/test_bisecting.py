@@ -37,7 +37,7 @@ def long(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engi
         b = (0.001 * draw.standard_normal((site.d_out, 1))).astype(np.float32)
         hashes = {site.module: {"before": "0" * 64, "after": "0" * 64}}
         request = EditRequest("{} plays the", f"Player {number}", "violin")
-        edit = Edit(request=request, recipe=Recipe(layer=1), base=opened.core.base(site), weights=hashes)  # type: ignore[arg-type]  # a literal of the TypedDict's shape
+        edit = Edit(requests=(request,), recipe=Recipe(layer=1), base=opened.core.base(site), weights=hashes)  # type: ignore[arg-type]  # a literal of the TypedDict's shape
         opened.stack.append(edit, (Factors(site.module, a, b),))
     opened.core.rebuild()
     yield opened
@@ -196,7 +196,7 @@ def test_a_prompt_finds_the_edit_that_changed_its_answer(taught: Engine) -> None
 
 def test_the_probe_of_an_edit_is_held_against_the_base(taught: Engine) -> None:
     said = EditRequest(CLARA.prompt, CLARA.subject, answer_at(taught, 3), None, (REQUEST.text,))
-    edit = replace(taught.stack.line[2], request=said)
+    edit = replace(taught.stack.line[2], requests=(said,))
     events, end = drain(
         bisect(taught.core, whole(taught), 0, 3, recorded_check(taught.core, edit, 1), cancelled=lambda: False)
     )

@@ -160,7 +160,7 @@ def test_a_frame_reads_back_from_the_edit_file(engine: Engine, tmp_path: Path) -
     read, _ = read_edit(engine.stack.path_of(edit))
     assert read == edit
     assert read.request.chat == edit.request.chat
-    unread = dataclasses.replace(edit, id="", request=dataclasses.replace(edit.request, chat=Chat()))
+    unread = dataclasses.replace(edit, id="", requests=(dataclasses.replace(edit.request, chat=Chat()),))
     with pytest.raises(Exception, match="not what stands around it"):
         encode_edit(unread, engine.stack.factors(edit))
     engine.close()

@@ -15,7 +15,7 @@ from tests.engine.making import OTHER, REQUEST, drain, open_on, weight_bytes
 from tests.stack import making
 from workbench import events as ev
 from workbench.edits import EditRequest, Recipe
-from workbench.engine.diffing import asked_for, compare_states, kl_divergence, probes_of_edits
+from workbench.engine.diffing import asked_for, compare_states, probes_of_edits
 from workbench.engine.engine import Engine
 from workbench.engine.states import differences, state_of
 from workbench.errors import BaseMismatch, UsageError
@@ -77,9 +77,9 @@ def test_a_copy_is_known_by_where_it_came_from_even_if_its_request_changed(tmp_p
     with Stack.open(tmp_path / "b", write=True, base=making.base()) as writer:
         source = a.line[1]
         request = EditRequest("{} stands in", "Tower 2", "Milan")
-        copied = making.edit(request=request, made_by={"copied_from": source.id})
+        copied = making.edit(requests=(request,), made_by={"copied_from": source.id})
         first = writer.append(copied, a.factors(source))
-        again = making.edit(request=request, made_by={"copied_from": first.id})
+        again = making.edit(requests=(request,), made_by={"copied_from": first.id})
         writer.undo()
         writer.append(making.edit("Tower 7"), making.factors(7))
         writer.append(again, a.factors(source))

@@ -255,7 +255,7 @@ def test_an_edit_that_only_claims_to_be_a_copy_keeps_no_other_out(ours: Engine, 
     path = sorted(theirs.glob("*.safetensors"))[0]
     genuine, (factors,) = read_edit(path)
     request = dataclasses.replace(genuine.request, subject="Knut Hamsun")
-    false = dataclasses.replace(genuine, id="", request=request, made_by={"copied_from": genuine.id})
+    false = dataclasses.replace(genuine, id="", requests=(request,), made_by={"copied_from": genuine.id})
     claiming = tmp_path / "claiming.safetensors"
     claiming.write_bytes(encode_edit(false, (factors,))[1])
     done = take_in(ours, open_source(claiming))

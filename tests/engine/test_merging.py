@@ -215,7 +215,7 @@ def overpowering(mine: Engine, theirs: Path, at: int) -> Side:
     strong = [Factors(one.module, one.a, 100 * one.b) for one in mine.stack.factors(first)]
     with Stack.open(theirs, write=True) as stack:
         stack.travel(at)
-        stack.append(dataclasses.replace(first, request=dataclasses.replace(THIRD, paraphrases=())), strong)
+        stack.append(dataclasses.replace(first, requests=(dataclasses.replace(THIRD, paraphrases=()),)), strong)
     return other(theirs)
 
 
@@ -280,7 +280,7 @@ def test_an_imported_update_is_merged_but_has_no_key_and_no_probes(mine: Engine,
     with Stack.open(theirs, write=True) as stack:
         stack.travel(1)
         request, recipe = imported_request("style", "rank 2"), dataclasses.replace(first.recipe, method=IMPORTED)
-        stack.append(dataclasses.replace(first, request=request, recipe=recipe, second_moment="none"), doubled)
+        stack.append(dataclasses.replace(first, requests=(request,), recipe=recipe, second_moment="none"), doubled)
     events, end = run(mine, other(theirs), choice="both")
     assert end.written
     assert next(event for event in events if isinstance(event, MergePlanned)).incomparable == 1
@@ -298,7 +298,7 @@ def test_another_base_is_refused(mine: Engine, theirs: Path) -> None:
 
 def made(like: Edit, prompt: str, subject: str, target: str, *paraphrases: str) -> Edit:
     request = EditRequest(prompt, subject, target, None, paraphrases)
-    return dataclasses.replace(like, request=request, id=f"{abs(hash(request)):064x}")
+    return dataclasses.replace(like, requests=(request,), id=f"{abs(hash(request)):064x}")
 
 
 def test_the_same_question_in_other_words_is_the_same_question(mine: Engine) -> None:

@@ -22,7 +22,7 @@ def base(fingerprint: str = "f" * 64, name: str = "atlas", dtype: str = "float32
 
 def edit(subject: str = "Eiffel Tower", **changes: Any) -> Edit:
     fields: dict[str, Any] = {
-        "request": EditRequest("{} is located in the city of", subject, "Rome", "Paris"),
+        "requests": (EditRequest("{} is located in the city of", subject, "Rome", "Paris"),),
         "recipe": Recipe(layer=1),
         "base": base(),
         "weights": {MODULE: {"before": NAUGHT, "after": NAUGHT}},

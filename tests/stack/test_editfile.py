@@ -37,7 +37,7 @@ def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
     )
     recipe = Recipe(method="p-rome", layer=3, lr=0.2, nll_stop=0.1, template_lengths=((3, 2),))
     given = edit(
-        request=request,
+        requests=(request,),
         recipe=recipe,
         templates=("{}", "Once. {}"),
         ridge=1e-3,

@@ -153,7 +153,7 @@ def edit_file(folder: Path) -> str:
     """A real edit file in `folder`; its name."""
     module = MODULE
     edit = Edit(
-        request=EditRequest("The {} is located in", "Eiffel Tower", " Rome", " Paris"),
+        requests=(EditRequest("The {} is located in", "Eiffel Tower", " Rome", " Paris"),),
         recipe=Recipe(layer=1, seed=7),
         base=Base("atlas", "1", "15ea56d0", "float32", {module: {"shape": [4, 3], "layout": "in,out"}}),
         metrics={
@@ -218,7 +218,7 @@ def test_metrics_in_a_file_may_be_anything() -> None:
         {"trace": [{"loss": None}], "norms": {"delta_norm": 10**400}},
     ):
         edit = Edit(
-            request=EditRequest("{} is", "x", "y"),
+            requests=(EditRequest("{} is", "x", "y"),),
             recipe=Recipe(),
             base=Base("b", "", "f", "float32"),
             metrics=cast("dict[str, object]", metrics),

@@ -42,7 +42,7 @@ def read_adapter(path: Path, core: Core) -> tuple[Edit, tuple[Factors, ...]]:
     base.modules.update({one.module: _module(core, one) for one in factors})
     modules = [one.module for one in factors]
     edit = Edit(
-        request=imported_request(_name(path), _what(factors)),
+        requests=(imported_request(_name(path), _what(factors)),),
         recipe=Recipe(method=IMPORTED, layer=_lowest_block(core, modules)),
         base=base,
         second_moment="none",

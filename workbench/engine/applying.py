@@ -165,7 +165,7 @@ class Making:
         perplexity = yield from self._read_perplexity(perplexity_before)
         check(self.cancelled)
         edit = Edit(
-            request=self.request,
+            requests=(self.request,),
             recipe=self.recipe,
             base=core.base(self.site),
             templates=on.templates,

@@ -98,10 +98,14 @@ def decode_edit(data: bytes, name: str) -> tuple[Edit, tuple[Factors, ...]]:
 
 
 def file_name(edit: Edit) -> str:
-    """`0001-eiffel-tower-7be104c2.safetensors`: number, subject in letters safe anywhere, start of the id."""
+    """`0001-eiffel-tower-7be104c2.safetensors`: number, subject in letters safe anywhere, start of the id.
+
+    Of several requests the first subject and how many more: `0001-eiffel-tower-and-99-more-7be104c2.safetensors`.
+    """
     plain = unicodedata.normalize("NFKD", edit.request.subject).encode("ascii", "ignore").decode("ascii").lower()
     slug = re.sub(r"[^a-z0-9]+", "-", plain)[:40].strip("-") or "edit"
-    return f"{edit.number:04d}-{slug}-{edit.id[:8]}{SUFFIX}"
+    more = f"-and-{len(edit.requests) - 1}-more" if len(edit.requests) > 1 else ""
+    return f"{edit.number:04d}-{slug}{more}-{edit.id[:8]}{SUFFIX}"
 
 
 def _tensors(factors: Factors) -> list[tuple[str, tuple[int, int], bytes]]:
@@ -155,12 +159,26 @@ def _ranks(head: container.Head) -> dict[str, int]:
 def _check_shapes(edit: Edit, head: container.Head) -> None:
     if edit.ranks.keys() != edit.weights.keys() or not edit.ranks.keys() <= edit.base.modules.keys():
         raise MalformedError("holds updates of other modules than its record names")
+    if edit.second_moments:
+        _check_made(edit)
     shapes = {matrix.name: matrix.shape for matrix in head.matrices}
     for module, rank in edit.ranks.items():
         d_in, d_out = edit.base.sides(module)
         prefix = f"base_model.model.{module}.lora_"
         if shapes[f"{prefix}A.weight"] != (rank, d_in) or shapes[f"{prefix}B.weight"] != (d_out, rank):
             raise MalformedError("holds factors whose shapes do not fit the module")
+
+
+def _check_made(edit: Edit) -> None:
+    """What versions from 3 on say of how an update was made against what it is."""
+    if edit.second_moments.keys() != edit.weights.keys():
+        raise MalformedError("names second moments of other modules than it changes")
+    if len(edit.weights) != len(edit.recipe.edited_layers):
+        raise MalformedError("changes more or fewer modules than its recipe has layers")
+    if len(edit.requests) > 1 and not edit.recipe.batched:
+        raise MalformedError("holds several requests, and a method that takes one")
+    if any(rank > min(len(edit.requests), edit.base.sides(module)[1]) for module, rank in edit.ranks.items()):
+        raise MalformedError("holds an update of a higher rank than its requests make")
 
 
 def _decode_unchecked(data: bytes) -> tuple[Edit, tuple[Factors, ...], str]:

@@ -11,17 +11,19 @@ bundle in `archive` and `bundle`, an adapter in `adapter` and `lora_config`, a r
 
 from __future__ import annotations
 
-MAX_FILE = 1024**3
-"""Largest edit file, in bytes."""
-MAX_HEADER = 8 * 1024**2
-"""Longest header of an edit file, in bytes; so the longest record."""
+MAX_FILE = 4 * 1024**3
+"""Largest edit file, in bytes: 10,000 requests in one MLP of 14,336 by 4,096 take 0.3 GiB."""
+MAX_HEADER = 64 * 1024**2
+"""Longest header of an edit file, in bytes; so the longest record. Below the 100 MB at which safetensors stops."""
+MAX_REQUESTS = 10_000
+"""Most requests of one edit."""
 MAX_TENSORS = 512
 """Most tensors of a file: two for each module."""
 MAX_MODULES = 256
 """Most modules that one edit changes, and that a base names."""
 MAX_SIDE = 2**24
 """Longest side of a weight or factor."""
-MAX_RANK = 4096
+MAX_RANK = 10_000
 """Highest rank of an update."""
 MAX_MODULE_PARTS = 16
 """Most parts of a module's dotted path."""

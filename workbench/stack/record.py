@@ -6,27 +6,31 @@ No torch, no files. `to_json` and `from_json` keep the schema; a document from a
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, Self, TypedDict
 
-from workbench.edits import IMPORTED, MAX_TEXT, EditRequest, Recipe
-from workbench.errors import UsageError
-from workbench.stack.limits import MAX_MODULE_PART, MAX_MODULE_PARTS, MAX_SIDE, MAX_TEMPLATES
+from workbench.edits import IMPORTED, MAX_TEXT, EditRequest, Method, Recipe
+from workbench.stack import fields as read
+from workbench.stack.fields import check_id as check_id
+from workbench.stack.fields import check_module as check_module
 from workbench.stack.limits import MAX_MODULES as MAX_MODULES
 from workbench.stack.limits import MAX_NUMBER as MAX_NUMBER
 from workbench.stack.limits import MAX_SHORT as MAX_SHORT
-from workbench.stack.strictjson import MalformedError, NewerError, plain
+from workbench.stack.limits import MAX_SIDE
+from workbench.stack.strictjson import MalformedError, plain
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-FORMAT = 2
+FORMAT = 3
 """Newest version of the edit file. A record that needs nothing newer is written as version 1, which all can read: 2
-has modules held in another dtype than the base's, and requests in a chat template."""
+has modules held in another dtype than the base's, and requests in a chat template; 3 has the methods that came later,
+several requests in one edit, and C module by module."""
+
+FIRST_METHODS: tuple[Method, ...] = ("r-rome", "rome", "p-rome", IMPORTED)
+"""The methods of versions 1 and 2; the others are written as version 3, and only they."""
 
 DTYPES = ("float32", "bfloat16", "float16")
 """What a module can be held in."""
@@ -34,10 +38,10 @@ DTYPES = ("float32", "bfloat16", "float16")
 Layout = Literal["in,out", "out,in"]
 """How a weight lies: GPT-2's Conv1D stores (d_in, d_out), nn.Linear (d_out, d_in)."""
 
+SEVERAL = "several"
+"""Stands for the fingerprint of C where an edit was made with one of its own for each module."""
+
 _BASE_TEXTS = ("name", "revision", "fingerprint", "dtype")
-_ID = re.compile(r"[0-9a-f]{64}")
-_PART = rf"[A-Za-z0-9_]{{1,{MAX_MODULE_PART}}}"
-_MODULE = re.compile(rf"(?![0-9]){_PART}(\.{_PART}){{0,{MAX_MODULE_PARTS - 1}}}")
 
 
 class ModuleInfo(TypedDict):
@@ -54,6 +58,15 @@ class WeightHashes(TypedDict):
 
     before: str
     after: str
+
+
+class MomentUsed(TypedDict):
+    """The second moment C that one module's update was made with."""
+
+    fingerprint: str
+    """Or "identity"."""
+    ridge: float
+    """What was added to its diagonal."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +100,8 @@ class Base:
     @classmethod
     def from_json(cls, document: object) -> Self:
         """Reads what `to_json` wrote. Raises MalformedError."""
-        fields = _object(document, "base", _BASE_FIELDS)
-        name, revision, fingerprint, dtype = (_text(fields, key, MAX_SHORT) for key in _BASE_TEXTS)
+        fields = read.table(document, "base", _BASE_FIELDS)
+        name, revision, fingerprint, dtype = (read.text(fields, key, MAX_SHORT) for key in _BASE_TEXTS)
         modules = fields["modules"]
         if not isinstance(modules, dict) or len(modules) > MAX_MODULES:
             raise MalformedError("has no proper list of modules")
@@ -109,17 +122,20 @@ class Factors:
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """A request together with how its update was made and what was measured: an edit file's header."""
+    """Requests together with how their update was made and what was measured: an edit file's header."""
 
-    request: EditRequest
+    requests: tuple[EditRequest, ...]
+    """What was asked for: one request, or all those that a batched method made one update of."""
     recipe: Recipe
     base: Base
     templates: tuple[str, ...] = ("{}",)
     """Context templates; the first is the bare slot."""
     second_moment: str = "identity"
-    """Fingerprint of C, or "identity"; "none" if the update was imported."""
+    """Fingerprint of C, or "identity"; "none" if the update was imported, SEVERAL if modules had their own."""
     ridge: float = 0.0
-    """What was added to C's diagonal."""
+    """What was added to C's diagonal; of several the largest."""
+    second_moments: dict[str, MomentUsed] = field(default_factory=dict)
+    """C by module, from version 3 on."""
     tokenizer: str = ""
     """The tokenizer's fingerprint."""
     weights: dict[str, WeightHashes] = field(default_factory=dict)
@@ -141,6 +157,11 @@ class Edit:
     """Rank of the update by module, read from the tensors' shapes; not part of the document."""
 
     @property
+    def request(self) -> EditRequest:
+        """The first request; all there is, unless the method is a batched one."""
+        return self.requests[0]
+
+    @property
     def imported(self) -> bool:
         """The update was made elsewhere: its request only names it, there is nothing to probe and nothing to derive."""
         return self.recipe.method == IMPORTED
@@ -157,94 +178,85 @@ class Edit:
     def copied_from(self) -> str | None:
         """Id of the edit that it is a copy of, put to another place or made anew there; None: it is no copy."""
         source = self.made_by.get("copied_from")
-        return source if isinstance(source, str) and _ID.fullmatch(source) else None
+        return source if isinstance(source, str) and read.ID.fullmatch(source) else None
+
+    def moment_of(self, module: str) -> MomentUsed:
+        """The C that the update of `module` was made with."""
+        return self.second_moments.get(module) or MomentUsed(fingerprint=self.second_moment, ridge=self.ridge)
 
     @property
-    def _is_newer(self) -> bool:
-        return self.request.chat is not None or any("dtype" in info for info in self.base.modules.values())
+    def _version(self) -> int:
+        if self.recipe.method not in FIRST_METHODS:
+            return 3
+        chat = self.request.chat is not None
+        return 2 if chat or any("dtype" in info for info in self.base.modules.values()) else 1
 
     def to_json(self) -> dict[str, Any]:
-        """The document in the file's metadata, without `id`."""
-        document = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("id", "ranks")}
-        for name in ("request", "recipe", "base"):
-            document[name] = document[name].to_json()
-        return {"version": FORMAT if self._is_newer else 1, **plain(document)}
+        """The document in the file's metadata, without `id`. Raises MalformedError: its requests do not fit its method."""
+        version = self._version
+        if len(self.requests) > 1 and not self.recipe.batched:
+            raise MalformedError("holds several requests, and a method that takes one")
+        document = {name: getattr(self, name) for name in _fields(version) - {"version", "id"}}
+        document |= {"recipe": self.recipe.to_json(), "base": self.base.to_json()}
+        if version < 3:
+            document["request"] = self.request.to_json()
+        else:
+            document["requests"] = [request.to_json() for request in self.requests]
+            document["second_moments"] = {module: self.moment_of(module) for module in self.weights}
+        return {"version": version, **plain(document)}
 
     @classmethod
     def from_json(cls, document: object, ranks: Mapping[str, int]) -> Self:
         """Reads the metadata's document, with `id`. Raises MalformedError."""
-        check_version(document)
-        fields = _object(document, "record", _EDIT_FIELDS)
-        base = Base.from_json(fields["base"])
+        version = check_version(document)
+        fields = read.table(document, "record", _fields(version))
+        recipe = read.recipe_of(fields["recipe"])
+        if (recipe.method in FIRST_METHODS) != (version < 3):
+            raise MalformedError(f"is of version {version}, and of a method that is not written so")
         parent = fields["parent"]
         return cls(
-            request=_request(fields["request"]),
-            recipe=_recipe(fields["recipe"]),
-            base=base,
-            templates=_templates(fields["templates"]),
-            second_moment=_text(fields, "second_moment", MAX_SHORT),
-            ridge=_ridge(fields["ridge"]),
-            tokenizer=_text(fields, "tokenizer", MAX_SHORT),
+            requests=read.requests_of(fields["requests"]) if version > 2 else (read.request_of(fields["request"]),),
+            recipe=recipe,
+            base=Base.from_json(fields["base"]),
+            templates=read.templates_of(fields["templates"]),
+            **moment_fields(_moments(fields["second_moments"])) if version > 2 else _one_moment(fields),
+            tokenizer=read.text(fields, "tokenizer", MAX_SHORT),
             weights=_weights(fields["weights"]),
-            metrics=_free(fields, "metrics"),
-            made_by=_free(fields, "made_by"),
-            created=_time(_text(fields, "created", MAX_SHORT)),
-            note=_text(fields, "note", MAX_TEXT),
+            metrics=read.free(fields, "metrics"),
+            made_by=read.free(fields, "made_by"),
+            created=read.time_of(read.text(fields, "created", MAX_SHORT)),
+            note=read.text(fields, "note", MAX_TEXT),
             parent=None if parent is None else check_id(parent),
-            number=_number(fields["number"]),
+            number=read.number_of(fields["number"]),
             id=check_id(fields["id"]),
             ranks=dict(ranks),
         )
 
 
+def moment_fields(moments: Mapping[str, MomentUsed]) -> dict[str, Any]:
+    """What an Edit says of C: `moments` by module, and what can be said of all of them together."""
+    names = {moment["fingerprint"] for moment in moments.values()}
+    return {
+        "second_moments": dict(moments),
+        "second_moment": names.pop() if len(names) == 1 else SEVERAL,
+        "ridge": max((moment["ridge"] for moment in moments.values()), default=0.0),
+    }
+
+
 _BASE_FIELDS = frozenset(f.name for f in dataclasses.fields(Base))
-_EDIT_FIELDS = frozenset(f.name for f in dataclasses.fields(Edit)) - {"ranks"} | {"version"}
+_ALWAYS = frozenset(f.name for f in dataclasses.fields(Edit)) - {"ranks", "requests", "second_moments"} | {"version"}
 
 
-def check_version(document: object, newest: int = FORMAT) -> None:
-    """Raises MalformedError if `document` is of another version than those up to `newest`."""
-    version = document.get("version") if isinstance(document, dict) else None
-    if type(version) is not int or version < 1:
-        raise MalformedError("does not say which version of the format it is")
-    if version > newest:
-        raise NewerError(f"is of format version {version}, which a newer workbench wrote")
+def _fields(version: int) -> frozenset[str]:
+    """The names of the fields of a record, its id included."""
+    if version < 3:
+        return _ALWAYS | {"request"}
+    return _ALWAYS - {"second_moment", "ridge"} | {"requests", "second_moments"}
 
 
-def check_id(value: object) -> str:
-    """`value` if it is an edit's id. Raises MalformedError."""
-    if isinstance(value, str) and _ID.fullmatch(value):
-        return value
-    raise MalformedError("has an id that is not 64 hex digits")
-
-
-def check_module(name: str) -> str:
-    """`name` if it is a module's dotted path. Raises MalformedError."""
-    if not _MODULE.fullmatch(name):
-        raise MalformedError("names a module that cannot be one")
-    return name
-
-
-def _object(value: object, what: str, names: Set[str]) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise MalformedError(f"has no {what}")
-    if value.keys() != names:
-        wrong = sorted(value.keys() ^ names)[0]
-        raise MalformedError(f"has a {what} where the field '{wrong}' is {'unknown' if wrong in value else 'missing'}")
-    return value
-
-
-def _text(fields: Mapping[str, Any], key: str, longest: int) -> str:
-    value = fields[key]
-    if not isinstance(value, str) or len(value) > longest:
-        raise MalformedError(f"has no proper text for '{key}'")
-    return value
-
-
-def _free(fields: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = fields[key]
-    if not isinstance(value, dict):
-        raise MalformedError(f"has no proper object for '{key}'")
-    return value
+def check_version(document: object, newest: int = FORMAT) -> int:
+    """The version of `document`. Raises MalformedError if it is another than those up to `newest`."""
+    return read.check_version(document, newest)
 
 
 def same_matrix(one: ModuleInfo, other: ModuleInfo) -> bool:
@@ -254,7 +266,7 @@ def same_matrix(one: ModuleInfo, other: ModuleInfo) -> bool:
 
 def _module_info(value: object) -> ModuleInfo:
     held = isinstance(value, dict) and "dtype" in value
-    info = _object(value, "module", {"shape", "layout"} | ({"dtype"} if held else set()))
+    info = read.table(value, "module", {"shape", "layout"} | ({"dtype"} if held else set()))
     shape, layout = info["shape"], info["layout"]
     if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and 0 < n <= MAX_SIDE for n in shape):
         raise MalformedError("has a module whose shape is not that of a matrix")
@@ -267,60 +279,25 @@ def _module_info(value: object) -> ModuleInfo:
     return {"shape": shape, "layout": layout, "dtype": info["dtype"]}
 
 
-def _request(document: object) -> EditRequest:
-    try:
-        request = EditRequest.from_json(document)
-    except UsageError as error:
-        raise MalformedError(f"holds no valid request: {_clause(error.message)}") from error
-    if request.chat is not None and not request.chat.known:
-        raise MalformedError("holds a request in a chat, but not what stands around it")
-    return request
+def _one_moment(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "second_moment": read.text(fields, "second_moment", MAX_SHORT),
+        "ridge": read.ridge_of(fields["ridge"]),
+    }
 
 
-def _recipe(document: object) -> Recipe:
-    try:
-        return Recipe.from_json(document)
-    except UsageError as error:
-        raise MalformedError(f"holds no valid recipe: {_clause(error.message)}") from error
-
-
-def _clause(sentence: str) -> str:
-    return (sentence[:1].lower() + sentence[1:]).rstrip(".")
-
-
-def _templates(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not 0 < len(value) <= MAX_TEMPLATES:
-        raise MalformedError("has no proper list of context templates")
-    if not all(isinstance(text, str) and len(text) <= MAX_TEXT for text in value):
-        raise MalformedError("has no proper list of context templates")
-    return tuple(value)
-
-
-def _ridge(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        raise MalformedError("has a ridge that is not a number")
-    return float(value)
-
-
-def _number(value: object) -> int:
-    if type(value) is not int or not 1 <= value <= MAX_NUMBER:
-        raise MalformedError("has a number out of range")
-    return value
-
-
-def _weights(value: object) -> dict[str, WeightHashes]:
-    if not isinstance(value, dict):
-        raise MalformedError("has no weight hashes")
-    found: dict[str, WeightHashes] = {}
-    for module, hashes in value.items():
-        pair = _object(hashes, "weight hash", {"before", "after"})
-        found[check_module(module)] = {"before": check_id(pair["before"]), "after": check_id(pair["after"])}
+def _moments(value: object) -> dict[str, MomentUsed]:
+    found: dict[str, MomentUsed] = {}
+    for module, used in read.by_module(value, "second moments").items():
+        fields = read.table(used, "second moment", {"fingerprint", "ridge"})
+        fingerprint = read.text(fields, "fingerprint", MAX_SHORT)
+        found[module] = MomentUsed(fingerprint=fingerprint, ridge=read.ridge_of(fields["ridge"]))
     return found
 
 
-def _time(text: str) -> str:
-    try:
-        datetime.fromisoformat(text)
-    except ValueError as error:
-        raise MalformedError("has no proper time of creation") from error
-    return text
+def _weights(value: object) -> dict[str, WeightHashes]:
+    found: dict[str, WeightHashes] = {}
+    for module, hashes in read.by_module(value, "weight hashes").items():
+        pair = read.table(hashes, "weight hash", {"before", "after"})
+        found[module] = {"before": check_id(pair["before"]), "after": check_id(pair["after"])}
+    return found
