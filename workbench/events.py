@@ -20,6 +20,10 @@ from workbench.findings import EditDiffers as EditDiffers
 from workbench.findings import FileChecked as FileChecked
 from workbench.findings import Finding as Finding
 from workbench.findings import WeightsDiffer as WeightsDiffer
+from workbench.health import Diagnosed as Diagnosed
+from workbench.health import HealthReport as HealthReport
+from workbench.health import HealthStep as HealthStep
+from workbench.health import Preflight as Preflight
 from workbench.moments import MomentProgress as MomentProgress
 from workbench.moments import MomentReady as MomentReady
 from workbench.sharing import Conflict as Conflict

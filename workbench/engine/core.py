@@ -51,6 +51,8 @@ class Core:
         self._moments: dict[str, SecondMoment] = {}
         self.perplexities: dict[bytes, float] = {}
         """Perplexity by the state of the model."""
+        self.spectral_norms: dict[str, float] = {}
+        """Largest singular value of the base's weight, by module."""
 
     def base(self, site: EditSite | None = None) -> Base:
         """The model as a base; with the module at `site`, if one is given."""
