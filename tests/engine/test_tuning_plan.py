@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.edits import Recipe
-from workbench.engine.scores import scores
 from workbench.engine.tuning_plan import COARSE, MOST_STEPS, Candidate, Rank, Told, most_trials, narrowing
 from workbench.events import ProbeResult
+from workbench.probing.metrics import scores
 
 
 def run(

@@ -19,7 +19,6 @@ from workbench.editing.second_moment import SecondMoment
 from workbench.editing.templates import sample_templates
 from workbench.editing.update import Update
 from workbench.edits import EditRequest, Recipe
-from workbench.engine.scores import scores
 from workbench.engine.weights import LiveWeights
 from workbench.errors import ModelError
 from workbench.events import ProbeResult
@@ -29,6 +28,7 @@ from workbench.models.load import LoadedModel, load_model
 from workbench.models.profiles import profile_of
 from workbench.models.second_moment import read_second_moment
 from workbench.probing.answers import Question, read_answers
+from workbench.probing.metrics import scores
 from workbench.probing.perplexity import perplexity
 from workbench.probing.probes import ask, probes_of, settle
 from workbench.stack.record import Factors

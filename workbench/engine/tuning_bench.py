@@ -22,7 +22,6 @@ from workbench.editing.update import Update
 from workbench.edits import EditRequest, Recipe
 from workbench.engine.kept_templates import templates_for
 from workbench.engine.norms import norm_of_product
-from workbench.engine.scores import scores
 from workbench.engine.tuning_record import Measured, Record, trial_key
 from workbench.engine.weights import LiveWeights
 from workbench.errors import EditError, RequestError
@@ -31,6 +30,7 @@ from workbench.models.device import dtype_name, within_memory
 from workbench.models.families import EditSite, edit_site
 from workbench.models.load import LoadedModel
 from workbench.models.second_moment import read_second_moment
+from workbench.probing.metrics import scores
 from workbench.probing.probes import Probe, ask, probes_of, settle
 from workbench.stack.distance import distance
 from workbench.stack.record import Factors

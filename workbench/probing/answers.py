@@ -32,14 +32,21 @@ class Question:
 class Reading:
     """What the model says to a question."""
 
-    probabilities: tuple[float, ...]
-    """Of each answer: the geometric mean over its tokens of p(token | what came before)."""
+    log_p: tuple[float, ...]
+    """Of each answer: the mean over its tokens of log p(token | what came before), in nats: CounterFact's score."""
     greedy: tuple[bool, ...]
     """Of each answer: whether every token of it is the model's likeliest."""
     top: tuple[tuple[str, float], ...]
     """The likeliest next tokens with their probabilities, likeliest first."""
     likeliest: int
     """The id of the likeliest next token."""
+    right: tuple[float, ...] = ()
+    """Of each answer: the share of its tokens that are the model's likeliest behind those before them."""
+
+    @property
+    def probabilities(self) -> tuple[float, ...]:
+        """Of each answer: the geometric mean over its tokens of p(token | what came before)."""
+        return tuple(math.exp(log_p) for log_p in self.log_p)
 
 
 @dataclass(frozen=True)
@@ -69,8 +76,6 @@ def read_answers(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question], top: int = 5
 ) -> list[Reading]:
     """Asks every question once, all of them in as few forward passes as they fit in.
-
-    The score behind `probabilities` is CounterFact's: the mean log-probability per token of the target.
 
     Raises:
         EditError: a prompt or an answer has no token, or both together more than the model reads.
@@ -150,10 +155,14 @@ def _note_top(
 
 
 def _reading(asked: _Asked, said: _Said) -> Reading:
-    probabilities, greedy = [], []
+    log_p, right = [], []
     for answer in asked.answers:
         predicted = _Asked(asked.prompt, (answer,)).predictions
-        probabilities.append(math.exp(math.fsum(said.log_p[one] for one in predicted) / len(predicted)))
-        greedy.append(all(said.likeliest[context] == token for context, token in predicted))
-    prompt = asked.prompt
-    return Reading(tuple(probabilities), tuple(greedy), said.top[prompt], said.likeliest[prompt])
+        values = [said.log_p[one] for one in predicted]
+        hits = [
+            said.likeliest[one[0]] == one[1] and not math.isnan(p) for one, p in zip(predicted, values, strict=True)
+        ]
+        log_p.append(math.fsum(values) / len(predicted))
+        right.append(sum(hits) / len(hits))
+    prompt, greedy = asked.prompt, tuple(share == 1.0 for share in right)
+    return Reading(tuple(log_p), greedy, said.top[prompt], said.likeliest[prompt], tuple(right))

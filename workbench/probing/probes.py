@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from workbench.edits import Chat, EditRequest
 from workbench.events import ProbeResult
 from workbench.probing.answers import Answer, Question, Reading, answer_ids, read_answers
-
-Kind = Literal["efficacy", "paraphrase", "neighbourhood"]
+from workbench.probing.metrics import Kind as Kind
 
 
 @dataclass(frozen=True)
@@ -124,21 +122,29 @@ def _settled(tokenizer: PreTrainedTokenizerBase, probe: Probe, reading: Reading)
     return replace(probe, rival=reading.top[0][0], rival_ids=(reading.likeliest,))
 
 
+def holds(reading: Reading) -> bool:
+    """Whether a settled probe holds: what is expected, the first answer, beats the second strictly; NaN fails.
+
+    Without a second one, every token of what is expected must be the likeliest.
+    """
+    if len(reading.log_p) > 1:
+        return reading.log_p[0] > reading.log_p[1]
+    return reading.greedy[0] and not math.isnan(reading.log_p[0])
+
+
 def _result(probe: Probe, reading: Reading, side: str) -> ProbeResult:
     answer, p_answer = reading.top[0]
-    p_expected = reading.probabilities[0]
-    p_rival = reading.probabilities[1] if len(reading.probabilities) > 1 else None
-    likeliest = reading.greedy[0] and not math.isnan(p_expected)
+    p_expected, *rivals = reading.probabilities
     return ProbeResult(
         kind=probe.kind,
         prompt=probe.prompt,
         expected=probe.expected,
         rival=probe.rival,
         p_expected=p_expected,
-        p_rival=p_rival,
+        p_rival=rivals[0] if rivals else None,
         answer=answer,
         p_answer=p_answer,
         before=probe.before,
-        passed=likeliest if p_rival is None else p_expected > p_rival,
+        passed=holds(reading),
         side=side,
     )
