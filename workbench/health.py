@@ -10,8 +10,6 @@ from typing import Literal
 
 from workbench.event_base import Event
 
-PhaseName = Literal["stable", "gradual", "catastrophic"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class HealthStep(Event):
@@ -28,7 +26,7 @@ class HealthReport(Event):
     """One state of a model, in numbers. What cannot be had (no held-out text, nothing to ask) is None."""
 
     position: int
-    edits: int
+    applied: int
     """Edits that are applied there."""
     edit: str = ""
     """Id of the newest of them; empty: the base."""
@@ -91,7 +89,7 @@ class HealthReport(Event):
 class Diagnosed(Event):
     """The phase that a stack is in, why, and what can be done."""
 
-    phase: PhaseName
+    phase: Literal["stable", "gradual", "catastrophic"]
     message: str
     """One plain sentence."""
     hint: str = ""

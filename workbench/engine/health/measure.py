@@ -53,7 +53,7 @@ def measure(
         cloze = yield from complete(core, asked, cancelled)
         report = HealthReport(
             position=_position(core, shown, edits),
-            edits=len(shown),
+            applied=len(shown),
             edit=shown[-1].id if shown else "",
             collisions=found.count if found else None,
             collision_worst=found.worst if found else None,
