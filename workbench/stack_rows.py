@@ -34,6 +34,7 @@ class EditRow(Event):
     drift: float | None = None
     """|W − W0| / |W0| after this edit."""
     efficacy: bool | None = None
+    """Of several requests: whether all of them hold."""
     paraphrases: tuple[int, int] | None = None
     """(held, asked)."""
     neighbours: tuple[int, int] | None = None
@@ -41,6 +42,10 @@ class EditRow(Event):
     note: str = ""
     names: tuple[str, ...] = ()
     """Its tags and, where there are several branches, those that end with it."""
+    requests: int = 1
+    """How many requests it is made of; the texts are the first one's."""
+    efficacies: tuple[int, int] | None = None
+    """(held, asked) of the requests, where there are several."""
 
 
 @dataclass(frozen=True, kw_only=True)

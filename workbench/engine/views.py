@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
@@ -86,9 +87,8 @@ def other_row(stack: Listed, edit: Edit, names: Names = NO_NAMES) -> EditRow:
 def edit_row(stack: Listed, edit: Edit, index: int, names: Names = NO_NAMES) -> EditRow:
     """The row of `edit`, the `index`-th of its line; `names` as `names_of`."""
     norms = _table(edit.metrics.get("norms"))
-    probes = edit.metrics.get("probes")
-    rows = [p for p in probes if isinstance(p, dict)] if isinstance(probes, list) else []
-    efficacy = _tally(rows, "efficacy")
+    tally = partial(_counted, edit.metrics)
+    efficacy = tally("efficacy")
     return EditRow(
         id=edit.id,
         number=index,
@@ -104,11 +104,13 @@ def edit_row(stack: Listed, edit: Edit, index: int, names: Names = NO_NAMES) -> 
         ratio=_number(norms.get("ratio")),
         drift=_number(norms.get("drift")),
         efficacy=None if efficacy is None else efficacy[0] == efficacy[1],
-        paraphrases=_tally(rows, "paraphrase"),
-        neighbours=_tally(rows, "neighbourhood"),
+        paraphrases=tally("paraphrase"),
+        neighbours=tally("neighbourhood"),
         perplexity=_number(_table(edit.metrics.get("perplexity")).get("after")),
         note=edit.note,
         names=names.get(edit.id, ()),
+        requests=len(edit.requests),
+        efficacies=efficacy if len(edit.requests) > 1 else None,
     )
 
 
@@ -118,6 +120,15 @@ def _state(stack: Listed, edit: Edit, index: int) -> State:
     if index > stack.position:
         return "undone"
     return "off" if edit.id in stack.off else "applied"
+
+
+def _counted(metrics: Mapping[str, Any], kind: str) -> tuple[int, int] | None:
+    """(held, asked) as the file says, where it counts them; else by the probes that it lists."""
+    match _table(_table(metrics.get("scores")).get("counts")).get(kind):
+        case [int(held), int(asked)] if 0 <= held <= asked:
+            return int(held), int(asked)
+    probes = metrics.get("probes")
+    return _tally([p for p in probes if isinstance(p, dict)] if isinstance(probes, list) else [], kind)
 
 
 def _tally(probes: list[dict[str, Any]], kind: str) -> tuple[int, int] | None:

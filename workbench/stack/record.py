@@ -192,7 +192,7 @@ class Edit:
         return 2 if chat or any("dtype" in info for info in self.base.modules.values()) else 1
 
     def to_json(self) -> dict[str, Any]:
-        """The document in the file's metadata, without `id`. Raises MalformedError: its requests do not fit its method."""
+        """The document in the file's metadata, without `id`. Raises MalformedError: its method takes fewer requests."""
         version = self._version
         if len(self.requests) > 1 and not self.recipe.batched:
             raise MalformedError("holds several requests, and a method that takes one")
