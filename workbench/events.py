@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from workbench.batches import BatchProbed as BatchProbed
+from workbench.contrasts import Compared as Compared
 from workbench.event_base import Event as Event
 from workbench.findings import AnswersDiffer as AnswersDiffer
 from workbench.findings import Bisected as Bisected
@@ -82,15 +82,12 @@ class EditStarted(Event):
     """Work on one request begins."""
 
     request: dict[str, Any]
-    """As EditRequest.to_json; of several, the first."""
+    """As EditRequest.to_json."""
     recipe: dict[str, Any]
     module: str
-    """Of several, the last."""
     index: int = 1
     of: int = 1
     """This is edit `index` of `of` that were asked for together."""
-    requests: int = 1
-    """How many requests it is made of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,14 +167,14 @@ class NormReport(Event):
     """|ΔW| / |W|."""
     drift: float
     """|W − W0| / |W0| after."""
+    division_factor: float
+    """k · u."""
+    u_norm: float
+    """|C⁻¹ k| before u was made of norm 1."""
+    v_norm: float
+    cos_keys: float
     realised: float
     """|what changed after rounding| / |ΔW|; 1 in float32 up to rounding."""
-    division_factor: float | None = None
-    """k · u; None, with the three that follow, where the update is not of rank one."""
-    u_norm: float | None = None
-    """|C⁻¹ k| before u was made of norm 1."""
-    v_norm: float | None = None
-    cos_keys: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +200,7 @@ class ProbeResult(Event):
     edit: str = ""
     """Id of the edit the probe belongs to."""
     side: str = ""
-    """The state it was asked in: "base" or a position."""
+    """The state it was asked in: a position, or the word that a state was asked for by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,10 +208,14 @@ class GenerationChunk(Event):
     """Text as it is generated."""
 
     side: str
-    """"base" or "stack"."""
+    """The state that speaks, as it was asked for: "base", "stack", a position, an id, a branch, a tag."""
     text: str
     prompt: str = ""
     done: bool = False
+    tokens: int = 0
+    """Drawn so far in this state."""
+    seconds: float = 0.0
+    """Taken so far in this state."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from workbench.engine.diffing import asked_for, compare_states, probes_of_edits
 from workbench.engine.engine import Engine
 from workbench.engine.states import differences, state_of
 from workbench.errors import BaseMismatch, UsageError
+from workbench.probing.divergence import kl_divergence
 from workbench.stack.record import Edit
 from workbench.stack.store import Stack
 
@@ -153,7 +154,7 @@ def test_a_state_and_itself_are_bit_identical_and_answer_alike(two: Engine) -> N
 def test_answers_are_those_of_each_state(two: Engine) -> None:
     _, (plain, stated) = compared(two, "base", "now", OTHER.text, f"{REQUEST.text} => Irish")
     assert (plain.kind, plain.expected, plain.p_expected_a) == ("prompt", "", None)
-    (base, now), _ = drain(two.answer(OTHER.text, sides=("base", "stack")))
+    (base, now), _ = drain(two.answer(OTHER.text, states=("base", "stack")))
     assert isinstance(base, ev.Answered)
     assert isinstance(now, ev.Answered)
     for (token, p), answer, p_answer in (

@@ -245,7 +245,7 @@ def test_a_stack_that_cannot_be_opened_leaves_the_present_one(engine: Engine, tm
 def test_base_answers_are_the_base_model_s(engine: Engine) -> None:
     before = only(drain(engine.answer(REQUEST.text))[0], ev.Answered)
     drain(engine.apply(REQUEST))
-    events, _ = drain(engine.answer(REQUEST.text, sides=("base", "stack")))
+    events, _ = drain(engine.answer(REQUEST.text, states=("base", "stack")))
     base, now = (e for e in events if isinstance(e, ev.Answered))
     assert base.top == before.top
     assert now.top != before.top

@@ -120,7 +120,7 @@ def test_an_unstated_neighbour_keeps_what_the_base_says_and_not_what_an_edit_mad
     (made,) = engine.stack.factors(first)
     engine.stack.append(first, (dataclasses.replace(made, b=made.b * 50),))
     engine.core.rebuild()
-    (base, now) = (e for e in drain(engine.answer(OTHER.text, sides=("base", "stack")))[0])
+    (base, now) = (e for e in drain(engine.answer(OTHER.text, states=("base", "stack")))[0])
     assert isinstance(base, ev.Answered)
     assert isinstance(now, ev.Answered)
     assert base.top[0][0] != now.top[0][0]

@@ -1,69 +1,97 @@
-"""Asking the model: next tokens, continuations, and all probes of a stack, on the base and as it is now."""
+"""Asking the model: next tokens, continuations, and all probes of a stack, in whatever states of it are named."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 
 from workbench.editing.lookup import target_ids
 from workbench.engine.applying import broken_model
+from workbench.engine.at_state import at_state, check_states
 from workbench.engine.core import Core
+from workbench.engine.next_tokens import next_tokens
 from workbench.errors import UsageError
-from workbench.events import Answered, Event, GenerationChunk, ProbeResult
-from workbench.probing.answers import Question, read_answers
-from workbench.probing.generation import continuation
+from workbench.events import Answered, Compared, Event, GenerationChunk, ProbeResult
+from workbench.probing.divergence import kl_divergence, shared_top, top_tokens
+from workbench.probing.generation import counted_continuation
 from workbench.probing.probes import ask, probes_of
 
 EDITS_AT_ONCE = 32
 """Edits whose probes are asked together."""
 
 
-@contextmanager
-def at_side(core: Core, side: str) -> Iterator[None]:
-    """The model on `side`, "base" or "stack", for as long as the block lasts. Raises UsageError for another."""
-    if side == "stack":
-        yield
-    elif side == "base":
-        with core.live.at_base():
-            yield
-    else:
-        raise UsageError(f"There is no side '{side}'.", "Use base or stack.")
+@dataclass(frozen=True)
+class Sampling:
+    """How a text goes on; the same in every state."""
+
+    max_new: int = 40
+    temperature: float = 0.0
+    """0: greedy."""
+    seed: int = 0
+    top: int = 8
+    """Next tokens that are said besides."""
 
 
-def answer(core: Core, prompt: str, target: str, sides: Sequence[str], top: int) -> Generator[Event, None, None]:
-    """Yields one Answered a side. Raises UsageError for an empty prompt."""
+def answer(core: Core, prompt: str, target: str, states: Sequence[str], top: int) -> Generator[Event, None, None]:
+    """Yields one Answered a state.
+
+    Raises:
+        UsageError: the prompt is empty, or there is no such state.
+        StackError, VerificationError, BaseMismatch: a state cannot be shown; the model holds what it held.
+    """
     if not prompt.strip():
         raise UsageError("The prompt is empty.", "Write the beginning of a sentence.")
-    loaded = core.loaded
-    tokens = len(target_ids(loaded.tokenizer, target)) if target.strip() else None
-    for side in sides:
-        with at_side(core, side):
-            reading = read_answers(loaded.model, loaded.tokenizer, [Question(prompt)], top=top)[0]
-        yield Answered(prompt=prompt, side=side, top=reading.top, target_tokens=tokens)
+    check_states(core, states)
+    tokenizer = core.loaded.tokenizer
+    tokens = len(target_ids(tokenizer, target)) if target.strip() else None
+    for word in states:
+        said = top_tokens(tokenizer, next_tokens(core, word, prompt), top)
+        yield Answered(prompt=prompt, side=word, top=said, target_tokens=tokens)
+
+
+def _compared(core: Core, prompt: str, a: str, b: str, top: int) -> Compared:
+    first, second = next_tokens(core, a, prompt), next_tokens(core, b, prompt)
+    (kl,) = kl_divergence(first[None], second[None])
+    shared, of = shared_top(first, second, top)
+    return Compared(prompt=prompt, a=a, b=b, kl=kl, shared=shared, of=of)
 
 
 def generate(
-    core: Core,
-    prompt: str,
-    sides: Sequence[str],
-    max_new: int,
-    temperature: float,
-    seed: int,
-    cancelled: Callable[[], bool],
+    core: Core, prompt: str, states: Sequence[str], sampling: Sampling, cancelled: Callable[[], bool]
 ) -> Generator[Event, None, None]:
-    """Yields an Answered and then the GenerationChunks of every side; the last chunk of a side is `done`."""
-    yield from answer(core, prompt, "", sides, 8)
-    loaded = core.loaded
-    for side in sides:
-        with at_side(core, side):
-            for piece in continuation(
-                loaded.model, loaded.tokenizer, prompt, max_new=max_new, temperature=temperature, seed=seed
-            ):
-                yield GenerationChunk(side=side, text=piece, prompt=prompt)
-                if cancelled():
-                    break
-        yield GenerationChunk(side=side, text="", prompt=prompt, done=True)
+    """Yields what `answer` does, a Compared of the first two states, and then the GenerationChunks of every state.
+
+    The last chunk of a state is `done`. Raises as `answer`.
+    """
+    yield from answer(core, prompt, "", states, sampling.top)
+    if len(states) > 1:
+        yield _compared(core, prompt, states[0], states[1], sampling.top)
+    for word in dict.fromkeys(states):
+        if cancelled():
+            return
+        yield from _continued(core, prompt, word, sampling, cancelled)
+
+
+def _continued(
+    core: Core, prompt: str, word: str, sampling: Sampling, cancelled: Callable[[], bool]
+) -> Generator[Event, None, None]:
+    loaded, tokens = core.loaded, 0
+    with at_state(core, word):
+        began = time.monotonic()
+        for piece, tokens in counted_continuation(
+            loaded.model,
+            loaded.tokenizer,
+            prompt,
+            max_new=sampling.max_new,
+            temperature=sampling.temperature,
+            seed=sampling.seed,
+        ):
+            yield GenerationChunk(side=word, text=piece, prompt=prompt, tokens=tokens, seconds=time.monotonic() - began)
+            if cancelled():
+                break
+        seconds = time.monotonic() - began
+    yield GenerationChunk(side=word, text="", prompt=prompt, tokens=tokens, seconds=seconds, done=True)
 
 
 def probe(core: Core, cancelled: Callable[[], bool]) -> Generator[Event, None, bool]:

@@ -48,6 +48,10 @@ class Core:
         self._templates: dict[tuple[Any, int], tuple[str, ...]] = {}
         self._updates: dict[str, tuple[Factors, ...]] = {}
         """What the model was last rebuilt from, by edit: checked when it was read."""
+        self._visited: dict[str, tuple[Factors, ...]] = {}
+        """The other updates of the state that was shown last for the length of a block."""
+        self.next_tokens: dict[tuple[tuple[str, ...], str], torch.Tensor] = {}
+        """Log-probabilities of the next token by state and prompt; kept by `next_tokens.next_tokens`."""
         self._moments: dict[str, SecondMoment] = {}
         self.perplexities: dict[bytes, float] = {}
         """Perplexity by the state of the model."""
@@ -73,11 +77,23 @@ class Core:
     def rebuild(self) -> None:
         """Makes the model hold what the stack says. Raises StackError or VerificationError for a damaged edit."""
         edits = self.stack.active
-        for edit in edits:
-            self.live.adopt(edit)
-        updates = {edit.id: self._updates.get(edit.id) or self._factors(edit) for edit in edits}
+        updates = dict(zip((edit.id for edit in edits), self.updates(edits), strict=True))
         self.live.show([*updates.values()])
         self._updates = updates
+
+    def updates(self, edits: Sequence[Edit]) -> list[tuple[Factors, ...]]:
+        """The updates of `edits`, whose modules are adopted; those that were read before are not read again.
+
+        Raises:
+            StackError, VerificationError: an edit is damaged.
+            BaseMismatch: an edit does not fit the model.
+        """
+        for edit in edits:
+            self.live.adopt(edit)
+        known = {**self._visited, **self._updates}
+        found = {edit.id: known.get(edit.id) or self._factors(edit) for edit in edits}
+        self._visited = {ident: update for ident, update in found.items() if ident not in self._updates}
+        return [found[edit.id] for edit in edits]
 
     def _factors(self, edit: Edit) -> tuple[Factors, ...]:
         """The update of an active edit; where its file is damaged, the error says how to go on without it."""

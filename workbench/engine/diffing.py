@@ -14,6 +14,7 @@ from workbench.engine.states import State
 from workbench.errors import UsageError
 from workbench.events import AnswersDiffer, Event, WeightsDiffer
 from workbench.probing.answers import Question, Reading, next_token_log_p, read_answers
+from workbench.probing.divergence import kl_divergence
 from workbench.probing.probes import Probe, probes_of, settle
 from workbench.stack.materialise import weight_sha256
 from workbench.stack.record import Edit, Factors
@@ -118,13 +119,6 @@ class _Sides:
         self._core.live.show(updates)
         readings = read_answers(model, tokenizer, [one.question for one in watched], top=1)
         return readings, next_token_log_p(model, tokenizer, [one.prompt for one in watched])
-
-
-def kl_divergence(log_p: Tensor, log_q: Tensor) -> list[float]:
-    """KL(p ‖ q) in nats, row by row of two (n, vocabulary) tables of log-probabilities, summed in float64."""
-    log_p, log_q = log_p.double(), log_q.double()
-    share = torch.where(log_p == -torch.inf, 0.0, log_p.exp() * (log_p - log_q))
-    return [max(value, 0.0) if value == value else value for value in share.sum(-1).tolist()]  # NaN stays NaN
 
 
 def _updates(state: State) -> list[tuple[Factors, ...]]:

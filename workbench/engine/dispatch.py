@@ -7,17 +7,22 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.contrasts import added_probes
 from workbench.edits import MAX_TEXT, EditRequest
 from workbench.engine.protocol import Command
 from workbench.errors import UsageError
 from workbench.events import Event
+from workbench.stack.limits import MAX_NUMBER
 from workbench.traces import TraceSettings
 
 if TYPE_CHECKING:
     from workbench.engine.engine import Engine
 
-SIDES = ("base", "stack")
+MOST_STATES = 8
+MAX_WORD = 200
+"""Characters of a state's name."""
 MAX_NEW = 1_000
+MOST_PROBES = 20_000
 
 _NO_TEXT = re.compile("[\\0\ud800-\udfff]")
 """What neither a tokenizer nor a file system takes: NUL and half of a surrogate pair."""
@@ -67,6 +72,15 @@ class _Arguments:
             raise UsageError(f"'{name}' must be a list of texts.")
         return tuple(value)
 
+    def items(self, name: str) -> list[Any]:
+        value = self._values.get(name, [])
+        if not isinstance(value, list):
+            raise UsageError(f"'{name}' must be a list.")
+        return value
+
+    def given(self, name: str) -> bool:
+        return name in self._values
+
     def table(self, name: str) -> dict[str, Any]:
         value = self._values.get(name) or {}
         if not isinstance(value, dict):
@@ -79,11 +93,21 @@ class _Arguments:
             raise UsageError(f"'{name}' must be a position or an edit's id.")
         return value
 
-    def sides(self, *default: str) -> tuple[str, ...]:
-        value = self._values.get("sides", default)
-        if not isinstance(value, (list, tuple)) or not value or not all(side in SIDES for side in value):
-            raise UsageError(f"'sides' must be some of {', '.join(SIDES)}.")
-        return tuple(value)
+    def states(self, *default: str) -> tuple[str, ...]:
+        """Words for states of the stack; whether there are such states is the engine's to say."""
+        value = self._values.get("states", list(default))
+        if not isinstance(value, list) or not 0 < len(value) <= MOST_STATES or not all(map(_is_state, value)):
+            raise UsageError(
+                f"'states' must be 1 to {MOST_STATES} states.",
+                "base, stack, a position, an edit's id, a branch, a tag.",
+            )
+        return tuple(map(str, value))
+
+
+def _is_state(value: object) -> bool:
+    if isinstance(value, str):
+        return 0 < len(value) <= MAX_WORD and not _NO_TEXT.search(value)
+    return type(value) is int and 0 <= value <= MAX_NUMBER
 
 
 Job = Callable[["Engine", _Arguments, Callable[[], bool]], Generator[Event, None, object]]
@@ -96,12 +120,26 @@ def _apply(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> G
 
 
 def _generate(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
-    return engine.generate(
-        args.text("prompt"),
-        sides=args.sides("base", "stack"),
+    from workbench.engine.asking import Sampling
+
+    sampling = Sampling(
         max_new=args.whole("max_new", 40, MAX_NEW),
         temperature=args.real("temperature", 0.0),
         seed=args.whole("seed", 0, 2**62),
+        top=args.whole("k", 8, 50),
+    )
+    return engine.generate(
+        args.text("prompt"), states=args.states("base", "stack"), sampling=sampling, cancelled=cancelled
+    )
+
+
+def _probe(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
+    if not args.given("states"):
+        return engine.probe(cancelled=cancelled)
+    return engine.watch(
+        args.states(),
+        added_probes(args.items("added")),
+        most=args.whole("most", 1_000, MOST_PROBES),
         cancelled=cancelled,
     )
 
@@ -137,9 +175,9 @@ _JOBS: dict[str, Job] = {
     "switch": lambda engine, args, _: engine.switch(args.text("name")),
     "branch": lambda engine, args, _: engine.start_branch(args.text("name"), args.text("at", "") or None),
     "verify": lambda engine, _, cancelled: engine.verify(cancelled=cancelled),
-    "probe": lambda engine, _, cancelled: engine.probe(cancelled=cancelled),
+    "probe": _probe,
     "answer": lambda engine, args, _: engine.answer(
-        args.text("prompt"), args.text("target", ""), sides=args.sides("stack"), top=args.whole("k", 5, 50)
+        args.text("prompt"), args.text("target", ""), states=args.states("stack"), top=args.whole("k", 5, 50)
     ),
     "generate": _generate,
     "trace": _trace,

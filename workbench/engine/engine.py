@@ -9,10 +9,13 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.contrasts import AddedProbe
 from workbench.editing.chat import framed
 from workbench.edits import EditRequest
-from workbench.engine import asking, checking, rearranging, tracing
+from workbench.engine import asking, checking, rearranging, tracing, watching
 from workbench.engine.applying import apply_edit
+from workbench.engine.asking import Sampling
+from workbench.engine.at_state import at_state, name_of
 from workbench.engine.core import Core, base_of
 from workbench.engine.together import apply_together
 from workbench.errors import EditError
@@ -155,26 +158,36 @@ class Engine:
         with within_memory():
             return (yield from asking.probe(self.core, cancelled))
 
-    def answer(
-        self, prompt: str, target: str = "", *, sides: Sequence[str] = ("stack",), top: int = 5
-    ) -> Generator[Event, None, None]:
-        """Says the likeliest next tokens after `prompt`, on each of `sides` ("base", "stack")."""
+    def watch(
+        self,
+        states: Sequence[str] = ("base", "stack"),
+        added: Sequence[AddedProbe] = (),
+        *,
+        most: int = 1_000,
+        cancelled: Cancelled = _never,
+    ) -> Generator[Event, None, bool]:
+        """Asks the probes of the edits and those `added`, in each of `states`; as `watching.watch`."""
         with within_memory():
-            yield from asking.answer(self.core, prompt, target, sides, top)
+            return (yield from watching.watch(self.core, states, added, most=most, cancelled=cancelled))
+
+    def answer(
+        self, prompt: str, target: str = "", *, states: Sequence[str] = ("stack",), top: int = 5
+    ) -> Generator[Event, None, None]:
+        """Says the likeliest next tokens after `prompt`, in each of `states` (see `at_state.find_state`)."""
+        with within_memory():
+            yield from asking.answer(self.core, prompt, target, states, top)
 
     def generate(
         self,
         prompt: str,
         *,
-        sides: Sequence[str] = ("base", "stack"),
-        max_new: int = 40,
-        temperature: float = 0.0,
-        seed: int = 0,
+        states: Sequence[str] = ("base", "stack"),
+        sampling: Sampling = Sampling(),  # noqa: B008  frozen
         cancelled: Cancelled = _never,
     ) -> Generator[Event, None, None]:
-        """Continues `prompt` on each of `sides`; greedy at temperature 0."""
+        """Continues `prompt` in each of `states`; says their next tokens first, and how far the first two lie apart."""
         with within_memory():
-            yield from asking.generate(self.core, prompt, sides, max_new, temperature, seed, cancelled)
+            yield from asking.generate(self.core, prompt, states, sampling, cancelled)
 
     def trace(
         self,
@@ -186,9 +199,12 @@ class Engine:
         side: str = "base",
         cancelled: Cancelled = _never,
     ) -> Generator[Event, None, Traced | None]:
-        """Says which states of `side`, "base" or "stack", carry a fact; as `tracing.trace_fact`."""
-        name = "base" if side == "base" else str(self.stack.position)
-        with within_memory(), asking.at_side(self.core, side):
+        """Says which states of the model carry a fact, in the state of the stack that `side` names.
+
+        As `tracing.trace_fact`.
+        """
+        name = name_of(self.core, side)
+        with within_memory(), at_state(self.core, side):
             return (
                 yield from tracing.trace_fact(
                     self.core.loaded, prompt, subject, answer, settings, side=name, cancelled=cancelled

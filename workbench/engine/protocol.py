@@ -16,10 +16,10 @@ Verb = Literal[
     "switch",  # name of a branch
     "branch",  # name, at (optional): an edit, tag, branch or "base"
     "verify",
-    "probe",  # all probes of the applied edits, base against now
-    "answer",  # prompt, target (optional), sides, k
-    "trace",  # prompt, subject, answer (optional), side, settings as TraceSettings
-    "generate",  # prompt, sides, max_new, temperature, seed
+    "probe",  # all probes of the applied edits, base against now; with states: in each of them, added, most
+    "answer",  # prompt, target (optional), states, k
+    "trace",  # prompt, subject, answer (optional), side (a state), settings as TraceSettings
+    "generate",  # prompt, states, max_new, temperature, seed, k
     "note",  # edit, text
     "open",  # stack: another folder
     "refresh",  # say StackChanged again

@@ -14,7 +14,6 @@ from workbench.errors import EditError
 from workbench.models.context import context_length
 
 
-@torch.no_grad()
 def continuation(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -25,7 +24,26 @@ def continuation(
     seed: int = 0,
     chat: Chat | None = None,
 ) -> Iterator[str]:
-    """Pieces of text as they come; greedy at temperature 0, else sampled with its own generator.
+    """The text of `counted_continuation`, piece by piece. Raises as that."""
+    for text, _ in counted_continuation(
+        model, tokenizer, prompt, max_new=max_new, temperature=temperature, seed=seed, chat=chat
+    ):
+        yield text
+
+
+@torch.no_grad()
+def counted_continuation(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    *,
+    max_new: int = 40,
+    temperature: float = 0.0,
+    seed: int = 0,
+    chat: Chat | None = None,
+) -> Iterator[tuple[str, int]]:
+    """Pieces of text as they come, each with the number of tokens so far; greedy at temperature 0, else sampled with
+    its own generator.
 
     With `chat` the prompt is a user's turn of it, and the answer is what comes.
 
@@ -49,7 +67,7 @@ def continuation(
         drawn.append(token)
         text = str(tokenizer.decode(drawn))
         if not text.endswith("\ufffd"):
-            yield text[len(shown) :]
+            yield text[len(shown) :], len(drawn)
             shown = text
         ids = torch.tensor([[token]], device=model.device)
 

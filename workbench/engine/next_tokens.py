@@ -1,0 +1,31 @@
+"""What comes next after a prompt in one state of a stack, asked once a state and kept for a while."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from workbench.engine.at_state import at_state, digest, find_state
+from workbench.engine.core import Core
+from workbench.probing.answers import next_token_log_p
+
+MOST = 32
+"""Distributions that are kept; the one asked for longest ago gives way."""
+
+
+def next_tokens(core: Core, word: str, prompt: str) -> Tensor:
+    """Log-probabilities of the next token after `prompt` in the state that `word` names: (vocabulary,), on the CPU.
+
+    Raises:
+        UsageError, StackError, VerificationError, BaseMismatch: as `at_state`.
+        EditError: the prompt has no token, or more than the model reads.
+    """
+    key = digest(find_state(core, word)), prompt
+    kept = core.next_tokens
+    found = kept.pop(key, None)
+    if found is None:
+        with at_state(core, word):
+            found = next_token_log_p(core.loaded.model, core.loaded.tokenizer, [prompt])[0]
+    kept[key] = found  # to the end
+    for oldest in [*kept][:-MOST]:
+        del kept[oldest]
+    return found
