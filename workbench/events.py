@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from workbench.batches import BatchProbed as BatchProbed
 from workbench.contrasts import Compared as Compared
 from workbench.event_base import Event as Event
 from workbench.findings import AnswersDiffer as AnswersDiffer
@@ -82,12 +83,15 @@ class EditStarted(Event):
     """Work on one request begins."""
 
     request: dict[str, Any]
-    """As EditRequest.to_json."""
+    """As EditRequest.to_json; of several, the first."""
     recipe: dict[str, Any]
     module: str
+    """Of several, the last."""
     index: int = 1
     of: int = 1
     """This is edit `index` of `of` that were asked for together."""
+    requests: int = 1
+    """How many requests it is made of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,14 +171,14 @@ class NormReport(Event):
     """|ΔW| / |W|."""
     drift: float
     """|W − W0| / |W0| after."""
-    division_factor: float
-    """k · u."""
-    u_norm: float
-    """|C⁻¹ k| before u was made of norm 1."""
-    v_norm: float
-    cos_keys: float
     realised: float
     """|what changed after rounding| / |ΔW|; 1 in float32 up to rounding."""
+    division_factor: float | None = None
+    """k · u; None, with the three that follow, where the update is not of rank one."""
+    u_norm: float | None = None
+    """|C⁻¹ k| before u was made of norm 1."""
+    v_norm: float | None = None
+    cos_keys: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
