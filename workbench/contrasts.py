@@ -1,4 +1,4 @@
-"""Comparing two states of a stack: what a person adds to be watched, and the event that says how far two answers lie apart.
+"""Comparing two states of a stack: the probes that a person adds, and how far two answers lie apart.
 
 The event is part of the wire as those in `workbench.events` are, and is read from there. Free of torch.
 """

@@ -1,4 +1,4 @@
-"""The model at any state of its stack, for the length of a block: shown in memory only, and put back whatever happens."""
+"""The model at any state of its stack for the length of a block: shown in memory only, put back whatever happens."""
 
 from __future__ import annotations
 

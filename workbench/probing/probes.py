@@ -115,7 +115,7 @@ def _settled(tokenizer: PreTrainedTokenizerBase, probe: Probe, reading: Reading)
     else:
         probe = replace(probe, before=reading.probabilities[0])
     expected, *rivals = (answer_ids(tokenizer, answer, probe.chat) for answer in probe.answers)
-    if probe.kind == "neighbourhood" and rivals[0][: len(expected)] == expected:
+    if probe.kind == "neighbourhood" and rivals and rivals[0][: len(expected)] == expected:
         return replace(probe, rival="")  # the edit's target is the right answer here too: it cannot lose to itself
     if rivals or expected[0] == reading.likeliest:
         return probe
