@@ -35,6 +35,8 @@ SAMPLES: dict[str, Any] = {
     "tuple[str, ...]": ("a", " b"),
     "tuple[EditRow, ...]": (ROW, ROW),
     "Stage": "keys",
+    "StackChanged": ev.StackChanged(folder="f", base="b", position=1, names=("main",)),
+    "tuple[tuple[str, int], ...]": (("applied", 2), ("undone", 1)),
 }
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from workbench.batches import BatchProbed as BatchProbed
 from workbench.contrasts import Compared as Compared
+from workbench.ending import EngineEnding as EngineEnding
 from workbench.event_base import Event as Event
 from workbench.findings import AnswersDiffer as AnswersDiffer
 from workbench.findings import Bisected as Bisected
@@ -26,8 +27,16 @@ from workbench.health import Diagnosed as Diagnosed
 from workbench.health import HealthReport as HealthReport
 from workbench.health import HealthStep as HealthStep
 from workbench.health import Preflight as Preflight
+from workbench.guarding import EarlierProbed as EarlierProbed
+from workbench.guarding import GuardAsked as GuardAsked
+from workbench.guarding import GuardTripped as GuardTripped
+from workbench.guarding import MemoryUsed as MemoryUsed
 from workbench.moments import MomentProgress as MomentProgress
 from workbench.moments import MomentReady as MomentReady
+from workbench.scored import CaseScored as CaseScored
+from workbench.scored import CheckpointScored as CheckpointScored
+from workbench.scored import EvalStarted as EvalStarted
+from workbench.scored import Evaluated as Evaluated
 from workbench.sharing import Conflict as Conflict
 from workbench.sharing import Exported as Exported
 from workbench.sharing import Imported as Imported
@@ -37,6 +46,7 @@ from workbench.sharing import Pulled as Pulled
 from workbench.sharing import Pushed as Pushed
 from workbench.stack_rows import EditRow as EditRow
 from workbench.stack_rows import StackChanged as StackChanged
+from workbench.stack_wire import StackDelta as StackDelta
 from workbench.traces import Traced as Traced
 from workbench.traces import TraceStep as TraceStep
 from workbench.trials import TrialResult as TrialResult
@@ -251,6 +261,8 @@ class EditCancelled(Event):
 
     position: int
     step: int = 0
+    reason: str = ""
+    """Why, where a guard's question was answered with discard; empty: a person stopped it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,15 +272,6 @@ class EditFailed(Event):
     message: str
     hint: str = ""
     exit_code: int = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class GuardTripped(Event):
-    """A measure passed its limit."""
-
-    measure: str
-    value: float
-    limit: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,6 +353,8 @@ def _build(cls: type[Event], document: dict[str, Any]) -> Event:
 def _value(name: str, value: Any) -> Any:
     if name == "edits":
         return tuple(_build(EditRow, row) for row in value)
+    if name == "now":
+        return _build(StackChanged, value)
     return _tuples(value) if isinstance(value, list) else value
 
 
