@@ -58,7 +58,7 @@ class CaseScored(Event):
 class CheckpointScored(Event):
     """All edits of a stack so far, or a sample of them, were scored again."""
 
-    edits: int
+    edited: int
     """Cases that had been edited by then."""
     of: int
     scored: int
