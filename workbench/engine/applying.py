@@ -20,12 +20,16 @@ from workbench.editing.update import Update
 from workbench.edits import EditRequest, Recipe
 from workbench.engine.base_answers import settled_here
 from workbench.engine.core import Core
+from workbench.engine.earlier import probe_earlier
+from workbench.engine.guarding import Discarded, Watch, pass_guard, values_of
+from workbench.engine.memory import memory_used
 from workbench.engine.norms import norm_report
 from workbench.events import (
     EditCancelled,
     EditCommitted,
     EditStarted,
     Event,
+    KeyReady,
     NormReport,
     OptimStep,
     ProbeResult,
@@ -53,10 +57,11 @@ def apply_edit(
     of: int,
     cancelled: Callable[[], bool],
     prepared: Prepared | None = None,
+    watch: Watch | None = None,
 ) -> Generator[Event, None, bool]:
-    """Makes, measures and commits one edit; returns False if it was cancelled.
+    """Makes, measures and commits one edit; returns False if it was cancelled, or a guard's question ended it.
 
-    `prepared`: its update, made before, together with others.
+    `prepared`: its update, made before, together with others. `watch`: what is asked before it is committed.
 
     Raises:
         EditError, RequestError: the edit cannot be made.
@@ -70,9 +75,10 @@ def apply_edit(
     making = Making(core, site, request, recipe, cancelled, prepared)
     try:
         with within_memory():
-            edit = yield from or_restore(core, making.commit())
-    except Cancelled:
-        yield EditCancelled(position=core.stack.position, step=len(making.steps))
+            edit = yield from or_restore(core, making.commit(watch))
+    except Cancelled as stopped:
+        reason = stopped.message if isinstance(stopped, Discarded) else ""
+        yield EditCancelled(position=core.stack.position, step=len(making.steps), reason=reason)
         return False
     path = core.stack.path_of(edit)
     yield EditCommitted(
@@ -134,16 +140,32 @@ class Making:
         self.core, self.site, self.request, self.recipe, self.cancelled = core, site, request, recipe, cancelled
         self.prepared = prepared
         self.steps: list[OptimStep] = []
+        self.key: KeyReady | None = None
 
-    def commit(self) -> Generator[Event, None, Edit]:
-        """All stages; returns the committed edit."""
+    def commit(self, watch: Watch | None = None) -> Generator[Event, None, Edit]:
+        """All stages; returns the committed edit. Raises Discarded if that is what becomes of it."""
         core = self.core
         edit, factors = yield from self.make(lambda: ground_of(core, self.site, self.recipe))
+        edit = yield from self._stand(edit, watch)
         yield StageStarted(stage="save")
         made_by = core.made_by(core.stack.applied)
         if self.prepared:
             made_by["together"] = self.prepared.together
         return core.stack.append(dataclasses.replace(edit, made_by=made_by), factors)
+
+    def _stand(self, edit: Edit, watch: Watch | None) -> Generator[Event, None, Edit]:
+        """Asks how the earlier edits hold and passes the guard; gives `edit` with what came of both."""
+        core, metrics = self.core, dict(edit.metrics)
+        earlier = probe_earlier(core)
+        if earlier is not None:
+            yield earlier
+            metrics["earlier"] = _fields(earlier)
+        yield from memory_now(core)
+        values = values_of(core, edit, self.key.key_norm if self.key else None, earlier)
+        tripped = yield from pass_guard(watch, values, self.cancelled)
+        if tripped:
+            metrics["guard"] = [_fields(one) for one in tripped]
+        return dataclasses.replace(edit, metrics=metrics)
 
     def make(self, ground: Callable[[], Ground]) -> Generator[Event, None, tuple[Edit, tuple[Factors, ...]]]:
         """All stages but the last; the model shows the edit then, and nothing is saved."""
@@ -203,6 +225,9 @@ class Making:
             if isinstance(event, OptimStep):
                 self.steps.append(event)
             yield event
+            if isinstance(event, KeyReady):
+                self.key = event
+                yield from memory_now(self.core)
 
     def _insert(self, factors: tuple[Factors, ...], update: Update) -> tuple[Any, NormReport]:
         live, module = self.core.live, self.site.module
@@ -267,6 +292,13 @@ def broken_model(perplexity: float) -> Iterator[Warning]:
             message="The model no longer predicts held-out text at all: its perplexity is infinite.",
             hint="Undo the edit, and use a smaller clamp_factor or r-rome.",
         )
+
+
+def memory_now(core: Core) -> Iterator[Event]:
+    """How much memory is in use, where that can be told."""
+    used = memory_used(core.loaded.device)
+    if used is not None:
+        yield used
 
 
 def _fields(event: Event, *without: str) -> dict[str, Any]:

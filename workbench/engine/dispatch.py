@@ -12,11 +12,13 @@ from workbench.edits import MAX_TEXT, EditRequest
 from workbench.engine.protocol import Command
 from workbench.errors import UsageError
 from workbench.events import Event
+from workbench.guards import Guard
 from workbench.stack.limits import MAX_NUMBER
 from workbench.traces import TraceSettings
 
 if TYPE_CHECKING:
     from workbench.engine.engine import Engine
+    from workbench.engine.guarding import Decide
 
 MOST_STATES = 8
 MAX_WORD = 200
@@ -28,19 +30,28 @@ _NO_TEXT = re.compile("[\\0\ud800-\udfff]")
 """What neither a tokenizer nor a file system takes: NUL and half of a surrogate pair."""
 
 
-def dispatch(engine: Engine, command: Command, cancelled: Callable[[], bool]) -> Generator[Event, None, None]:
-    """The events of `command`. Raises UsageError for arguments that make no sense, and what the engine raises."""
+def dispatch(
+    engine: Engine, command: Command, cancelled: Callable[[], bool], decide: Decide | None = None
+) -> Generator[Event, None, None]:
+    """The events of `command`; `decide` answers a guard's question.
+
+    Raises UsageError for arguments that make no sense, and what the engine raises.
+    """
     job = _JOBS.get(command.do)
     if job is None:
         raise UsageError(f"'{command.do}' is not a job.")
-    yield from job(engine, _Arguments(command.args), cancelled)
+    yield from job(engine, _Arguments(command.args, decide), cancelled)
 
 
 class _Arguments:
     """A command's arguments, read by type."""
 
-    def __init__(self, values: dict[str, Any]) -> None:
+    def __init__(self, values: dict[str, Any], decide: Decide | None = None) -> None:
         self._values = values
+        self.decide = decide
+
+    def guard(self) -> Guard | None:
+        return Guard.from_json(self.table("guard")) if self._values.get("guard") is not None else None
 
     def text(self, name: str, default: str | None = None) -> str:
         value = self._values.get(name, default)
@@ -116,7 +127,15 @@ Job = Callable[["Engine", _Arguments, Callable[[], bool]], Generator[Event, None
 def _apply(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
     request = EditRequest.from_json(args.table("request"))
     index, of = args.whole("index", 1), args.whole("of", 1)
-    return engine.apply(request, args.table("recipe"), index=index, of=of, cancelled=cancelled)
+    return engine.apply(
+        request,
+        args.table("recipe"),
+        index=index,
+        of=of,
+        guard=args.guard(),
+        decide=args.decide,
+        cancelled=cancelled,
+    )
 
 
 def _generate(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:

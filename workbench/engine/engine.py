@@ -17,9 +17,11 @@ from workbench.engine.applying import apply_edit
 from workbench.engine.asking import Sampling
 from workbench.engine.at_state import at_state, name_of
 from workbench.engine.core import Core, base_of
+from workbench.engine.guarding import Decide, watch_of
 from workbench.engine.together import apply_together
 from workbench.errors import EditError
 from workbench.events import EditFailed, Event, ModelLoading, Traced, Warning  # noqa: A004  the wire's word
+from workbench.guards import Guard
 from workbench.models.device import within_memory
 from workbench.models.families import layer_count
 from workbench.models.load import load_model
@@ -60,12 +62,15 @@ class Engine:
         *,
         index: int = 1,
         of: int = 1,
+        guard: Guard | None = None,
+        decide: Decide | None = None,
         cancelled: Cancelled = _never,
     ) -> Generator[Event, None, bool]:
         """Makes one edit with the profile's recipe and `changes` to it.
 
         Ends with EditCommitted, EditCancelled or EditFailed; after the latter two every weight is as it was. Returns
-        whether the edit was committed.
+        whether the edit was committed. If it passes a limit of `guard`, `decide` says what becomes of it, before it is
+        committed; without `decide` it is discarded.
 
         Raises:
             UsageError: a change is no setting, or out of range.
@@ -75,7 +80,10 @@ class Engine:
         recipe = self.core.recipe(changes or {})
         request = framed(self.core.loaded.tokenizer, request)
         try:
-            return (yield from apply_edit(self.core, request, recipe, index=index, of=of, cancelled=cancelled))
+            watch = watch_of(guard, decide)
+            return (
+                yield from apply_edit(self.core, request, recipe, index=index, of=of, cancelled=cancelled, watch=watch)
+            )
         except EditError as error:
             yield EditFailed(message=error.message, hint=error.hint, exit_code=error.exit_code)
             return False
@@ -87,6 +95,8 @@ class Engine:
         *,
         index: int = 1,
         of: int | None = None,
+        guard: Guard | None = None,
+        decide: Decide | None = None,
         cancelled: Cancelled = _never,
     ) -> Generator[Event, None, int]:
         """Optimises the updates of `requests` side by side on the present state, then makes the edits in order.
@@ -97,7 +107,10 @@ class Engine:
         recipe, tokenizer = self.core.recipe(changes or {}), self.core.loaded.tokenizer
         asked = [framed(tokenizer, request) for request in requests]
         total = len(asked) if of is None else of
-        return (yield from apply_together(self.core, asked, recipe, index=index, of=total, cancelled=cancelled))
+        watch = watch_of(guard, decide)
+        return (
+            yield from apply_together(self.core, asked, recipe, index=index, of=total, cancelled=cancelled, watch=watch)
+        )
 
     def undo(self, count: int = 1) -> Generator[Event, None, None]:
         """Steps back over the newest `count` applied edits. Raises UsageError at the base."""

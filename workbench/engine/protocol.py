@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 Verb = Literal[
-    "apply",  # request, recipe (changes to the profile), index, of
+    "apply",  # request, recipe (changes to the profile), index, of, guard (optional): limits as Guard.to_json
     "undo",  # count
     "redo",  # count
     "travel",  # to: a position or an edit's id
@@ -23,7 +23,8 @@ Verb = Literal[
     "note",  # edit, text
     "open",  # stack: another folder
     "refresh",  # say StackChanged again
-    "cancel",  # of: the job to stop; the only verb that does not wait its turn
+    "cancel",  # of: the job to stop; this and the next one do not wait their turn
+    "decide",  # of: the job whose guard asks; answer: keep, discard or continue
     "quit",
 ]
 VERBS: tuple[str, ...] = get_args(Verb)

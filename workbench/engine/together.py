@@ -9,6 +9,7 @@ from workbench.editing.together import make_updates
 from workbench.edits import EditRequest, Recipe
 from workbench.engine.applying import Prepared, apply_edit, ground_of
 from workbench.engine.core import Core
+from workbench.engine.guarding import Watch
 from workbench.errors import EditError, RequestError
 from workbench.events import EditCancelled, EditFailed, Event, StageStarted
 from workbench.models.device import within_memory
@@ -22,6 +23,7 @@ def apply_together(
     index: int,
     of: int,
     cancelled: Callable[[], bool],
+    watch: Watch | None = None,
 ) -> Generator[Event, None, int]:
     """Makes the updates of `requests` together, then commits each in turn; returns how many were committed.
 
@@ -48,11 +50,14 @@ def apply_together(
     committed = 0
     for number, (request, one) in enumerate(zip(requests, made, strict=True)):
         prepared = Prepared(one, ground, together)
-        making = apply_edit(core, request, recipe, index=index + number, of=of, cancelled=cancelled, prepared=prepared)
+        making = apply_edit(
+            core, request, recipe, index=index + number, of=of, cancelled=cancelled, prepared=prepared, watch=watch
+        )
         try:
-            if not (yield from making):
+            if (yield from making):
+                committed += 1
+            elif cancelled():
                 break
-            committed += 1
         except (EditError, RequestError) as error:
             yield EditFailed(message=error.message, hint=error.hint, exit_code=error.exit_code)
     return committed
