@@ -82,6 +82,8 @@ class HealthReport(Event):
     cloze: float | None = None
     """Share of facts that no edit is about and that are answered right."""
     cloze_base: float | None = None
+    cloze_error: float | None = None
+    """Standard error of the difference; both were asked the same."""
     cloze_asked: int = 0
 
 
@@ -102,6 +104,12 @@ class Diagnosed(Event):
     perplexity_after: float | None = None
     retention_before: float | None = None
     retention_after: float | None = None
+    slope: float | None = None
+    """What is lost with every edit: of the edits a share or, where `slope_of` is perplexity, ln of it gained."""
+    slope_low: float | None = None
+    """Its 95 % interval."""
+    slope_high: float | None = None
+    slope_of: Literal["retention", "perplexity"] = "retention"
     probed: int = 0
     """Positions that were asked to find it."""
 

@@ -7,15 +7,14 @@ from collections.abc import Callable, Generator, Sequence
 
 from workbench.editing.cancel import check
 from workbench.engine.core import Core
-from workbench.engine.health.cloze import Item, complete, items_for
+from workbench.engine.health.cloze import complete
 from workbench.engine.health.colliding import collisions
 from workbench.engine.health.drifting import moved, recorded
+from workbench.engine.health.ground import Ground, entropy_here
 from workbench.engine.health.retaining import retained
 from workbench.events import Event, HealthReport
 from workbench.models.device import within_memory
 from workbench.stack.record import Edit
-
-Cancelled = Callable[[], bool]
 
 
 def measure(
@@ -24,9 +23,10 @@ def measure(
     sample: int | None = None,
     seed: int = 0,
     edits: Sequence[Edit] | None = None,
-    items: Sequence[Item] | None = None,
+    position: int | None = None,
+    ground: Ground | None = None,
     keys: bool = True,
-    cancelled: Cancelled,
+    cancelled: Callable[[], bool],
 ) -> Generator[Event, None, HealthReport]:
     """Measures the state that the model shows; the report is also the last event.
 
@@ -35,7 +35,8 @@ def measure(
         sample: how many earlier facts are asked; None: all.
         seed: which ones, and which facts are asked that no edit is about.
         edits: those that the model shows, oldest first; None: the active ones of the stack.
-        items: facts that no edit is about; None: ones that ship, see `cloze`.
+        position: where that is; None: the stack's own.
+        ground: what to ask besides; None: `Ground.of` these edits.
         keys: whether to look for collisions, which compares every edit with every other.
         cancelled: asked between the parts, and every few prompts.
 
@@ -43,36 +44,31 @@ def measure(
         Cancelled: `cancelled` said so. DeviceError: the device ran out of memory.
     """
     shown = core.stack.active if edits is None else tuple(edits)
-    asked = items_for(core, [one for edit in shown for one in edit.requests], seed) if items is None else items
     check(cancelled)
     with within_memory():
+        on = ground or Ground.of(core, shown, seed)
         weights = moved(core)
         found = collisions(core, shown, core.live.shown) if keys else None
         check(cancelled)
         held = yield from retained(core, shown, sample, seed, cancelled)
-        cloze = yield from complete(core, asked, cancelled)
+        cloze = yield from complete(core, on.items, cancelled)
         report = HealthReport(
-            position=_position(core, shown, edits),
+            position=core.stack.position if position is None else position,
             applied=len(shown),
             edit=shown[-1].id if shown else "",
             collisions=found.count if found else None,
             collision_worst=found.worst if found else None,
             perplexity=core.perplexity_here(),
             perplexity_base=core.perplexity_base(),
+            entropy=entropy_here(core, on.items, on.seed),
+            entropy_base=on.entropy_base,
+            cloze=cloze.share,
+            cloze_base=cloze.share_base,
+            cloze_error=cloze.error,
+            cloze_asked=len(cloze.right),
             **dataclasses.asdict(weights),
             **dataclasses.asdict(recorded(shown)),
             **dataclasses.asdict(held),
-            cloze=cloze.share,
-            cloze_base=cloze.share_base,
-            cloze_asked=len(cloze.right),
         )
     yield report
     return report
-
-
-def _position(core: Core, shown: Sequence[Edit], given: Sequence[Edit] | None) -> int:
-    """The stack's position or, of a state that was `given`, where on the line its newest edit stands; 0: the base."""
-    if given is None:
-        return core.stack.position
-    numbers = {edit.id: number for number, edit in enumerate(core.stack.line, 1)}
-    return numbers.get(shown[-1].id, len(shown)) if shown else 0

@@ -134,17 +134,21 @@ def _error(kept: int, asked: int, of: int) -> float:
 
 
 def forgetting(ages: Sequence[int], lost: Sequence[bool]) -> Slope | None:
-    """Least squares of lost (0 or 1) on age: the share that is lost with every later edit.
+    """The share of the edits that is lost with every later edit; None for fewer than FEWEST, or all of one age."""
+    return least_squares(ages, [float(one) for one in lost]) if len(ages) >= FEWEST else None
 
-    The interval takes errors of unequal size (White's, HC1): a share that is lost varies most around one half. None for
-    fewer than FEWEST facts, or where all are of one age.
+
+def least_squares(xs: Sequence[float], ys: Sequence[float]) -> Slope | None:
+    """The slope of `ys` on `xs`; None for fewer than three, or where all `xs` are one.
+
+    The interval takes errors of unequal size (White's, HC1): a share that is lost varies most around one half.
     """
-    count = len(ages)
-    if count < FEWEST or len({*ages}) == 1:
+    count = len(xs)
+    if count < 3 or len({*xs}) == 1:
         return None
-    middle, share = sum(ages) / count, sum(lost) / count
-    spread = sum((age - middle) ** 2 for age in ages)
-    slope = sum((age - middle) * gone for age, gone in zip(ages, lost, strict=True)) / spread
-    left = [(age - middle) * (gone - share - slope * (age - middle)) for age, gone in zip(ages, lost, strict=True)]
+    middle, level = sum(xs) / count, sum(ys) / count
+    spread = sum((x - middle) ** 2 for x in xs)
+    slope = sum((x - middle) * y for x, y in zip(xs, ys, strict=True)) / spread
+    left = [(x - middle) * (y - level - slope * (x - middle)) for x, y in zip(xs, ys, strict=True)]
     error = math.sqrt(count / (count - 2) * sum(one * one for one in left)) / spread
     return Slope(slope, slope - INTERVAL * error, slope + INTERVAL * error)
