@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Generator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,14 @@ from workbench.edits import EditRequest, Recipe
 from workbench.events import Event, OptimStep
 from workbench.models.families import edit_site
 
+T = TypeVar("T")
+
 TEMPLATES = ("{}", "The river. {}", "Because people often think of winter. {}", "Yesterday a young city! {}")
 SHORT = Recipe(layer=1, steps=4, second_moment=False)
 """Enough to see that an edit is made."""
 
 
-def drain(generator: Generator[Event, None, Update]) -> tuple[list[Event], Update]:
+def drain(generator: Generator[Event, None, T]) -> tuple[list[Event], T]:
     """All events, and what the generator returns."""
     seen: list[Event] = []
     while True:

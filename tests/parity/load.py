@@ -45,6 +45,10 @@ class Parity:
         entry = self.requests[name]
         return EditRequest(entry["prompt"], entry["subject"], entry["target"])
 
+    def second_moments(self, case: dict[str, Any]) -> list[SecondMoment | None]:
+        """Of every layer of a batch's case."""
+        return [self.second_moment({"second_moment": name}) for name in case["second_moment"].values()]
+
     def second_moment(self, case: dict[str, Any]) -> SecondMoment | None:
         if case["second_moment"] is None:
             return None
@@ -56,15 +60,25 @@ def recipe(case: dict[str, Any], method: Method) -> Recipe:
     settings = case["hparams"]
     return Recipe(
         method=method,
-        layer=case["layer"],
+        layer=case["layer"] if "layer" in case else case["layers"][-1],
         steps=settings["v_num_grad_steps"],
         lr=settings["v_lr"],
         weight_decay=settings["v_weight_decay"],
         kl_factor=settings["kl_factor"],
         clamp_factor=settings["clamp_norm_factor"],
         loss_stop=settings["early_stop_loss"],
-        second_moment=settings["use_second_moment"],
+        second_moment=settings.get("use_second_moment", True),
+        **_of_batches(case),
     )
+
+
+def _of_batches(case: dict[str, Any]) -> dict[str, Any]:
+    """The settings that batched methods alone have."""
+    if case["kind"] != "batch":
+        return {}
+    weight = {"moment_weight": case["hparams"]["mom2_update_weight"]}
+    own = {"layers": tuple(case["layers"])} if case["method"] == "memit" else {"mu": case["hparams"]["emmet_mu"]}
+    return weight | own
 
 
 def load(name: str) -> Parity:

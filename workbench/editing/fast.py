@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from workbench.editing.clean import Clean, inputs_of, read_clean, runs_of
 from workbench.editing.hooks import added, answering, forward_hook, only_at
 from workbench.editing.keys import Keys
-from workbench.editing.loss import Evaluation, head_of, wide_dtype, zero_offsets
+from workbench.editing.loss import Evaluation, Place, head_of, wide_dtype, zero_offsets
 from workbench.editing.prefix import Enough, NotServed, Prefix
 from workbench.editing.rows import Aligned, align, check_length
 from workbench.editing.scoring import Scoring
@@ -37,7 +37,7 @@ T = TypeVar("T")
 class FastObjective:
     """loss(δ) from one clean pass and steps over suffixes. Make it and use it inside `frozen` and `gradients`."""
 
-    def __init__(self, model: PreTrainedModel, site: EditSite, scoring: Scoring) -> None:
+    def __init__(self, model: PreTrainedModel, site: EditSite, scoring: Scoring, place: Place = "mlp") -> None:
         """Makes the clean pass.
 
         Raises:
@@ -54,13 +54,22 @@ class FastObjective:
         self._clean: Clean = self._within_memory(self._read_clean)
         self._dtype = wide_dtype(site, model)
         self._device = site.weight(model).device
-        self.adds = self._check_adds()
+        self._place = place
+        self.adds = place == "block" or self._check_adds()
         """Whether the edited block is answered from the clean pass too."""
 
     @property
     def target_init(self) -> Tensor:
         """As Objective says; known from the clean pass."""
-        return self._clean.at_lookup.outputs[self.scoring.first_rows].to(self._device)
+        return self._moved[self.scoring.first_rows].to(self._device)
+
+    @property
+    def _moved(self) -> Tensor:
+        """What δ is added to, (rows, d_out): float32 or wider."""
+        if self._place == "mlp":
+            return self._clean.at_lookup.outputs
+        hidden = self._clean.leaving[:, 0]
+        return hidden.to(torch.promote_types(hidden.dtype, torch.float32))
 
     def keys(self, request: int) -> Keys:
         """The keys and outputs of one request's templates."""

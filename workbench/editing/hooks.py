@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 class _Stopped(Exception):  # noqa: N818  a signal, not an error
@@ -69,10 +71,29 @@ def capture(module: nn.Module, lookup: Tensor, forward: Callable[[], object]) ->
     Raises:
         ModelError: the forward pass does not go through the module.
     """
-    seen: list[Capture] = []
+    return _as_far_as(module, lambda inputs, output: Capture(take(inputs[0], lookup), take(output, lookup)), forward)
 
-    def stop(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        seen.append(Capture(take(inputs[0], lookup), take(output, lookup)))
+
+def leaving(module: nn.Module, lookup: Tensor, forward: Callable[[], object]) -> Tensor:
+    """Runs `forward` as far as `module` and reads its output, the first of several, as `capture` does: (rows, d).
+
+    Raises:
+        ModelError: the forward pass does not go through the module.
+    """
+    return _as_far_as(module, lambda _, output: take(first_of(output), lookup), forward)
+
+
+def first_of(output: Any) -> Tensor:
+    """The hidden states among what a decoder block gives."""
+    hidden: Tensor = output[0] if isinstance(output, tuple) else output
+    return hidden
+
+
+def _as_far_as(module: nn.Module, look: Callable[[tuple[Tensor, ...], Any], T], forward: Callable[[], object]) -> T:
+    seen: list[T] = []
+
+    def stop(_: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+        seen.append(look(inputs, output))
         raise _Stopped
 
     with forward_hook(module, stop):
@@ -87,11 +108,14 @@ def capture(module: nn.Module, lookup: Tensor, forward: Callable[[], object]) ->
 def added(module: nn.Module, lookup: Tensor, offset: Tensor) -> Iterator[list[Tensor]]:
     """Adds `offset`, (d_out,) or (rows, d_out), to the output of `module` at the flat indices `lookup`, (rows,).
 
-    The list that is given fills with the clean output at `lookup`, (rows, d_out), float32 or wider, one a forward pass.
+    Of a module that gives several things, a decoder block perhaps, the first is meant. The list that is given fills
+    with the clean output at `lookup`, (rows, d_out), float32 or wider, one a forward pass.
     """
     clean: list[Tensor] = []
 
-    def add(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def add(_: nn.Module, __: tuple[Tensor, ...], output: Any) -> Any:
+        if isinstance(output, tuple):
+            return add(_, __, output[0]), *output[1:]
         places = lookup.to(output.device)
         before = take(output, places)
         clean.append(before.detach())
@@ -101,6 +125,23 @@ def added(module: nn.Module, lookup: Tensor, offset: Tensor) -> Iterator[list[Te
 
     with forward_hook(module, add):
         yield clean
+
+
+@contextmanager
+def changed(changes: Mapping[nn.Module, Tensor]) -> Iterator[None]:
+    """Each linear map gives W k + ΔW k (+ b) for its ΔW, (d_out, d_in) in float32 or wider; no weight is written."""
+
+    def change(delta: Tensor) -> Callable[..., Any]:
+        def add(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            here = delta.to(inputs[0].device)
+            return (output.to(here.dtype) + inputs[0].to(here.dtype) @ here.T).to(output.dtype)
+
+        return add
+
+    with ExitStack() as hooks:
+        for module, delta in changes.items():
+            hooks.enter_context(forward_hook(module, change(delta)))
+        yield
 
 
 @contextmanager

@@ -39,6 +39,14 @@ class Keys:
         return self.inputs.mean(dim=0)
 
     @property
+    def key_batch(self) -> Tensor:
+        """The key that stands for a request in a batch, (d_in,): half k_0, half the mean of all others.
+
+        Source: MEMIT's published code, where the bare prompt is a group of templates and the sampled ones another.
+        """
+        return (self.inputs[0] + self.inputs[1:].mean(dim=0)) / 2 if len(self.inputs) > 1 else self.inputs[0]
+
+    @property
     def output_bare(self) -> Tensor:
         """o_0, (d_out,)."""
         return self.outputs[0]

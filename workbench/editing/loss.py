@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from workbench.editing.hooks import added, only_at
 from workbench.editing.rows import Batch, check_length, collate
 from workbench.editing.scoring import Scoring, Terms
 from workbench.errors import ModelError
-from workbench.models.families import EditSite
+from workbench.models.families import EditSite, decoder_blocks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,6 +46,10 @@ class Objective(Protocol):
         """The loss at `offsets`, (n, d_out). The first evaluation is at zero."""
 
 
+Place = Literal["mlp", "block"]
+"""Whose output an offset is added to: the MLP's, as ROME does, or the whole block's, as MEMIT and EMMET do."""
+
+
 def wide_dtype(site: EditSite, model: nn.Module) -> torch.dtype:
     """What sums about `site` are held in: float32, or float64 where the weight is."""
     return torch.promote_types(site.weight(model).dtype, torch.float32)
@@ -69,11 +73,12 @@ def head_of(model: PreTrainedModel) -> nn.Module:
 class PlainObjective:
     """One forward pass through the whole model an evaluation, with the head run only where a prediction is needed."""
 
-    def __init__(self, model: PreTrainedModel, site: EditSite, scoring: Scoring) -> None:
+    def __init__(self, model: PreTrainedModel, site: EditSite, scoring: Scoring, place: Place = "mlp") -> None:
         """Raises ModelError (no head), EditError (a row too long)."""
         check_length(scoring.rows, model)
         self._model, self._site, self._scoring = model, site, scoring
-        self._linear, self._head = site.linear(model), head_of(model)
+        self._head = head_of(model)
+        self._moved = site.linear(model) if place == "mlp" else decoder_blocks(model)[site.layer]
         self._batch: Batch = collate(scoring.rows, model.device)
         self._all = range(len(scoring.rows))
         length = self._batch.ids.shape[1]
@@ -110,9 +115,9 @@ class PlainObjective:
         return Evaluation(terms, lambda: torch.autograd.grad(loss, offsets)[0])
 
     def _forward(self, by_row: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits at the places that predict, and the clean outputs of the edited map, (rows, d_out)."""
+        """Logits at the places that predict, and the clean outputs that δ is added to, (rows, d_out)."""
         batch = self._batch
-        with added(self._linear, batch.lookup, by_row) as clean, only_at(self._head, self._places):
+        with added(self._moved, batch.lookup, by_row) as clean, only_at(self._head, self._places):
             logits = self._model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits
         if logits.shape[:2] != (1, len(self._places)) or len(clean) != 1:
             raise ModelError(

@@ -12,7 +12,7 @@ from workbench.editing.fast import FastObjective, trial_offset
 from workbench.editing.flags import frozen, gradients
 from workbench.editing.keys import Keys, read_keys
 from workbench.editing.lookup import Texts
-from workbench.editing.loss import Objective, PlainObjective, wide_dtype
+from workbench.editing.loss import Objective, Place, PlainObjective, wide_dtype
 from workbench.editing.prefix import NotServed
 from workbench.editing.scoring import Scoring
 from workbench.edits import Recipe
@@ -38,13 +38,16 @@ class Prepared:
 def prepare(
     model: PreTrainedModel, site: EditSite, texts: Sequence[Texts], recipe: Recipe, *, plain: bool = False
 ) -> Prepared:
-    """The keys of every request, and the objective of them all. Raises as the objectives and `read_keys` do."""
+    """The keys of every request, and the objective of them all. Raises as the objectives and `read_keys` do.
+
+    A batched method's offsets are of the block's output, all others of the MLP's.
+    """
     if plain:
         return _plain(model, site, texts, recipe)
     try:
         with frozen(model), gradients():
             scoring = Scoring(texts, recipe, wide_dtype(site, model))
-            fast = FastObjective(model, site, scoring)
+            fast = FastObjective(model, site, scoring, _place(recipe))
             _check_on_two_rows(model, site, texts, recipe, fast)
         return Prepared(fast, tuple(fast.keys(i) for i in range(len(texts))))
     except WorkbenchError:
@@ -60,7 +63,12 @@ def prepare(
 def _plain(model: PreTrainedModel, site: EditSite, texts: Sequence[Texts], recipe: Recipe, slow: str = "") -> Prepared:
     with gradients():
         keys = tuple(read_keys(model, site, text.rows) for text in texts)
-        return Prepared(PlainObjective(model, site, Scoring(texts, recipe, wide_dtype(site, model))), keys, slow)
+        scoring = Scoring(texts, recipe, wide_dtype(site, model))
+        return Prepared(PlainObjective(model, site, scoring, _place(recipe)), keys, slow)
+
+
+def _place(recipe: Recipe) -> Place:
+    return "block" if recipe.batched else "mlp"
 
 
 @torch.no_grad()
@@ -78,7 +86,7 @@ def _check_on_two_rows(
     request = scoring.request_of[row]
     text = texts[request]
     one = Texts((text.rows[row - scoring.first_rows[request]],), text.kl, text.target)
-    oracle = PlainObjective(model, site, Scoring([one], recipe, wide_dtype(site, model)))
+    oracle = PlainObjective(model, site, Scoring([one], recipe, wide_dtype(site, model)), _place(recipe))
     oracle.at(oracle.zero())
     offsets = trial_offset(fast.target_init)
     wanted = oracle.at(offsets[request : request + 1]).terms

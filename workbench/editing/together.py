@@ -109,7 +109,8 @@ def _make(
     for one, keys, text in zip(mine, prepared.keys, texts.values(), strict=True):
         one.told.append(key_ready(keys, text.rows[0]))
     yield StageStarted(stage="optimise", detail=f"{len(mine)} requests together, at most {recipe.steps} steps")
-    offsets = yield from _together(optimise(model, prepared.objective, recipe, cancelled), mine)
+    told = [one.told for one in mine]
+    offsets = yield from tell_steps(optimise(model, prepared.objective, recipe, cancelled), told)
     rows = len(mine) * (len(texts[next(iter(texts))].rows) + 1)
     yield from memory_warnings(prepared.objective.rows_at_once, rows)
     for one, keys, offset in zip(mine, prepared.keys, offsets, strict=True):
@@ -118,23 +119,28 @@ def _make(
             one.told += division_warnings(one.outcome)
 
 
-def _together(
-    steps: Generator[list[OptimStep | None], None, list[Offset | EditError]], made: list[Made]
+def tell_steps(
+    steps: Generator[list[OptimStep | None], None, list[Offset | EditError]], told: Sequence[list[Event]] = ()
 ) -> Generator[Event, None, list[Offset | EditError]]:
+    """What `steps` return, with one StepTogether an evaluation; those of each request are added to its list in `told`.
+
+    Raises:
+        Cancelled, ModelError: as `optimise`.
+    """
     while True:
         try:
             seen = next(steps)
         except StopIteration as stop:
             offsets: list[Offset | EditError] = stop.value
             return offsets
-        for one, step in zip(made, seen, strict=True):
-            one.told += [step] if step else []
+        for mine, step in zip(told, seen, strict=False):
+            mine += [step] if step else []
         going = [step for step in seen if step]
         if going:
             yield StepTogether(
                 step=going[0].step,
                 of=going[0].of,
-                requests=len(made),
+                requests=len(seen),
                 running=sum(not step.stopped for step in going),
                 loss=sum(step.loss for step in going) / len(going),
                 p_target=sum(step.p_target for step in going) / len(going),
