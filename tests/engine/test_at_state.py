@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -147,10 +148,15 @@ def test_each_state_says_how_many_tokens_it_drew_and_in_what_time(three: Engine)
 
 def test_what_was_said_in_a_state_is_not_asked_again(three: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     from workbench.engine import next_tokens
+    from workbench.probing.answers import next_token_log_p
 
     asked: list[str] = []
-    real = next_tokens.next_token_log_p
-    monkeypatch.setattr(next_tokens, "next_token_log_p", lambda *args: asked.append(args[2][0]) or real(*args))
+
+    def counted(model: Any, tokenizer: Any, prompts: list[str]) -> Any:
+        asked.extend(prompts)
+        return next_token_log_p(model, tokenizer, prompts)
+
+    monkeypatch.setattr(next_tokens, "next_token_log_p", counted)
     three.core.next_tokens.clear()
     first = answers(three, "base", "main", "stack")
     assert answers(three, "stack", "main", "base") == first[::-1]

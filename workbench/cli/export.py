@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -19,16 +14,21 @@ from workbench.cli.options import Common, engine_options
 from workbench.cli.output import Output
 from workbench.cli.session import engine_session
 from workbench.cli.where import existing_stack
-from workbench.edits import IMPORTED
 from workbench.errors import UsageError
-from workbench.requests_export import Shape, requests_file
-from workbench.stack import files
+from workbench.requests_export import Shape
+from workbench.stack.outgoing import (
+    FOLDERS,
+    KINDS,
+    check_free,
+    replacing,
+    write_edit,
+    write_requests,
+    write_stack,
+    written_size,
+)
 
 if TYPE_CHECKING:
     from workbench.stack.store import Stack
-
-FOLDERS = {"peft": "adapter_config.json", "merged": "config.json"}
-"""Formats that are folders, and the file that shows that a folder is one."""
 
 EPILOG = """\b
 Examples:
@@ -55,7 +55,7 @@ The last two need the model. OUT is there whole or not at all.
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["bundle", "edit", "requests", *FOLDERS]),
+    type=click.Choice(KINDS),
     default="bundle",
     help="[default: bundle]",
 )
@@ -70,16 +70,16 @@ def export(
     """Write STACK, or something of it, to OUT, for others to use or to import."""
     _check_fit(kind, wanted=wanted, shape=shape)
     folder = existing_stack(common, name)
-    _check_free(out, kind, force=force)
+    check_free(out, kind, replace=force, hint="Name another OUT, or replace it with --force.")
     with Output(common.json) as output:
         if kind in FOLDERS:
-            with engine_session(common, folder, output, write=False) as engine, _replacing(out):
+            with engine_session(common, folder, output, write=False) as engine, replacing(out):
                 _folder(engine, kind, out)
                 held = len(engine.stack.active)
         else:
             with opened(folder, output) as stack:
                 held = _file(stack, kind, out, wanted, shape or "workbench", output)
-        size = _size(out)
+        size = written_size(out)
         output.document(ev.to_line(ev.Exported(format=kind, out=str(out), count=held, bytes=size)))
         things = count(held, "request" if kind == "requests" else "edit")
         output.line(f"{kind}  {out}  {things}  {_in_words(size)}")
@@ -93,68 +93,23 @@ def _check_fit(kind: str, *, wanted: str | None, shape: str | None) -> None:
         raise UsageError("--shape is for --format requests only.")
 
 
-def _check_free(out: Path, kind: str, *, force: bool) -> None:
-    """Raises UsageError if something stands at `out` that may not be replaced."""
-    if not os.path.lexists(out) or (kind in FOLDERS and out.is_dir() and not any(out.iterdir())):
-        return
-    if not force:
-        raise UsageError(f"'{out}' is there already.", "Name another OUT, or replace it with --force.")
-    replaceable = (out / FOLDERS[kind]).is_file() if kind in FOLDERS else out.is_file()
-    if out.is_symlink() or not replaceable:
-        raise UsageError(f"'{out}' is something else than an export, and is left alone.", "Name another OUT.")
-
-
 def _file(stack: Stack, kind: str, out: Path, wanted: str | None, shape: Shape, output: Output) -> int:
     """Writes one file; returns how many edits or requests it holds."""
     if kind == "requests":
-        asked = [edit.request for edit in stack.active if edit.recipe.method != IMPORTED]
-        left = len(stack.line) - len(asked)
+        held, left = write_requests(stack, out, shape)
         if left:
             output.tell(f"note: {left} left out: undone, off, or an update that was imported without a request")
-        _write(out, requests_file(asked, shape))
-        return len(asked)
+        return held
     if kind == "edit":
-        from workbench.stack.editfile import encode_edit
-
-        _write(out, encode_edit(*stack.read(find_edit(stack, str(wanted))))[1])
+        write_edit(stack, out, find_edit(stack, str(wanted)))
         return 1
-    from workbench.stack.bundle import write_bundle
-
-    return write_bundle(stack, out)
-
-
-def _write(out: Path, data: bytes) -> None:
-    files.make_folder(out.parent)
-    files.write_atomic(out, data)
+    return write_stack(stack, out)
 
 
 def _folder(engine: Any, kind: str, out: Path) -> None:
     from workbench.engine import exporting
 
     (exporting.export_peft if kind == "peft" else exporting.export_merged)(engine, out)
-
-
-@contextlib.contextmanager
-def _replacing(out: Path) -> Iterator[None]:
-    """Puts a folder at `out` aside for as long as the block lasts; it is gone if the block ends well, else back."""
-    if not out.is_dir():
-        yield
-        return
-    out = out.resolve()
-    aside = out.with_name(f".{out.name[:80]}.{secrets.token_hex(4)}{files.TEMPORARY}")
-    with files.storage("replace", out):
-        out.rename(aside)
-        try:
-            yield
-        except BaseException:
-            aside.rename(out)
-            raise
-        shutil.rmtree(aside)
-
-
-def _size(out: Path) -> int:
-    with files.storage("read", out):
-        return sum(path.stat().st_size for path in ([out] if out.is_file() else out.rglob("*")) if path.is_file())
 
 
 def _in_words(size: int) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from workbench.contrasts import added_probes
 from workbench.edits import MAX_TEXT, EditRequest
@@ -13,7 +13,9 @@ from workbench.engine.protocol import Command
 from workbench.errors import UsageError
 from workbench.events import Event
 from workbench.guards import Guard
+from workbench.requests_export import Shape
 from workbench.stack.limits import MAX_NUMBER
+from workbench.stack.outgoing import KINDS
 from workbench.traces import TraceSettings
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ MAX_WORD = 200
 """Characters of a state's name."""
 MAX_NEW = 1_000
 MOST_PROBES = 20_000
+
+SHAPES: tuple[Shape, ...] = get_args(Shape)
+Word = TypeVar("Word", bound=str)
 
 _NO_TEXT = re.compile("[\\0\ud800-\udfff]")
 """What neither a tokenizer nor a file system takes: NUL and half of a surrogate pair."""
@@ -91,6 +96,13 @@ class _Arguments:
 
     def given(self, name: str) -> bool:
         return name in self._values
+
+    def choice(self, name: str, choices: Sequence[Word], default: Word | None = None) -> Word:
+        value = self._values.get(name, default)
+        found = next((choice for choice in choices if choice == value), None)
+        if found is None:
+            raise UsageError(f"'{name}' must be one of {', '.join(choices)}.")
+        return found
 
     def table(self, name: str) -> dict[str, Any]:
         value = self._values.get(name) or {}
@@ -174,6 +186,20 @@ def _trace(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> G
     )
 
 
+def _export(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
+    del cancelled  # a file or folder is whole or not there
+    from workbench.engine.exporting import export
+
+    return export(
+        engine,
+        args.choice("format", KINDS),
+        Path(args.text("out")),
+        edit=args.text("edit", ""),
+        shape=args.choice("shape", SHAPES, "workbench"),
+        replace=args.flag("replace"),
+    )
+
+
 def _toggle(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
     return engine.toggle(args.text("edit"), off=args.flag("off"), resolve=args.flag("resolve"), cancelled=cancelled)
 
@@ -200,6 +226,7 @@ _JOBS: dict[str, Job] = {
     ),
     "generate": _generate,
     "trace": _trace,
+    "export": _export,
     "note": lambda engine, args, _: engine.note(args.text("edit"), args.text("text", "")),
     "open": lambda engine, args, _: engine.open_stack(Path(args.text("stack"))),
     "refresh": lambda engine, _, __: engine.refresh(),

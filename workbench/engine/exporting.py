@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from workbench.engine.card import NAME as CARD
-from workbench.engine.card import Exported, adapter_card, merged_card
+from workbench.engine.card import Exported as Shown
+from workbench.engine.card import adapter_card, merged_card
 from workbench.engine.core import Core
 from workbench.engine.engine import Engine
 from workbench.errors import ModelError, UsageError
+from workbench.events import Event, Exported, Log
 from workbench.models.families import EditSite, decoder_blocks, edit_site, layer_count
 from workbench.models.fingerprint import base_fingerprint
 from workbench.models.held_out import HELD_OUT
@@ -25,8 +27,10 @@ from workbench.models.load import save_model
 from workbench.models.profiles import PROFILE
 from workbench.models.second_moment import find_second_moment, read_moment_file, write_second_moment
 from workbench.models.structure import has_experts
-from workbench.stack import adapter, files
+from workbench.requests_export import Shape
+from workbench.stack import adapter, files, outgoing
 from workbench.stack.markdown import on_hub, public_name
+from workbench.stack.outgoing import Kind
 from workbench.stack.record import Edit
 
 SHARD_SIZE = "5GB"
@@ -93,6 +97,50 @@ def export_merged(
         files.write_atomic(unfinished / CARD, card.encode())
 
 
+def export(
+    engine: Engine, kind: Kind, out: Path, *, edit: str = "", shape: Shape = "workbench", replace: bool = False
+) -> Generator[Event, None, None]:
+    """Writes the stack, or something of it, to `out`; ends with Exported.
+
+    Args:
+        engine: the model and the stack.
+        kind: what to write.
+        out: a file, or a folder for "peft" and "merged"; one that starts with ~ is the user's.
+        edit: which edit, for "edit".
+        shape: of "requests".
+        replace: an export that stands at `out` gives way.
+
+    Raises:
+        UsageError: something stands at `out`; there is nothing to export; no such edit.
+        StackError, VerificationError: an edit file is damaged.
+        StorageError: the disk would not take it; what stood at `out` is as before.
+    """
+    try:
+        out = out.expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"'{out}' is not a place: {error}") from error
+    with files.storage("look at", out):
+        outgoing.check_free(out, kind, replace=replace)
+    yield Log(message=f"exporting {kind} to {out}")
+    with outgoing.replacing(out):
+        held = _written(engine, kind, out, edit, shape)
+    yield Exported(format=kind, out=str(out), count=held, bytes=outgoing.written_size(out))
+
+
+def _written(engine: Engine, kind: Kind, out: Path, edit: str, shape: Shape) -> int:
+    """How many edits, or requests, `out` holds now."""
+    stack = engine.stack
+    if kind in outgoing.FOLDERS:
+        (export_peft if kind == "peft" else export_merged)(engine, out)
+        return len(stack.active)
+    if kind == "requests":
+        return outgoing.write_requests(stack, out, shape)[0]
+    if kind == "edit":
+        outgoing.write_edit(stack, out, stack.find(edit))
+        return 1
+    return outgoing.write_stack(stack, out)
+
+
 def _for_others(folder: Path) -> None:
     """Gives weights the mode of the other files: safetensors makes its files for the owner alone."""
     mode = stat.S_IMODE((folder / "config.json").stat().st_mode)
@@ -100,8 +148,8 @@ def _for_others(folder: Path) -> None:
         path.chmod(mode)
 
 
-def _exported(core: Core, edits: Sequence[Edit]) -> Exported:
-    return Exported(core.base(), edits, core.stack.folder.resolve().name)
+def _exported(core: Core, edits: Sequence[Edit]) -> Shown:
+    return Shown(core.base(), edits, core.stack.folder.resolve().name)
 
 
 @contextmanager

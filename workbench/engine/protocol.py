@@ -20,6 +20,7 @@ Verb = Literal[
     "answer",  # prompt, target (optional), states, k
     "trace",  # prompt, subject, answer (optional), side (a state), settings as TraceSettings
     "generate",  # prompt, states, max_new, temperature, seed, k
+    "export",  # format, out, edit (for "edit"), shape (of "requests"), replace
     "note",  # edit, text
     "open",  # stack: another folder
     "refresh",  # say StackChanged again

@@ -57,7 +57,7 @@ def _of_edits(core: Core, states: Sequence[str]) -> list[Listed]:
     edits: dict[str, Edit] = {}
     for word in states:
         edits |= {edit.id: edit for edit in find_state(core, word).active if not edit.imported}
-    return [(edit.id, probe) for edit in edits.values() for probe in probes_of(edit.request)]
+    return [(edit.id, probe) for edit in edits.values() for request in edit.requests for probe in probes_of(request)]
 
 
 def _in_state(

@@ -44,7 +44,8 @@ def counted_continuation(
 ) -> Iterator[tuple[str, int]]:
     """Pieces of text as they come, each with the number of tokens so far.
 
-    Greedy at temperature 0, else sampled with a generator of its own. With `chat` the prompt is a user's turn of it, and the answer is what comes.
+    Greedy at temperature 0, else sampled with a generator of its own. With `chat` the prompt is a user's turn of it,
+    and the answer is what comes.
 
     Ends at the model's end-of-text token, after `max_new` tokens, or when the model's positions are used up; a prompt
     that leaves no position for a new token yields nothing.
