@@ -16,6 +16,7 @@ from workbench.cli.branch import branch, switch
 from workbench.cli.diff import diff
 from workbench.cli.doctor import doctor
 from workbench.cli.export import export
+from workbench.cli.health import health
 from workbench.cli.import_ import import_
 from workbench.cli.interrupt import Interrupt
 from workbench.cli.log import log
@@ -96,7 +97,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Edit": (apply, note, tag),
     "Look": (log, show, probe, diff),
     "Move": (undo, redo, travel, toggle, reorder, remove, branch, switch),
-    "Check": (replay, verify, bisect, doctor),
+    "Check": (replay, verify, bisect, health, doctor),
     "Model": (stats, tune, trace),
     "Share": (export, import_, merge, push, pull),
 }

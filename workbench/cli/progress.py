@@ -124,6 +124,8 @@ def describe(event: ev.Event) -> str:
             )
         case ev.MomentProgress():
             return _moment(event)
+        case ev.HealthStep():
+            return f"health  {event.what}  {event.done}/{event.of}"
         case ev.ProbeResult():
             return f"probe  {event.kind}"
         case ev.TraceStep():

@@ -200,6 +200,16 @@ def _export(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> 
     )
 
 
+def _health(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
+    return engine.health(
+        args.text("at", "stack"),
+        sample=args.whole("sample", 0) or None,
+        seed=args.whole("seed", 0, 2**62),
+        every=args.whole("every", 0) or None,
+        cancelled=cancelled,
+    )
+
+
 def _toggle(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
     return engine.toggle(args.text("edit"), off=args.flag("off"), resolve=args.flag("resolve"), cancelled=cancelled)
 
@@ -220,6 +230,7 @@ _JOBS: dict[str, Job] = {
     "switch": lambda engine, args, _: engine.switch(args.text("name")),
     "branch": lambda engine, args, _: engine.start_branch(args.text("name"), args.text("at", "") or None),
     "verify": lambda engine, _, cancelled: engine.verify(cancelled=cancelled),
+    "health": _health,
     "probe": _probe,
     "answer": lambda engine, args, _: engine.answer(
         args.text("prompt"), args.text("target", ""), states=args.states("stack"), top=args.whole("k", 5, 50)

@@ -15,12 +15,13 @@ from workbench.edits import EditRequest
 from workbench.engine import asking, checking, rearranging, tracing, watching
 from workbench.engine.applying import apply_edit
 from workbench.engine.asking import Sampling
-from workbench.engine.at_state import at_state, name_of
+from workbench.engine.at_state import PRESENT, at_state, name_of
 from workbench.engine.core import Core, base_of
+from workbench.engine.health.examine import examine_stack
 from workbench.engine.guarding import Decide, watch_of
 from workbench.engine.together import apply_together
 from workbench.errors import EditError
-from workbench.events import EditFailed, Event, ModelLoading, Traced, Warning  # noqa: A004  the wire's word
+from workbench.events import Diagnosed, EditFailed, Event, ModelLoading, Traced, Warning  # noqa: A004  the wire's word
 from workbench.guards import Guard
 from workbench.models.device import within_memory
 from workbench.models.families import layer_count
@@ -156,6 +157,18 @@ class Engine:
     def verify(self, *, cancelled: Cancelled = _never) -> Generator[Event, None, bool]:
         """Compares every position of the line with the sha256 its edit recorded; returns whether all agree."""
         return (yield from checking.verify(self.core, cancelled=cancelled))
+
+    def health(
+        self,
+        at: str = PRESENT,
+        *,
+        sample: int | None = None,
+        seed: int = 0,
+        every: int | None = None,
+        cancelled: Cancelled = _never,
+    ) -> Generator[Event, None, Diagnosed | None]:
+        """Says how healthy the stack is, and in which phase; as `examine_stack`."""
+        return (yield from examine_stack(self.core, at, sample=sample, seed=seed, every=every, cancelled=cancelled))
 
     def replay(
         self, to: int | None = None, *, verify: bool = True, cancelled: Cancelled = _never

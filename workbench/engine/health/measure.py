@@ -10,7 +10,7 @@ from workbench.engine.core import Core
 from workbench.engine.health.cloze import complete
 from workbench.engine.health.colliding import collisions
 from workbench.engine.health.drifting import moved, recorded
-from workbench.engine.health.ground import Ground, entropy_here
+from workbench.engine.health.ground import Ground, entropy_of
 from workbench.engine.health.retaining import retained
 from workbench.events import Event, HealthReport
 from workbench.models.device import within_memory
@@ -60,7 +60,7 @@ def measure(
             collision_worst=found.worst if found else None,
             perplexity=core.perplexity_here(),
             perplexity_base=core.perplexity_base(),
-            entropy=entropy_here(core, on.items, on.seed),
+            entropy=entropy_of(core, on.prompts, on.seed),
             entropy_base=on.entropy_base,
             cloze=cloze.share,
             cloze_base=cloze.share_base,
