@@ -239,6 +239,6 @@ _JOBS: dict[str, Job] = {
     "trace": _trace,
     "export": _export,
     "note": lambda engine, args, _: engine.note(args.text("edit"), args.text("text", "")),
-    "open": lambda engine, args, _: engine.open_stack(Path(args.text("stack"))),
+    "open": lambda engine, args, _: engine.open_stack(Path(args.text("stack")), fall_back=True),
     "refresh": lambda engine, _, __: engine.refresh(),
 }

@@ -17,6 +17,7 @@ from workbench.engine.applying import apply_edit
 from workbench.engine.asking import Sampling
 from workbench.engine.at_state import PRESENT, at_state, name_of
 from workbench.engine.core import Core, base_of
+from workbench.engine.fallback import rebuild
 from workbench.engine.health.examine import examine_stack
 from workbench.engine.guarding import Decide, watch_of
 from workbench.engine.together import apply_together
@@ -237,8 +238,11 @@ class Engine:
                 )
             )
 
-    def open_stack(self, folder: Path) -> Generator[Event, None, None]:
-        """Goes over to another stack of the same base; on any error the present one stays open."""
+    def open_stack(self, folder: Path, *, fall_back: bool = False) -> Generator[Event, None, None]:
+        """Goes over to another stack of the same base; on any error the present one stays open.
+
+        With `fall_back`, a damaged edit is no error, as for `open_engine`.
+        """
         if folder.resolve() == self.stack.folder.resolve():
             yield self.core.changed()
             return
@@ -246,7 +250,7 @@ class Engine:
         other = Stack.open(folder, write=core.writable, base=core.base())
         previous, core.stack = core.stack, other
         try:
-            core.rebuild()
+            yield from rebuild(core, fall_back=fall_back)
         except BaseException:
             core.stack = previous
             other.close()
@@ -271,6 +275,7 @@ def open_engine(
     options: LoadOptions = PLAIN,
     stack: Path | None = None,
     write: bool = True,
+    fall_back: bool = False,
 ) -> Generator[Event, None, Engine]:
     """Loads a model and opens a stack on it; yields ModelLoading, ModelReady and StackChanged; returns the engine.
 
@@ -281,6 +286,7 @@ def open_engine(
         options: a device map, float32 masters, pickled weights, code of the model's own.
         stack: the stack's folder; default edits/<base>.
         write: False opens the stack for reading only.
+        fall_back: go back to before the first damaged edit, and say so, in place of the error.
 
     Raises:
         ModelError, DeviceError, UsageError: as `load_model`.
@@ -294,7 +300,7 @@ def open_engine(
         core = Core(loaded, opened, profile.recipe, writable=write)
         if opened.position:
             yield ModelLoading(stage=f"rebuilding {opened.position} edits", fraction=0.9)
-        core.rebuild()
+        yield from rebuild(core, fall_back=fall_back)
         yield core.ready()
         if write and not profile.known:
             yield Warning(

@@ -116,7 +116,11 @@ def load(
 ) -> Generator[Event, None, Engine]:
     """As `open_engine`, but speaks before torch is imported, which takes seconds on a cold disk."""
     yield ModelLoading(stage="starting torch")
-    return (yield from start_engine(model, device=device, dtype=dtype, options=options, stack=stack))
+    return (
+        yield from start_engine(
+            model, device=device, dtype=dtype, options=options, stack=stack, fall_back=True
+        )
+    )
 
 
 def own_descriptors(log: Path) -> tuple[BinaryIO, BinaryIO]:

@@ -162,6 +162,10 @@ class StackView:
         """Files that cannot be used, with the reason."""
         return dict(self._found.broken)
 
+    def blame(self, edit: Edit, reason: str) -> None:
+        """Counts the file of an edit among those that cannot be used; the edit stays where it is on its line."""
+        self._found.blame(self.path_of(edit).name, reason)
+
     @property
     def journal(self) -> tuple[Entry, ...]:
         """Who did what when, oldest first."""

@@ -165,11 +165,15 @@ class StackWriter(StackView):
             raise
 
     def _check_fresh(self, new: Index, known: Collection[str] = ()) -> None:
-        """Raises StackError, VerificationError if an edit applied in `new`, but neither now nor `known`, is damaged."""
-        applied = {*self._index.order[: self.position], *known}
+        """Raises StackError, VerificationError if an edit active in `new`, neither applied now nor `known`, is damaged.
+
+        One that is sound counts no longer among the broken.
+        """
+        passed = {*self._index.order[: self.position], *known, *new.off}
         for ident in new.order[: new.position]:
-            if ident not in applied:
+            if ident not in passed:
                 self.factors(self._found.edits[ident])
+                self._found.broken.pop(self.path_of(ident).name, None)
 
     def _commit(
         self,
