@@ -1,18 +1,13 @@
-"""One edit, from a request to a committed file: templates, keys, optimise, insert, probe, save.
-
-The update is inserted, probed and only then saved, so that the file holds what was measured. Until the save has
-succeeded any exit (failure, cancel, a closed generator) puts the former weights back.
-"""
+"""One edit of one request, from the request to a committed file: templates, keys, optimise, insert, probe, save."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
-from collections.abc import Callable, Generator, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator
+from typing import Any
 
-from workbench.editing.cancel import Cancelled, check
+from workbench.editing.cancel import check
 from workbench.editing.edit import make_update
 from workbench.editing.second_moment import SecondMoment
 from workbench.editing.together import Made
@@ -20,13 +15,10 @@ from workbench.editing.update import Update
 from workbench.edits import EditRequest, Recipe
 from workbench.engine.base_answers import settled_here
 from workbench.engine.core import Core
-from workbench.engine.earlier import probe_earlier
-from workbench.engine.guarding import Discarded, Watch, pass_guard, values_of
-from workbench.engine.memory import memory_used
+from workbench.engine.guarding import Watch
+from workbench.engine.measuring import Measuring, as_table, committed, memory_now
 from workbench.engine.norms import norm_report
 from workbench.events import (
-    EditCancelled,
-    EditCommitted,
     EditStarted,
     Event,
     KeyReady,
@@ -34,18 +26,10 @@ from workbench.events import (
     OptimStep,
     ProbeResult,
     StageStarted,
-    Warning,  # noqa: A004  the wire's word
 )
-from workbench.models.device import within_memory
 from workbench.models.families import EditSite
-from workbench.probing.generation import continuation
 from workbench.probing.probes import Probe, ask
 from workbench.stack.record import Edit, Factors
-
-T = TypeVar("T")
-
-SAMPLE_TOKENS = 24
-"""Length of the sample continuation shown after an edit."""
 
 
 def apply_edit(
@@ -73,37 +57,7 @@ def apply_edit(
     yield EditStarted(request=request.to_json(), recipe=recipe.to_json(), module=site.module, index=index, of=of)
     core.live.adopt_site(site)
     making = Making(core, site, request, recipe, cancelled, prepared)
-    try:
-        with within_memory():
-            edit = yield from or_restore(core, making.commit(watch))
-    except Cancelled as stopped:
-        reason = stopped.message if isinstance(stopped, Discarded) else ""
-        yield EditCancelled(position=core.stack.position, step=len(making.steps), reason=reason)
-        return False
-    path = core.stack.path_of(edit)
-    yield EditCommitted(
-        edit=edit.id,
-        file=str(path),
-        position=core.stack.position,
-        weight_sha256=edit.weights[site.module]["after"],
-        bytes=path.stat().st_size,
-        seconds=time.monotonic() - started,
-    )
-    yield core.changed()
-    return True
-
-
-def or_restore(core: Core, making: Generator[Event, None, T]) -> Generator[Event, None, T]:
-    """Runs `making`; if it does not return, the weights are as before."""
-    before = core.live.shown
-    done = False
-    try:
-        made = yield from making
-        done = True
-        return made
-    finally:
-        if not done and core.live.shown is not before:
-            core.live.show(before)
+    return (yield from committed(core, making, site.module, watch, started))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,8 +79,8 @@ class Prepared:
     """How many requests, and the edit that the model stood at: {"requests": 8, "on": id or None}."""
 
 
-class Making:
-    """One edit being made on the state that the model shows, and what was measured on the way."""
+class Making(Measuring):
+    """The edit of one request."""
 
     def __init__(
         self,
@@ -137,35 +91,19 @@ class Making:
         cancelled: Callable[[], bool],
         prepared: Prepared | None = None,
     ) -> None:
-        self.core, self.site, self.request, self.recipe, self.cancelled = core, site, request, recipe, cancelled
-        self.prepared = prepared
-        self.steps: list[OptimStep] = []
-        self.key: KeyReady | None = None
+        super().__init__(core, cancelled)
+        self.site, self.request, self.recipe, self.prepared = site, request, recipe, prepared
 
     def commit(self, watch: Watch | None = None) -> Generator[Event, None, Edit]:
         """All stages; returns the committed edit. Raises Discarded if that is what becomes of it."""
         core = self.core
         edit, factors = yield from self.make(lambda: ground_of(core, self.site, self.recipe))
-        edit = yield from self._stand(edit, watch)
+        edit = yield from self.stand(edit, watch)
         yield StageStarted(stage="save")
         made_by = core.made_by(core.stack.applied)
         if self.prepared:
             made_by["together"] = self.prepared.together
         return core.stack.append(dataclasses.replace(edit, made_by=made_by), factors)
-
-    def _stand(self, edit: Edit, watch: Watch | None) -> Generator[Event, None, Edit]:
-        """Asks how the earlier edits hold and passes the guard; gives `edit` with what came of both."""
-        core, metrics = self.core, dict(edit.metrics)
-        earlier = probe_earlier(core)
-        if earlier is not None:
-            yield earlier
-            metrics["earlier"] = _fields(earlier)
-        yield from memory_now(core)
-        values = values_of(core, edit, self.key.key_norm if self.key else None, earlier)
-        tripped = yield from pass_guard(watch, values, self.cancelled)
-        if tripped:
-            metrics["guard"] = [_fields(one) for one in tripped]
-        return dataclasses.replace(edit, metrics=metrics)
 
     def make(self, ground: Callable[[], Ground]) -> Generator[Event, None, tuple[Edit, tuple[Factors, ...]]]:
         """All stages but the last; the model shows the edit then, and nothing is saved."""
@@ -184,7 +122,7 @@ class Making:
         yield norms
         yield StageStarted(stage="probe")
         results = yield from self._probe(probes)
-        perplexity = yield from self._read_perplexity(perplexity_before)
+        perplexity = yield from self.read_perplexity(perplexity_before)
         check(self.cancelled)
         edit = Edit(
             requests=(self.request,),
@@ -242,27 +180,16 @@ class Making:
         loaded = self.core.loaded
         results = ask(loaded.model, loaded.tokenizer, probes, side="stack")
         yield from results
-        pieces = continuation(
-            loaded.model, loaded.tokenizer, self.request.text, max_new=SAMPLE_TOKENS, chat=self.request.chat
-        )
-        sample = ProbeResult(kind="generation", prompt=self.request.text, answer="".join(pieces), side="stack")
-        yield sample
+        sample = yield from self.sample(self.request)
         return [*results, sample]
-
-    def _read_perplexity(self, before: float | None) -> Generator[Event, None, dict[str, float | None]]:
-        after = self.core.perplexity_here()
-        if after is not None:
-            yield ProbeResult(kind="perplexity", prompt="held-out text", value=after, before=before, side="stack")
-            yield from broken_model(after)
-        return {"before": before, "after": after, "base": self.core.perplexity_base()}
 
     def _metrics(
         self, norms: NormReport, results: list[ProbeResult], perplexity: dict[str, float | None]
     ) -> dict[str, Any]:
         return {
-            "trace": [_fields(step, "p_contexts", "seconds", "of") for step in self.steps],
-            "norms": _fields(norms, "module"),
-            "probes": [_fields(result, "edit", "side", "value") for result in results],
+            "trace": [as_table(step, "p_contexts", "seconds", "of") for step in self.steps],
+            "norms": as_table(norms, "module"),
+            "probes": [as_table(result, "edit", "side", "value") for result in results],
             "perplexity": perplexity,
         }
 
@@ -283,25 +210,3 @@ def _told(made: Made) -> Generator[Event, None, Update]:
     if not isinstance(made.outcome, Update):
         raise made.outcome
     return made.outcome
-
-
-def broken_model(perplexity: float) -> Iterator[Warning]:
-    """Says so if nothing is left of the model."""
-    if not math.isfinite(perplexity):
-        yield Warning(
-            message="The model no longer predicts held-out text at all: its perplexity is infinite.",
-            hint="Undo the edit, and use a smaller clamp_factor or r-rome.",
-        )
-
-
-def memory_now(core: Core) -> Iterator[Event]:
-    """How much memory is in use, where that can be told."""
-    used = memory_used(core.loaded.device)
-    if used is not None:
-        yield used
-
-
-def _fields(event: Event, *without: str) -> dict[str, Any]:
-    """An event as a plain table, without its stamp and the fields named."""
-    left_out = {"job", "seq", "t", *without}
-    return {key: value for key, value in dataclasses.asdict(event).items() if key not in left_out}

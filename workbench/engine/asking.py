@@ -7,9 +7,9 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 from workbench.editing.lookup import target_ids
-from workbench.engine.applying import broken_model
 from workbench.engine.at_state import at_state, check_states
 from workbench.engine.core import Core
+from workbench.engine.measuring import broken_model
 from workbench.engine.next_tokens import next_tokens
 from workbench.errors import UsageError
 from workbench.events import Answered, Compared, Event, GenerationChunk, ProbeResult

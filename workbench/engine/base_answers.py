@@ -56,8 +56,12 @@ class BaseAnswers:
 
 
 def settled_here(core: Core, request: EditRequest) -> list[Probe]:
-    """The probes of an edit to come: neighbours keep what the base says, the rest what is said in the present state."""
-    probes = probes_of(request)
+    """The probes of an edit to come, as `settle_here`."""
+    return settle_here(core, probes_of(request))
+
+
+def settle_here(core: Core, probes: Sequence[Probe]) -> list[Probe]:
+    """Fills in what probes leave open: neighbours keep what the base says, the rest what the present state says."""
     if not core.live.shown:
         return core.base_answers.settle(probes)
     loaded = core.loaded

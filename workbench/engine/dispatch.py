@@ -14,7 +14,7 @@ from workbench.errors import UsageError
 from workbench.events import Event
 from workbench.guards import Guard
 from workbench.requests_export import Shape
-from workbench.stack.limits import MAX_NUMBER
+from workbench.stack.limits import MAX_NUMBER, MAX_REQUESTS
 from workbench.stack.outgoing import KINDS
 from workbench.traces import TraceSettings
 
@@ -104,6 +104,12 @@ class _Arguments:
             raise UsageError(f"'{name}' must be one of {', '.join(choices)}.")
         return found
 
+    def documents(self, name: str, most: int) -> list[Any]:
+        value = self._values.get(name)
+        if not isinstance(value, list) or not 0 < len(value) <= most:
+            raise UsageError(f"'{name}' must be a list of 1 to {most} objects.")
+        return value
+
     def table(self, name: str) -> dict[str, Any]:
         value = self._values.get(name) or {}
         if not isinstance(value, dict):
@@ -144,6 +150,19 @@ def _apply(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> G
         args.table("recipe"),
         index=index,
         of=of,
+        guard=args.guard(),
+        decide=args.decide,
+        cancelled=cancelled,
+    )
+
+
+def _apply_batch(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
+    requests = [EditRequest.from_json(document) for document in args.documents("requests", MAX_REQUESTS)]
+    return engine.apply_batch(
+        requests,
+        args.table("recipe"),
+        index=args.whole("index", 1),
+        of=args.whole("of", 1),
         guard=args.guard(),
         decide=args.decide,
         cancelled=cancelled,
@@ -222,6 +241,7 @@ def _arrange(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) ->
 
 _JOBS: dict[str, Job] = {
     "apply": _apply,
+    "apply_batch": _apply_batch,
     "undo": lambda engine, args, _: engine.undo(args.whole("count", 1)),
     "redo": lambda engine, args, _: engine.redo(args.whole("count", 1)),
     "travel": lambda engine, args, _: engine.travel(args.position("to")),

@@ -16,10 +16,11 @@ from workbench.engine import asking, checking, rearranging, tracing, watching
 from workbench.engine.applying import apply_edit
 from workbench.engine.asking import Sampling
 from workbench.engine.at_state import PRESENT, at_state, name_of
+from workbench.engine.batching import apply_batch
 from workbench.engine.core import Core, base_of
 from workbench.engine.fallback import rebuild
-from workbench.engine.health.examine import examine_stack
 from workbench.engine.guarding import Decide, watch_of
+from workbench.engine.health.examine import examine_stack
 from workbench.engine.together import apply_together
 from workbench.errors import EditError
 from workbench.events import Diagnosed, EditFailed, Event, ModelLoading, Traced, Warning  # noqa: A004  the wire's word
@@ -80,6 +81,12 @@ class Engine:
             StackError, StorageError: the stack could not take the edit; every weight is as it was.
         """
         recipe = self.core.recipe(changes or {})
+        if recipe.batched:
+            return (
+                yield from self.apply_batch(
+                    [request], changes, index=index, of=of, guard=guard, decide=decide, cancelled=cancelled
+                )
+            )
         request = framed(self.core.loaded.tokenizer, request)
         try:
             watch = watch_of(guard, decide)
@@ -113,6 +120,32 @@ class Engine:
         return (
             yield from apply_together(self.core, asked, recipe, index=index, of=total, cancelled=cancelled, watch=watch)
         )
+
+    def apply_batch(
+        self,
+        requests: Sequence[EditRequest],
+        changes: dict[str, Any] | None = None,
+        *,
+        index: int = 1,
+        of: int = 1,
+        guard: Guard | None = None,
+        decide: Decide | None = None,
+        cancelled: Cancelled = _never,
+    ) -> Generator[Event, None, bool]:
+        """Makes one edit of all `requests`, by a batched method; as `apply`, which does the same for one request.
+
+        Requests that cannot be made are left out, and a Warning says so; if none is left, the edit has failed.
+        """
+        recipe, tokenizer = self.core.recipe(changes or {}), self.core.loaded.tokenizer
+        asked = [framed(tokenizer, request) for request in requests]
+        watch = watch_of(guard, decide)
+        try:
+            return (
+                yield from apply_batch(self.core, asked, recipe, index=index, of=of, cancelled=cancelled, watch=watch)
+            )
+        except EditError as error:
+            yield EditFailed(message=error.message, hint=error.hint, exit_code=error.exit_code)
+            return False
 
     def undo(self, count: int = 1) -> Generator[Event, None, None]:
         """Steps back over the newest `count` applied edits. Raises UsageError at the base."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -26,17 +27,24 @@ def norm_report(
         after: the weight after it, rounded to the model's dtype.
         pristine: the base's weight.
     """
-    weight, size = distance(before), norm_of_product(factors)
-    return NormReport(
-        module=site.module,
-        weight_norm=weight,
-        delta_norm=size,
-        ratio=size / weight,
-        drift=distance(after, pristine) / distance(pristine),
+    return replace(
+        module_norms(site.module, factors, before, after, pristine),
         division_factor=update.division_factor,
         u_norm=update.u_norm,
         v_norm=update.v.double().norm().item(),
         cos_keys=update.cos_keys,
+    )
+
+
+def module_norms(module: str, factors: Factors, before: Tensor, after: Tensor, pristine: Tensor) -> NormReport:
+    """What can be said of an update of any rank; arguments as of `norm_report`."""
+    weight, size = distance(before), norm_of_product(factors)
+    return NormReport(
+        module=module,
+        weight_norm=weight,
+        delta_norm=size,
+        ratio=size / weight,
+        drift=distance(after, pristine) / distance(pristine),
         realised=distance(after, before) / size if 0 < size < math.inf else 1.0,
     )
 

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Collection, Generator, Sequence
 
 from workbench.editing.cancel import check
-from workbench.engine.applying import Ground, Making, or_restore
+from workbench.engine.applying import Ground, Making
 from workbench.engine.core import Core
+from workbench.engine.measuring import or_restore
 from workbench.errors import EditError
 from workbench.events import EditCommitted, EditStarted, Event
 from workbench.models.device import within_memory

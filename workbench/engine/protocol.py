@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 Verb = Literal[
     "apply",  # request, recipe (changes to the profile), index, of, guard (optional): limits as Guard.to_json
+    "apply_batch",  # requests: a list, made one edit by a batched method; recipe, index, of, guard as for apply
     "undo",  # count
     "redo",  # count
     "travel",  # to: a position or an edit's id

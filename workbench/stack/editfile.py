@@ -177,7 +177,7 @@ def _check_made(edit: Edit) -> None:
         raise MalformedError("changes more or fewer modules than its recipe has layers")
     if len(edit.requests) > 1 and not edit.recipe.batched:
         raise MalformedError("holds several requests, and a method that takes one")
-    if any(rank > min(len(edit.requests), edit.base.sides(module)[1]) for module, rank in edit.ranks.items()):
+    if any(rank > min(len(edit.requests), *edit.base.sides(module)) for module, rank in edit.ranks.items()):
         raise MalformedError("holds an update of a higher rank than its requests make")
 
 
