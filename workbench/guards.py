@@ -27,6 +27,10 @@ FEWEST = 3
 """Earlier edits from which on it is known what is usual on a stack."""
 
 
+FEWEST_ASKED = 2
+"""Prompts from which on a part of them says something."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """Something that has a limit."""
@@ -59,9 +63,9 @@ class Measure:
 MEASURES: Mapping[str, Measure] = MappingProxyType(
     {
         "ratio": Measure("|ΔW|/|W|", 0.5, 0.001, 100.0, "size of the update as a part of the weight it changes"),
-        "jump": Measure("jump", 5.0, 1.1, 1000.0, "size of the update in medians of the stack's, from 3 edits on"),
+        "jump": Measure("jump", 5.0, 1.1, 1000.0, "the same in medians of the stack's edits, from 3 edits on"),
         "division": Measure(
-            "k·u/|k̄|", 0.05, 0.0, 0.9, "division factor as a part of the key's norm; near zero blows v up", least=True
+            "k·u/|k̄|", 0.05, 0.0, 0.9, "division factor as a part of the key's norm; 0 blows v up", least=True
         ),
         "perplexity": Measure(
             "ppl", 0.2, 0.001, 100.0, "rise of perplexity on held-out text over the base's", percent=True
@@ -70,7 +74,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             "neighbours", 0.5, 0.0, 0.99, "part of this edit's neighbours that lose their answer", percent=True
         ),
         "earlier": Measure(
-            "earlier", 0.5, 0.0, 0.99, "part lost of what earlier edits and their neighbours should say", percent=True
+            "earlier", 0.5, 0.0, 0.99, "part of earlier edits' answers and neighbours that is lost", percent=True
         ),
     }
 )
@@ -118,6 +122,17 @@ class Guard:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Reads `to_json`; what is not named has its default. Raises UsageError."""
         return cls().changed(values)
+
+
+def of_settings(values: Mapping[str, bool | float]) -> tuple[Guard, tuple[str, ...]]:
+    """The guard that a person has set, and what cannot be used of it, a sentence each."""
+    guard, problems = Guard(), []
+    for name, value in values.items():
+        try:
+            guard = guard.changed({name: value})
+        except UsageError as error:
+            problems.append(error.message)
+    return guard, tuple(problems)
 
 
 OFF = Guard(**dict.fromkeys(MEASURES, None))
@@ -202,10 +217,10 @@ def measured(
     if perplexity is not None and perplexity_base:
         found["perplexity"] = perplexity / perplexity_base - 1
     asked = [held for held in neighbours if held is not None]
-    if asked:
+    if len(asked) >= FEWEST_ASKED:
         found["neighbours"] = 1 - sum(asked) / len(asked)
-    if earlier is not None and earlier.earlier_asked:
-        probes = earlier.earlier_asked + earlier.neighbours_asked
+    probes = earlier.earlier_asked + earlier.neighbours_asked if earlier else 0
+    if earlier is not None and probes >= FEWEST_ASKED:
         found["earlier"] = 1 - (earlier.earlier_held + earlier.neighbours_held) / probes
     return found
 

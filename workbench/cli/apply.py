@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workbench import events as ev
+from workbench.cli.guard import HELP as GUARD_HELP
+from workbench.cli.guard import HINT as GUARD_HINT
+from workbench.cli.guard import Watcher, guard_options
 from workbench.cli.interrupt import interruptible
 from workbench.cli.lines import committed_line
 from workbench.cli.options import Common, engine_options
@@ -47,6 +50,8 @@ Settings for --set; the model's profile has the defaults:
   steps lr weight_decay kl_factor clamp_factor loss_stop nll_stop
   second_moment seed template_lengths
 
+GUARD
+
 \b
 Examples:
   workbench apply facts.jsonl
@@ -56,16 +61,17 @@ Examples:
   workbench apply facts.jsonl --together 16
   workbench apply facts.csv --model Qwen/Qwen3-0.6B --chat
   workbench apply facts.csv --dtype bfloat16 --keep-fp32
-  cat facts.jsonl | workbench apply - --json
+  workbench apply facts.csv --guard ratio=0.25,perplexity=off
+  cat facts.jsonl | workbench apply - --json --guard-answer keep
 
 \b
-Exit code 1: an edit could not be made, or was made but its target does
-not win (efficacy). Edits once made stay, also after Ctrl+C, which drops
-only the edit in flight.
+Exit code 1: an edit could not be made, was discarded by the guard, or was
+made but its target does not win (efficacy). Edits once made stay, also
+after Ctrl+C, which drops only the edit in flight.
 """
 
 
-@click.command(short_help="Make edits and add them to the stack.", epilog=EPILOG)
+@click.command(short_help="Make edits and add them to the stack.", epilog=EPILOG.replace("GUARD", GUARD_HELP))
 @click.argument("requests", metavar="[REQUESTS]", required=False, type=click.Path(path_type=Path, allow_dash=True))
 @click.option("-s", "--subject", help="Who or what the fact is about.")
 @click.option("-p", "--prompt", help="The sentence up to the answer, with {} or the subject in it.")
@@ -85,6 +91,7 @@ only the edit in flight.
     metavar="N",
     help="Optimise N edits side by side, on the state before them. [default: 1, each on what the last one left]",
 )
+@guard_options
 @engine_options
 def apply(requests: Path | None, common: Common, **given: Any) -> int:
     """Make edits and add them to the stack: those of the file REQUESTS (- for stdin), or one by -s, -p and -t.
@@ -94,13 +101,22 @@ def apply(requests: Path | None, common: Common, **given: Any) -> int:
     wanted = _wanted(requests, given)
     if given["chat"]:
         wanted = [replace(request, chat=request.chat or Chat()) for request in wanted]
-    return make(wanted, recipe_changes(given), common, given["together"])
+    return make(wanted, recipe_changes(given), common, given["together"], Watcher.of(given))
 
 
-def make(wanted: list[EditRequest], changes: dict[str, Any], common: Common, together: int = 1) -> int:
+def make(
+    wanted: list[EditRequest],
+    changes: dict[str, Any],
+    common: Common,
+    together: int = 1,
+    watcher: Watcher | None = None,
+) -> int:
     """Makes the edits `wanted`, `together` at a time, in the stack that `common` names; returns the exit code."""
+    watcher = watcher or Watcher.of({"guard": None, "no_guard": False, "guard_answer": None})
     with Output(common.json) as output, engine_session(common, stack_folder(common), output, write=True) as engine:
-        batch = Batch(engine, output, changes, len(wanted))
+        for problem in watcher.problems:
+            output.tell(f"warning: {problem}")
+        batch = Batch(engine, output, changes, len(wanted), watcher)
         for start in range(0, len(wanted), together):
             batch.make(wanted[start : start + together])
         return batch.finish()
@@ -159,6 +175,7 @@ class Batch:
     output: Output
     changes: dict[str, Any]
     of: int
+    watcher: Watcher
     index: int = 0
     made: int = 0
     failed: list[int] = field(default_factory=list)
@@ -188,13 +205,13 @@ class Batch:
 
     def _work(self, requests: list[EditRequest], index: int, cancelled: Callable[[], bool]) -> Iterator[ev.Event]:
         """The engine's events; a request that this model cannot take ends them as a failed edit does."""
+        watching: dict[str, Any] = {"guard": self.watcher.guard, "decide": self.watcher.decider(self.output)}
+        how = {"index": index, "of": self.of, "cancelled": cancelled, **watching}
         try:
             if len(requests) > 1:
-                yield from self.engine.apply_together(
-                    requests, self.changes, index=index, of=self.of, cancelled=cancelled
-                )
+                yield from self.engine.apply_together(requests, self.changes, **how)
             else:
-                yield from self.engine.apply(requests[0], self.changes, index=index, of=self.of, cancelled=cancelled)
+                yield from self.engine.apply(requests[0], self.changes, **how)
         except RequestError as error:
             yield ev.EditFailed(message=error.message, hint=error.hint, exit_code=error.exit_code)
 
@@ -209,6 +226,9 @@ class Batch:
                     self.output.tell(
                         f"{request.subject} → {request.target_new}: not made. {event.message} {event.hint}"
                     )
+                case ev.EditCancelled(reason=reason) if reason:
+                    self.failed.append(1)
+                    self.output.tell(f"{request.subject} → {request.target_new}: not made. {GUARD_HINT}")
                 case ev.ProbeResult(kind="efficacy", passed=False):
                     self.missed += 1
                     self.output.tell(f"{request.subject} → {request.target_new}: made, but the target is not on top.")

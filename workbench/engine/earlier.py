@@ -7,9 +7,11 @@ from itertools import islice, zip_longest
 from typing import TypeVar
 
 from workbench.edits import EditRequest
+from workbench.engine.conflicts import facts
 from workbench.engine.core import Core
 from workbench.events import EarlierProbed
 from workbench.probing.probes import Probe, ask, probes_of
+from workbench.stack.record import Edit
 
 ROWS = 32
 """Prompts that are asked after an edit, at most."""
@@ -21,14 +23,13 @@ Asked = tuple[int, Probe]
 """A probe, and the number of its edit."""
 
 
-def probe_earlier(core: Core) -> EarlierProbed | None:
+def probe_earlier(core: Core, new: Sequence[EditRequest]) -> EarlierProbed | None:
     """Asks the requests of the applied edits in the model as it is now; None where there is nothing to ask.
 
     Of more than `EDITS` requests an even sample is asked, the oldest and the newest among them. Answers that a request
-    leaves open are the base's.
+    leaves open are the base's. What a later edit is about again, one of `new` first, is not asked.
     """
-    edits = core.stack.active
-    known = [(edit.number, request) for edit in edits if not edit.imported for request in edit.requests]
+    known = standing(core.stack.active, new)
     if not known:
         return None
     asked = chosen(even_sample(known, EDITS))
@@ -49,6 +50,19 @@ def probe_earlier(core: Core) -> EarlierProbed | None:
         neighbours_held=held["neighbourhood"],
         lost=tuple(dict.fromkeys(lost)),
     )
+
+
+def standing(edits: Sequence[Edit], new: Sequence[EditRequest]) -> list[tuple[int, EditRequest]]:
+    """The requests of `edits` that no later one, and none of `new`, puts another in place of; with their numbers."""
+    seen = {fact for request in new for fact in facts(request)}
+    found = []
+    for edit in reversed([edit for edit in edits if not edit.imported]):
+        for request in reversed(edit.requests):
+            about = facts(request)
+            if not about & seen:
+                found.append((edit.number, request))
+            seen |= about
+    return found[::-1]
 
 
 def chosen(requests: Sequence[tuple[int, EditRequest]]) -> list[Asked]:
