@@ -38,12 +38,17 @@ def read_requests(path: Path) -> list[EditRequest]:
     Raises:
         RequestError: the file cannot be read, is too large, or a record is wrong: says which and why.
     """
+    return [request for _, request in read_cases(path)]
+
+
+def read_cases(path: Path) -> list[tuple[object, EditRequest]]:
+    """As `read_requests`, each behind the record that it was read from."""
     name = "standard input" if str(path) == "-" else path.name
     records = _records(_text(path, name), name, path.suffix.lower())
-    requests = [_request(name, where, record) for where, record in records]
-    if not requests:
+    cases = [(record, _request(name, where, record)) for where, record in records]
+    if not cases:
         raise RequestError(f"{name} holds no requests.", SHAPES)
-    return requests
+    return cases
 
 
 def _request(name: str, where: str, record: object) -> EditRequest:

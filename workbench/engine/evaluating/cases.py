@@ -9,6 +9,7 @@ from workbench.editing.cancel import check
 from workbench.editing.chat import framed
 from workbench.edits import SLOT, EditRequest
 from workbench.engine.core import Core
+from workbench.engine.evaluating.dataset import behind
 from workbench.errors import EditError, RequestError
 from workbench.events import Event, ModelLoading
 from workbench.models.device import within_memory
@@ -17,7 +18,7 @@ from workbench.probing.metrics import CaseScore as CaseScore
 from workbench.probing.metrics import ProbeScore as ProbeScore
 from workbench.probing.metrics import Summary as Summary
 from workbench.probing.metrics import summary as summary
-from workbench.probing.probes import Probe, holds, probes_of
+from workbench.probing.probes import Probe, holds, probes_of, settle
 
 AT_ONCE = 32
 """Cases whose probes are asked together, and on which a cancelled scoring ends."""
@@ -76,11 +77,19 @@ def settle_cases(
         ]
 
 
+def settle_alone(core: Core, request: EditRequest, prefix: str = SLOT) -> Settled | None:
+    """As `settle_cases` for one case, in passes of its own: what comes out depends on no case asked before."""
+    try:
+        with within_memory(), core.live.at_base():
+            return tuple(settle(core.loaded.model, core.loaded.tokenizer, _probes(core, request, prefix)))
+    except (EditError, RequestError):
+        return None
+
+
 def _probes(core: Core, request: EditRequest, prefix: str) -> list[Probe]:
     """The probes of a case behind its prefix."""
-    before, after = prefix.split(SLOT)
     return [
-        replace(probe, prompt=f"{before}{probe.prompt}{after}")
+        replace(probe, prompt=behind(prefix, probe.prompt))
         for probe in probes_of(framed(core.loaded.tokenizer, request))
     ]
 

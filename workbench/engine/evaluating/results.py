@@ -1,0 +1,113 @@
+"""The folder of an evaluation's results: its plan, and a line a case, on the disk as soon as the case is done.
+
+    plan.json            what decides the results; another plan is refused
+    results.jsonl        a line a case, in their order once all are done
+    results.part-3.jsonl the lines of worker 3, until then
+    checkpoints.jsonl    sequential: the scores of all edits so far, at each checkpoint
+    stack/               sequential: the stack itself
+
+A kill at any moment loses at most the case in flight. Lines are taken in by case, so that which worker wrote them, and
+whether one was written twice, makes no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from workbench.engine.evaluating.plan import Plan
+from workbench.engine.evaluating.record import CaseLine, CheckpointLine
+from workbench.errors import StackError, UsageError
+from workbench.stack.files import append_line, make_folder, read_bytes, remove, write_atomic
+from workbench.stack.strictjson import MalformedError, canonical, parse
+
+PLAN, RESULTS, CHECKPOINTS, STACK = "plan.json", "results.jsonl", "checkpoints.jsonl", "stack"
+PARTS = "results.part-*.jsonl"
+LARGEST_PLAN = 2**20
+LARGEST = 4 * 2**30
+"""Bytes of a file of results, at most."""
+
+T = TypeVar("T")
+
+
+class Results:
+    """The results of one plan.
+
+    Raises:
+        UsageError: on construction, if the folder holds something else, or the results of another plan.
+        StackError, StorageError: on construction, if a file cannot be read or written.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, rank: int = 0, size: int = 1) -> None:
+        self.folder = folder
+        _agree(folder, plan)
+        self._own = folder / (RESULTS if size == 1 else f"results.part-{rank}.jsonl")
+        self.cases: dict[int, CaseLine] = {}
+        """Those that are done, by their number."""
+        self.checkpoints: dict[int, CheckpointLine] = {}
+        """By how many cases had been edited."""
+        self.reread()
+
+    def reread(self) -> None:
+        """Takes in what all workers have written. Raises StackError, StorageError."""
+        # Parts before the whole: whoever merges them writes the whole before it removes them.
+        found = [line for path in (*_parts(self.folder), self.folder / RESULTS) for line in _read(path, CaseLine.read)]
+        self.cases = {line.case: line for line in found}
+        self.checkpoints = {line.edited: line for line in _read(self.folder / CHECKPOINTS, CheckpointLine.read)}
+
+    def add(self, line: CaseLine) -> None:
+        """Keeps a case; on the disk when this returns. Raises StorageError."""
+        append_line(self._own, line.line())
+        self.cases[line.case] = line
+
+    def add_checkpoint(self, line: CheckpointLine) -> None:
+        """Keeps a checkpoint; on the disk when this returns. Raises StorageError."""
+        append_line(self.folder / CHECKPOINTS, line.line())
+        self.checkpoints[line.edited] = line
+
+    def seal(self, order: Sequence[int]) -> None:
+        """Once all cases of `order` are done: one file, in their order, in place of all parts. Raises StorageError."""
+        write_atomic(self.folder / RESULTS, b"".join(self.cases[number].line() for number in order))
+        for part in _parts(self.folder):
+            remove(part)
+
+
+def _agree(folder: Path, plan: Plan) -> None:
+    """Writes the plan into a fresh folder; raises UsageError if the folder belongs to another one."""
+    path = folder / PLAN
+    if path.exists():
+        try:
+            other: object = parse(read_bytes(path, LARGEST_PLAN))
+        except MalformedError as error:
+            raise StackError(f"{path} {error}.", "Choose another folder with --out.") from error
+        if different := plan.differs(other):
+            raise UsageError(
+                f"{folder} holds the results of another evaluation: {different}.",
+                "Choose another folder with --out, or the same settings to go on with that one.",
+            )
+        return
+    check_free(folder)
+    make_folder(folder)
+    write_atomic(path, canonical(plan.document).encode() + b"\n")
+
+
+def check_free(folder: Path) -> None:
+    """Raises UsageError if `folder` holds anything that is not an evaluation's."""
+    if (folder / PLAN).exists() or not folder.exists():
+        return
+    if not folder.is_dir() or any(path.name != STACK for path in folder.iterdir()):
+        raise UsageError(f"{folder} is there, and holds something else.", "Choose another folder with --out.")
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob(PARTS))
+
+
+def _read(path: Path, one: Callable[[bytes], T | None]) -> Iterator[T]:
+    """What stands in the lines of a file; none where it is not there, and a line that is not whole is left alone."""
+    if path.exists():
+        for line in read_bytes(path, LARGEST).splitlines():
+            found = one(line)
+            if found is not None:
+                yield found
