@@ -67,7 +67,7 @@ def _said(stack: Path, env: dict[str, str]) -> Iterator[tuple[str, Stamp, Stamp]
     ) as child:
         told = (ev.from_line(line) for line in child.stdout or ())
         for event in itertools.takewhile(lambda event: not isinstance(event, ev.JobDone), told):
-            if isinstance(event, (ev.ModelLoading, ev.ModelReady, ev.StackChanged)):
+            if isinstance(event, (ev.ModelLoading, ev.ModelReady, ev.StackDelta)):
                 what = event.stage.split(" ")[0] if isinstance(event, ev.ModelLoading) else type(event).__name__
                 yield what, start, Stamp.now()
         if child.stdin:

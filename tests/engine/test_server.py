@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,33 @@ from tests.engine.making import OTHER, REQUEST, open_on
 from workbench import events as ev
 from workbench.engine.protocol import Command, Verb, to_line
 from workbench.stack.materialise import weight_sha256
+from workbench.stack_wire import Listener
+
+SERVER = ("-m", "workbench.engine.server")
 
 
 class Child:
     """A running server."""
 
-    def __init__(self, model: Path, stack: Path, log: Path) -> None:
+    def __init__(self, model: Path, stack: Path, log: Path, program: Sequence[str] = SERVER) -> None:
+        self.listener = Listener()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "workbench.engine.server", "--model", str(model), "--stack", str(stack),
-             "--device", "cpu", "--log", str(log)],
+            [
+                sys.executable,
+                *program,
+                "--model",
+                str(model),
+                "--stack",
+                str(stack),
+                "--device",
+                "cpu",
+                "--log",
+                str(log),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
 
     def send(self, do: Verb, job: str, **args: Any) -> None:
         assert self.process.stdin
@@ -40,7 +54,9 @@ class Child:
         for line in self.process.stdout:
             event = ev.from_line(line)
             assert event is not None, line
-            yield event
+            heard = self.listener.hear(event)
+            assert heard is not None, line
+            yield heard
 
     def until_done(self, job: str) -> list[ev.Event]:
         seen = []
@@ -151,7 +167,7 @@ def test_every_verb_has_a_job() -> None:
     from workbench.engine.dispatch import _JOBS
     from workbench.engine.protocol import VERBS
 
-    assert set(_JOBS) | {"cancel", "quit"} == set(VERBS)
+    assert set(_JOBS) | {"cancel", "decide", "quit"} == set(VERBS)
 
 
 def test_the_first_word_comes_before_torch_is_imported() -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.tui.story import stack
 from workbench import events as ev
 from workbench.engine.protocol import Command
+from workbench.stack_wire import Teller
 from workbench.tui.client import ProcessClient, engine_arguments
 
 ECHO = """
@@ -103,6 +105,30 @@ async def test_what_it_printed_last_is_in_the_log_of_events(tmp_path: Path) -> N
     assert wire.messages() == ["engine: CUDA error: no kernel", f"All of the engine's log is in {wire.log}"]
 
 
+async def test_the_last_word_of_an_engine_is_the_reason(tmp_path: Path) -> None:
+    last = ev.to_line(ev.EngineEnding(reason="CUDA error: device-side assert triggered"))
+    wire = Wire(tmp_path, f"import sys; print({last!r}); print('advice to programmers', file=sys.stderr); sys.exit(3)")
+    await wire.start()
+    assert await wire.until_stopped() == "CUDA error: device-side assert triggered"
+
+
+async def test_a_stack_of_which_a_line_is_lost_is_asked_for_anew(tmp_path: Path) -> None:
+    teller = Teller()
+    (first,), (lost,), (late,) = (list(teller.tell(stack(n, 0))) for n in (1, 2, 3))
+    teller.forget()
+    (whole,) = teller.tell(stack(3, 0))
+    del lost
+    said = "\n".join(ev.to_line(part) for part in (first, late))
+    program = f"import sys; print({said!r}, flush=True); sys.stdin.readline(); print({ev.to_line(whole)!r}, flush=True)"
+    wire = Wire(tmp_path, program)
+    await wire.start()
+    await wire.until_events(3)
+    told = [event for event in wire.events if isinstance(event, ev.StackChanged)]
+    assert [event.position for event in told] == [1, 3]
+    assert "asked for anew" in wire.messages()[0]
+    await wire.client.stop()
+
+
 async def test_an_engine_that_cannot_be_started_is_said(tmp_path: Path) -> None:
     wire = Wire(tmp_path, "")
     wire.client = ProcessClient([str(tmp_path / "nothing")], wire.log)
@@ -140,7 +166,7 @@ def test_the_engines_command_line_names_what_was_asked_for() -> None:
     arguments = engine_arguments("atlas", Path("edits/atlas"), Path("x.log"), "cuda", None)
     assert arguments[1:] == [
         *("-m", "workbench.engine.server", "--model", "atlas", "--stack", "edits/atlas"),
-        *("--device", "cuda", "--log", "x.log"),
+        *("--device", "cuda", "--nice", "--log", "x.log"),
     ]
 
 

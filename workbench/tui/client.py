@@ -20,6 +20,7 @@ from workbench import events as ev
 from workbench.engine import protocol
 from workbench.errors import StorageError
 from workbench.models.options import PLAIN, LoadOptions
+from workbench.stack_wire import Listener, Missed
 from workbench.text import shortened, visible
 
 OnEvent = Callable[[ev.Event], None]
@@ -29,8 +30,8 @@ PATIENCE = 3.0
 """Seconds an engine has to end by itself, and again after SIGTERM."""
 LOG_TAIL = 20
 """Lines of the engine's log that are told when it ends by itself."""
-BURST = 200
-"""Lines read before the screen gets its turn."""
+BURST = 32_768
+"""Bytes of lines read before the screen gets its turn."""
 
 
 class EngineClient(Protocol):
@@ -53,11 +54,17 @@ def engine_arguments(
     model: str, stack: Path, log: Path, device: str | None, dtype: str | None, options: LoadOptions = PLAIN
 ) -> list[str]:
     """The command line of an engine on this machine."""
-    arguments = [sys.executable, "-m", "workbench.engine.server", "--model", model, "--stack", str(stack)]
-    for option, value in (("--device", device), ("--dtype", dtype)):
-        if value is not None:
-            arguments += [option, value]
-    return [*arguments, *options.to_arguments(), "--log", str(log)]
+    wanted = engine_options(model, stack, device, dtype, options)
+    return [sys.executable, "-m", "workbench.engine.server", *wanted, "--nice", "--log", str(log)]
+
+
+def engine_options(
+    model: str | None, stack: Path, device: str | None, dtype: str | None, options: LoadOptions = PLAIN
+) -> list[str]:
+    """What is asked of an engine, wherever it runs; without a model it takes the stack's."""
+    named = (("--model", model), ("--stack", str(stack)), ("--device", device), ("--dtype", dtype))
+    given = [word for option, value in named if value is not None for word in (option, value)]
+    return [*given, *options.to_arguments()]
 
 
 class ProcessClient:
@@ -74,6 +81,9 @@ class ProcessClient:
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._asked_to_stop = False
+        self._stack = Listener()
+        self._last_word = ""
+        """Why the engine said that it ends itself."""
 
     async def begin(self) -> None:
         """Starts the child ahead of `start`, which then only listens. One that cannot be started is told of there."""
@@ -113,10 +123,10 @@ class ProcessClient:
             on_event(ev.Log(message=f"engine: {line}"))
         if tail:
             on_event(ev.Log(message=f"All of the engine's log is in {self._log}"))
-        on_stopped(_why(code, tail))
+        on_stopped(self._last_word or _why(code, tail))
 
     async def _read_lines(self, stream: asyncio.StreamReader, on_event: OnEvent) -> None:
-        count = 0
+        read = 0
         while True:
             try:
                 line = await stream.readline()
@@ -125,10 +135,24 @@ class ProcessClient:
                 continue
             if not line:
                 return
-            on_event(_event(line))
-            count += 1
-            if count % BURST == 0:
+            self._take(_event(line), on_event)
+            read += len(line)
+            if read > BURST:
+                read = 0
                 await asyncio.sleep(0)
+
+    def _take(self, event: ev.Event, on_event: OnEvent) -> None:
+        """Hands `event` on, the stack when all of it is here."""
+        try:
+            heard = self._stack.hear(event)
+        except Missed as missed:
+            on_event(ev.Log(message=f"The stack is asked for anew: {missed}."))
+            self.send(protocol.Command("refresh", "refresh"))
+            return
+        if isinstance(heard, ev.EngineEnding):
+            self._last_word = visible(heard.reason)
+        if heard is not None:
+            on_event(heard)
 
     def send(self, command: protocol.Command) -> None:
         """See EngineClient."""
