@@ -19,7 +19,7 @@ from workbench.tui.state import State, started
 class SmallBench(App[None]):
     """Holds one screen, a state, and what was sent."""
 
-    BINDINGS = [Binding("f1", "help", "Help")]  # noqa: RUF012  Textual declares it so
+    BINDINGS = [Binding("f1", "help", "Help", id="help")]  # noqa: RUF012  Textual declares it so
 
     def __init__(self, screen: Callable[[], WorkbenchScreen], state: State | None = None) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ from textual.widgets import Input
 
 from tests.tui.conftest import OpenDesk
 from tests.tui.story import rows
+from workbench.tui.deeds import deeds
 from workbench.tui.screens.edit import EditScreen
 from workbench.tui.widgets.keys import Key, KeyLine, fitting
 
@@ -49,8 +50,8 @@ async def test_the_palette_has_every_action(open_desk: OpenDesk) -> None:
         await desk.add("One", "{} is", "x")
         await desk.pilot.press("escape")
         await desk.pilot.pause(0.1)
-        titles = " ".join(command.title for command in desk.app.get_system_commands(desk.app.screen))
-        for action in ("Add", "Edit", "Remove", "Hold", "Import", "Run", "Go to Live", "Quit", "Restart the engine"):
+        titles = " ".join(deed.title for deed in deeds(desk.app.screen))
+        for action in ("Add", "Edit", "Remove", "Hold", "Import", "Run", "Go to Live", "Quit", "Restart"):
             assert action in titles
 
 
@@ -139,6 +140,6 @@ async def test_a_terminal_that_is_too_small_is_told_and_nothing_breaks(
 
 def test_keys_that_do_not_fit_are_left_out_whole() -> None:
     texts = (("a", "Add"), ("b", "A very long description of a key"), ("c", "Copy"), ("f1", "Help"))
-    keys = [Key(key, key, text) for key, text in texts]
+    keys = [Key(key, key, text, id="help" if key == "f1" else "") for key, text in texts]
     assert [key.key for key in fitting(keys, 30)] == ["a", "c", "f1"]
     assert [key.key for key in fitting(keys, 80)] == ["a", "b", "c", "f1"]

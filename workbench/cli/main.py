@@ -19,6 +19,7 @@ from workbench.cli.export import export
 from workbench.cli.health import health
 from workbench.cli.import_ import import_
 from workbench.cli.interrupt import Interrupt
+from workbench.cli.keys import keys
 from workbench.cli.log import log
 from workbench.cli.merge import merge
 from workbench.cli.note import note
@@ -100,6 +101,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Check": (replay, verify, bisect, health, doctor),
     "Model": (stats, tune, trace),
     "Share": (export, import_, merge, push, pull),
+    "Screen": (keys,),
 }
 """The commands as --help lists them."""
 

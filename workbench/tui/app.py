@@ -5,19 +5,28 @@ Redrawing is on a clock, twelve times a second at most and only when something h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import events, work
-from textual.app import App, SystemCommand
+from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
+from textual.command import Provider
+from textual.filter import LineFilter
 
+from workbench import settings
 from workbench.engine.protocol import Verb
 from workbench.errors import WorkbenchError
 from workbench.text import visible
+from workbench.tui.ascii import AsciiFilter, needs_ascii
 from workbench.tui.client import EngineClient
+from workbench.tui.keymap import Plan, planned
+from workbench.tui.keynames import REBOUND, key_name
+from workbench.tui.palette import Deeds
 from workbench.tui.queue import Queue
 from workbench.tui.screens.compare import CompareScreen
 from workbench.tui.screens.confirm import ChoiceScreen
@@ -30,6 +39,7 @@ from workbench.tui.screens.log import LogScreen
 from workbench.tui.session import Session, Severity, unavailable
 from workbench.tui.state import State
 
+HELP_TIP = "What has the focus, and its keys"
 FRAME = 1 / 12
 """Seconds between two looks at whether something is to be drawn."""
 
@@ -52,16 +62,20 @@ class WorkbenchApp(App[None]):
         "log": LogScreen,
     }
     DEFAULT_MODE = "edit"
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {Deeds}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+r", "run_queue", "Run", id="run", tooltip="Make the queue's edits, one after the other"),
-        Binding("ctrl+r", "pause", "Pause", id="pause", tooltip="End the run after this edit"),
+        Binding("ctrl+r", "pause", "Pause", id="run", tooltip="End the run after this edit"),
         Binding("ctrl+g", "stop_edit", "Stop", id="stop", tooltip="Stop this edit now; it stays in the queue"),
         Binding("r", "restart", "Restart", id="restart", tooltip="Start the engine again"),
-        Binding("ctrl+r", "restart", "Restart", id="restart-in-form", tooltip="Start the engine again"),
+        Binding("ctrl+r", "restart", "Restart", id="run", tooltip="Start the engine again"),
         Binding("l", "open_log", "Open log", id="open-log", tooltip="What the engine said last"),
-        Binding("ctrl+o", "jump", "Jump", id="jump", tooltip="Go to a part by its letter"),
+        Binding("ctrl+o", "jump", "Jump", id="jump", tooltip="Go to a part by its letter", priority=True),
         Binding("ctrl+n", "new_edit", "New edit", id="new", tooltip="Write a new edit"),
-        Binding("f1,question_mark", "help", "Help", id="help", key_display="f1"),
+        Binding("f1,question_mark", "help", "Help", id="help", key_display="f1", priority=True, tooltip=HELP_TIP),
+        Binding("alt+up", "scroll_help(-1)", "Help up", id="helping.up", show=False, priority=True),
+        Binding("alt+down", "scroll_help(1)", "Help down", id="helping.down", show=False, priority=True),
+        Binding("ctrl+p", "command_palette", "Palette", id="palette", priority=True, tooltip="All actions, by name"),
         Binding("f2,1", "place('edit')", "Go to Edit", id="place.edit", show=False),
         Binding("f3,2", "place('live')", "Go to Live", id="place.live", show=False),
         Binding("f4,3", "place('history')", "Go to History", id="place.history", show=False),
@@ -72,6 +86,10 @@ class WorkbenchApp(App[None]):
 
     def __init__(self, folder: Path, make_client: Callable[[Path], EngineClient]) -> None:
         super().__init__()
+        self.settings = settings.read()
+        self._ascii = AsciiFilter(_encoding()) if self._plain() else None
+        self._plan = planned(self.settings) if self.settings.keys else Plan({}, ())
+        REBOUND.set(self._plan.keymap)  # before any other task begins, which takes it along
         self.session = Session(folder, make_client, self._say)
         self._quit_after = False
 
@@ -93,8 +111,41 @@ class WorkbenchApp(App[None]):
     def on_mount(self) -> None:
         """The engine, which may be loading already, is listened to only after the first screen is painted."""
         self.session.open_queue()
+        self._take_settings()
         self.set_interval(FRAME, self._frame)
         self.call_after_refresh(self._start_engine)
+
+    def _plain(self) -> bool:
+        wanted = self.settings.ascii
+        return needs_ascii(os.environ, _encoding()) if wanted is None else wanted
+
+    @property
+    def ascii(self) -> bool:
+        """Whether only ASCII is drawn: what is a picture is better shown as numbers."""
+        return self._ascii is not None
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What every line goes through before it is drawn."""
+        return [*super().get_line_filters(), *([self._ascii] if self._ascii else [])]
+
+    def _take_settings(self) -> None:
+        """The person's keys and theme; what cannot be used is said, and left out."""
+        said = [*self.settings.problems, *self._plan.problems]
+        self.set_keymap(self._plan.keymap)
+        if self.settings.theme in self.available_themes:
+            self.theme = self.settings.theme
+        elif self.settings.theme:
+            said.append(f"There is no theme '{self.settings.theme}'; {key_name('palette')} lists them.")
+        for problem in said:
+            self._say(problem, "warning")
+        self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
+
+    @work(group="settings")
+    async def _keep_theme(self, name: str) -> None:
+        try:
+            await asyncio.to_thread(settings.remember, "theme", {"name": name})
+        except WorkbenchError as error:
+            self.tell(error)
 
     @work
     async def _start_engine(self) -> None:
@@ -154,6 +205,8 @@ class WorkbenchApp(App[None]):
             return armed == (action == "pause") and self.state.engine != "stopped"
         if action == "stop_edit":
             return bool(self.state.job)
+        if action == "scroll_help":
+            return bool(self.screen.query(HelpPanel))
         return action not in ("restart", "open_log") or self.state.engine == "stopped"
 
     def on_key(self, event: events.Key) -> None:
@@ -177,7 +230,7 @@ class WorkbenchApp(App[None]):
     def action_pause(self) -> None:
         """Lets the run end after this edit."""
         self.session.pause()
-        self.notify("The queue pauses after this edit. ctrl+r goes on.", markup=False)
+        self.notify(f"The queue pauses after this edit. {key_name('run')} goes on.", markup=False)
 
     def action_stop_edit(self) -> None:
         """Stops what the engine does now."""
@@ -196,6 +249,11 @@ class WorkbenchApp(App[None]):
     def action_help(self) -> None:
         """Shows or hides help for what has the focus."""
         HelpPanel.toggle(self.screen)
+
+    def action_scroll_help(self, pages: int) -> None:
+        """Moves through help that is longer than the screen."""
+        for panel in self.screen.query(HelpPanel):
+            panel.scroll_relative(y=pages * max(panel.size.height // 2, 1), animate=False)
 
     @work
     async def action_jump(self) -> None:
@@ -224,17 +282,7 @@ class WorkbenchApp(App[None]):
         if answer == "now":
             self.session.cancel()
 
-    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Every action that works here now, and the places."""
-        seen: set[str] = set()
-        for node, binding, enabled, tooltip in screen.active_bindings.values():
-            if enabled and binding.id and binding.action not in seen:
-                seen.add(binding.action)
-                key = self.get_key_display(binding)
-                run = self._runs(binding.action, node)
-                yield SystemCommand(f"{binding.description}  ({key})", tooltip or binding.description, run)
-        yield SystemCommand("Restart the engine", "Ends it, if it runs, and starts another one", self.action_restart)
-        yield SystemCommand("Colours", "Choose another theme", self.action_change_theme)
 
-    def _runs(self, action: str, node: Any) -> Callable[[], Any]:
-        return lambda: self.run_action(action, node)
+def _encoding() -> str:
+    """What the terminal is written to in."""
+    return getattr(sys.__stderr__, "encoding", None) or "utf-8"

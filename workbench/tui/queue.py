@@ -17,6 +17,7 @@ from workbench.edits import EditRequest
 from workbench.errors import StorageError, UsageError, WorkbenchError
 from workbench.events import EditRow
 from workbench.tui.draft import Draft
+from workbench.tui.keynames import key_name
 
 FILE = "queue.json"
 FORMAT = 1
@@ -180,7 +181,7 @@ class Queue:
         if item is None:
             raise UsageError("That edit is no longer in the queue.")
         if item.running:
-            raise UsageError("That edit is being made now.", "ctrl+g stops it; then it can be changed.")
+            raise UsageError("That edit is being made now.", f"{key_name('stop')} stops it; then it can be changed.")
         return item
 
     def _change(self, key: str, **values: Any) -> None:

@@ -13,6 +13,7 @@ from workbench import events as ev
 from workbench.engine.protocol import Command, Verb
 from workbench.errors import WorkbenchError
 from workbench.tui.client import EngineClient
+from workbench.tui.keynames import key_name
 from workbench.tui.queue import Queue, QueueItem
 from workbench.tui.queue_place import QueuePlace
 from workbench.tui.runner import Runner, newest_applied
@@ -201,7 +202,7 @@ def unavailable(state: State) -> str:
     if state.engine == "starting":
         return "The model is still loading."
     if state.engine == "stopped":
-        return "The engine has stopped; ctrl+r restarts it."
+        return f"The engine has stopped; {key_name('run')} restarts it."
     if state.run and state.run.running:
         return f"The engine is busy: edit {state.run.started.index} of {state.run.started.of}."
     return "The engine is busy."

@@ -23,8 +23,8 @@ class ChoiceScreen(ModalScreen[str]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss('')", "Back", id="choice.back"),
-        Binding("left,up", "app.focus_previous", show=False),
-        Binding("right,down", "app.focus_next", show=False),
+        Binding("left,up", "app.focus_previous", "Answer before", id="choice.previous", show=False),
+        Binding("right,down", "app.focus_next", "Next answer", id="choice.next", show=False),
     ]
 
     def __init__(self, question: str, choices: tuple[Choice, ...]) -> None:

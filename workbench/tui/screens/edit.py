@@ -54,8 +54,8 @@ class EditScreen(WorkbenchScreen):
         "you can go on writing meanwhile. Every edit is a file, and every edit can be undone to the last byte."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "add_edit", "Add", id="edit.add", show=False),
-        Binding("i", "import_file", "Import", id="edit.import", show=False),
+        Binding("a", "add_edit", "Add", id="queue.add", show=False),
+        Binding("i", "import_file", "Import", id="queue.import", show=False),
         Binding("ctrl+t", "trace", "Trace", id="edit.trace", tooltip="Where in the model this fact lives"),
         Binding("escape", "leave_input", "Leave form", id="edit.leave", show=False, priority=True),
     ]

@@ -50,8 +50,8 @@ class FormScreen(ModalScreen[FormResult | None]):
     CSS_PATH = "form.tcss"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "app.focus_next", "Next field", id="form.next", priority=True),
-        Binding("shift+tab", "app.focus_previous", "Field before", id="form.previous", show=False, priority=True),
+        Binding("tab", "app.focus_next", "Next field", id="focus.next", priority=True),
+        Binding("shift+tab", "app.focus_previous", "Field before", id="focus.previous", show=False, priority=True),
         Binding("enter", "enter", "Next field", id="form.enter", show=False, priority=True),
         Binding("ctrl+s", "leave('save')", "Save", id="form.save", priority=True),
         Binding("ctrl+r", "leave('apply')", "Apply now", id="form.apply", priority=True),

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import VerticalScroll
-from textual.dom import DOMNode
+from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input, Static, TextArea
 
-from workbench.tui.widgets.text import wrapped
+from workbench.tui.keynames import key_name, named
+from workbench.tui.reach import reachable
+from workbench.tui.widgets.text import fit, wrapped
 
 KEY_CELLS = 11
 """Width of the column of keys."""
+FOLDED = {
+    "rows": ("Move along the rows", 2),
+    "helping": ("Move along this help", 2),
+    "focus": ("Next part; with shift the one before", 1),
+    "place": ("Edit, Live, History, Compare, Log", 5),
+}
+"""Groups of ids that are one line: what they do, and how many of them are named by their first key."""
 TYPING = (Input, TextArea)
 """Widgets whose own keys are those of any text field."""
 
+Sections = dict[str, dict[str, tuple[list[str], str]]]
+"""Keys and meaning of each action, by the title they stand under."""
+
 
 class HelpPanel(VerticalScroll, can_focus=False):
-    """Docked right in the body of a screen; follows the focus. `toggle` opens and closes it."""
+    """Docked right in the body of a screen, or in a question; follows the focus. `toggle` opens and closes it."""
 
     DEFAULT_CSS = """
     HelpPanel { scrollbar-gutter: stable; scrollbar-size-vertical: 1; }
@@ -49,9 +61,8 @@ class HelpPanel(VerticalScroll, can_focus=False):
 
     def on_mount(self) -> None:
         """Follows the focus."""
-        self.border_title = "Help"
-        self.border_subtitle = "f1 closes"
-        self.watch(self.screen, "focused", self._changed, init=False)
+        self.border_subtitle = Content(f"{key_name('help')} closes")
+        self.watch(self.screen, "focused", self._draw, init=False)
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self._draw())
         self.call_after_refresh(self._draw)
 
@@ -59,63 +70,80 @@ class HelpPanel(VerticalScroll, can_focus=False):
         """Wraps again."""
         self._draw()
 
-    def _changed(self) -> None:
-        self._draw()
-
     def _draw(self) -> None:
-        if not self.is_attached:
+        if not self.is_attached or self.app.screen is not self.screen:
             return
+        self.border_title = Content(f"Help: {title(self.screen)}")
         width = max(self.scrollable_content_region.width, 20)
-        lines = help_lines(self.screen, width)
-        self.query_one(Static).update(Text("\n").join(lines))
+        self.query_one(Static).update(Text("\n").join(help_lines(self.screen, width)))
+
+
+def title(screen: Screen[object]) -> str:
+    """What the help is about: the place or question, and the part that has the focus."""
+    name = getattr(screen, "place", "").capitalize() or str(screen.title or "this question")
+    part = next((str(node.border_title) for node in _focused(screen) if node.border_title), "")
+    part = re.split(r"  | \(", part)[0].lower()
+    return f"{name}, {part}" if part and part != name.lower() else name
 
 
 def help_lines(screen: Screen[object], width: int) -> list[Text]:
     """What has the focus, its keys, the screen's keys and those of the app, at most `width` cells wide."""
     lines: list[Text] = []
     for text in _texts(screen):
-        for paragraph in text.split("\n"):
-            lines += [Text(line) for line in wrapped(paragraph, width)]
+        lines += [Text(line) for line in wrapped(named(text), width)]
         lines.append(Text())
-    for title, keys in _sections(screen):
-        lines.append(Text(title, "bold underline"))
-        lines += [_key_line(label, what, width) for label, what in keys]
-        lines.append(Text())
+    for name, keys in _sections(screen).items():
+        if keys:
+            lines.append(Text(name, "bold underline"))
+            lines += [line for labels, what in keys.values() for line in _key_lines(labels, what, width)]
+            lines.append(Text())
     return lines[:-1]
+
+
+def _focused(screen: Screen[object]) -> Iterator[Widget]:
+    """What has the focus, and what that is in, innermost first; only the screen if nothing has."""
+    nodes = screen.focused.ancestors_with_self if screen.focused else [screen]
+    return (node for node in nodes if isinstance(node, Widget) and not isinstance(node, TYPING))
 
 
 def _texts(screen: Screen[object]) -> Iterator[str]:
     """The help of the focused widget, then of the screen."""
-    nodes = screen.focused.ancestors_with_self if screen.focused else [screen]
-    for node in nodes:
-        if isinstance(node, Widget) and node.HELP and not isinstance(node, TYPING):
-            yield node.HELP
+    return (node.HELP for node in _focused(screen) if node.HELP)
 
 
-def _sections(screen: Screen[object]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Titles and keys: of the focused widget, of the screen, of the app."""
-    panel: dict[str, tuple[list[str], str]] = {}
-    place: dict[str, tuple[list[str], str]] = {}
-    app: dict[str, tuple[list[str], str]] = {}
-    for node, binding, enabled, _ in screen.active_bindings.values():
-        if not enabled or not binding.description or isinstance(node, TYPING):
+def _sections(screen: Screen[object]) -> Sections:
+    """What each key does, by whose it is; a key of the app that the focus cannot take is everywhere still."""
+    seen: set[str] = set()
+    found: Sections = {"This panel": {}, "This place": {}, "Everywhere": {}}
+    for node, binding, enabled, tooltip in reachable(screen):
+        if not enabled or not binding.description or not binding.id or isinstance(node, TYPING):
             continue
-        if node is screen and not binding.id:
-            continue  # Textual's own
-        section = app if node is screen.app else place if node is screen else panel
-        keys, _what = section.setdefault(binding.action, ([], binding.description))
-        keys.append(_label(node, binding))
-    for title, section in (("This place", place), ("This panel", panel), ("Everywhere", app)):
-        if section:
-            yield title, [(" ".join(dict.fromkeys(keys)), what) for keys, what in section.values()]
+        entry = binding.id.split(".")[0]
+        name = (
+            "Everywhere" if node is screen.app or entry == "focus" else "This place" if node is screen else "This panel"
+        )
+        what, most = FOLDED.get(entry, (tooltip or binding.description, 99))
+        keys, _ = found[name].setdefault(entry if entry in FOLDED else binding.action, ([], what))
+        if len(keys) < most and (entry not in FOLDED or binding.id not in seen):
+            keys.append(screen.app.get_key_display(binding))
+        seen.add(binding.id)
+    return found
 
 
-def _label(node: DOMNode, binding: Binding) -> str:
-    return node.app.get_key_display(binding)
+def _label(keys: list[str]) -> str:
+    """The keys of an action, of more than fit the first and the last."""
+    text = " ".join(dict.fromkeys(keys))
+    return text if len(text) < KEY_CELLS else f"{keys[0]}..{keys[-1]}" if len(keys) > 2 else text
 
 
-def _key_line(label: str, what: str, width: int) -> Text:
-    line = Text(f"{label:<{KEY_CELLS}}", "bold")
-    line.append(what, "")
-    line.truncate(width, overflow="ellipsis")
-    return line
+def _key_lines(labels: list[str], what: str, width: int) -> list[Text]:
+    """The keys of an action, and what it does on as many lines as it takes."""
+    keys = _label(labels)
+    lines = [Text(f"{fit(keys, max(len(keys), KEY_CELLS - 1))} ", "bold")]
+    if lines[0].cell_len > KEY_CELLS:
+        lines.append(Text(" " * KEY_CELLS))
+    for number, part in enumerate(wrapped(what, max(width - KEY_CELLS, 8))):
+        if number:
+            lines.append(Text(" " * KEY_CELLS))
+        lines[-1].append(part, "")
+    return lines

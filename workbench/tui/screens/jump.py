@@ -28,7 +28,7 @@ class JumpScreen(ModalScreen[Widget | None]):
     JumpScreen Label { position: absolute; background: $accent; color: $text; text-style: bold reverse; }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o", "dismiss(None)", "Back", id="jump.back")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o", "dismiss(None)", "Back", id="letters.back")]
 
     def __init__(self, targets: list[Widget]) -> None:
         super().__init__()

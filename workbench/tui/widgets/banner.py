@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.widgets import Static
 
 from workbench.text import shortened, visible
+from workbench.tui.keynames import key_name
 from workbench.tui.state import State
 
 
@@ -34,8 +35,9 @@ def banner(state: State) -> str:
     if state.engine != "stopped":
         return ""
     reason = shortened(visible(state.stopped_because).rstrip("."), 240)
+    again, log = key_name("run"), key_name("place.log")
     if state.model is None:
-        return f"✗ The engine did not start: {reason}. ctrl+r tries again, f8 shows the log."
+        return f"✗ The engine did not start: {reason}. {again} tries again, {log} shows the log."
     count = state.stack.position if state.stack else 0
     replay = f" and replay {count} edit{'' if count == 1 else 's'}" if count else ""
-    return f"✗ Engine stopped ({reason}). Your stack is safe on disk. ctrl+r restart{replay}, f8 open log."
+    return f"✗ Engine stopped ({reason}). Your stack is safe on disk. {again} restart{replay}, {log} open log."

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from rich.style import Style
 from rich.text import Text
 from textual.geometry import Size
 from textual.widget import Widget
 
 from workbench.text import shortened, visible
+from workbench.tui.keynames import key_name
 from workbench.tui.state import State
 from workbench.tui.widgets.text import size
 
-PLACES = (
-    ("edit", "F2 Edit"),
-    ("live", "F3 Live"),
-    ("history", "F4 History"),
-    ("compare", "F5 Compare"),
-    ("log", "F8 Log"),
-)
+if TYPE_CHECKING:
+    from textual import events
+
+PLACES = ("edit", "live", "history", "compare", "log")
 MIN_SIZE = Size(80, 18)
 """Smaller terminals cannot show all of a place."""
 LOW = 24
@@ -55,6 +56,12 @@ class Head(Widget):
         self._waiting = getattr(self.app, "waiting", 0)
         self.refresh()
 
+    async def on_click(self, event: events.Click) -> None:
+        """A click on a place goes there."""
+        place = event.style.meta.get("place")
+        if isinstance(place, str):
+            await self.app.run_action(f"place('{place}')")
+
     def render(self) -> Text:
         """The lines, cut to the width."""
         width = self.size.width
@@ -74,9 +81,10 @@ class Head(Widget):
     def _merged(self, width: int) -> Text:
         """The place one is in, the keys of the others, and as many facts as fit."""
         line = Text(" ")
-        for name, label in PLACES:
+        for name in PLACES:
             here = name == self._place
-            line.append(f"[{label}]" if here else f" {label.split()[0]}", "bold" if here else "")
+            words = f"[{_label(name)}]" if here else f" {_label(name).split()[0]}"
+            line.append(words, Style(bold=here, meta={"place": name}))
         state = self._state
         facts = [engine_words(state), f"queue {self._waiting}", _stack(state, wide=False)]
         room = width - line.cell_len - sum(len(GAP) + len(fact) for fact in facts)
@@ -86,8 +94,9 @@ class Head(Widget):
 
     def _places(self, width: int) -> Text:
         line = Text(" workbench      ")
-        for name, label in PLACES:
-            line.append(f"[{label}]" if name == self._place else f" {label} ", "bold" if name == self._place else "")
+        for name in PLACES:
+            here = name == self._place
+            line.append(f"[{_label(name)}]" if here else f" {_label(name)} ", Style(bold=here, meta={"place": name}))
         room = width - line.cell_len - 1
         if self._state.model and width >= 100:
             line.append(_model(self._state, room=room).rjust(room))
@@ -101,6 +110,11 @@ class Head(Widget):
         if width >= 100 and state.stack:
             facts += [f"drift {state.stack.drift:.3f}", _perplexity(state)]
         return [fact for fact in facts if fact]
+
+
+def _label(place: str) -> str:
+    """A place with its key."""
+    return f"{key_name(f'place.{place}').upper()} {place.capitalize()}"
 
 
 def engine_words(state: State) -> str:

@@ -11,6 +11,7 @@ from textual.widget import Widget
 
 from workbench.text import visible
 from workbench.tui.bench import bench
+from workbench.tui.reach import reachable
 from workbench.tui.session import unavailable
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from textual.binding import ActiveBinding
     from textual.screen import Screen
 
-LAST = ("f1", "ctrl+p")
-"""Keys at the end of the line."""
-KEPT = ("r", "ctrl+r", "ctrl+g", "ctrl+s", *LAST)
-"""Keys that keep their place, however narrow the line is."""
+LAST = ("help", "palette")
+"""Bindings at the end of the line, by their id."""
+KEPT = ("restart", "run", "stop", "form.save", "form.apply", *LAST)
+"""Bindings that keep their place, however narrow the line is."""
 
 
 class Key(NamedTuple):
@@ -35,6 +36,8 @@ class Key(NamedTuple):
     """False: shown grey, because the engine cannot take it now."""
     more: str = ""
     """More about it, for the tooltip."""
+    id: str = ""
+    """Of its binding."""
 
 
 class KeyLine(Widget):
@@ -61,16 +64,16 @@ class KeyLine(Widget):
         keys = fitting(self._shown, self.size.width)
         line, end = Text(no_wrap=True), Text()
         for key in keys:
-            _append(end if key.key in LAST else line, key)
+            _append(end if key.id in LAST else line, key)
         line.append(" " * max(0, self.size.width - line.cell_len - end.cell_len))
         return line.append_text(end)
 
     def _keys(self) -> Iterator[Key]:
         """What is bound and shown, groups as one."""
         shown: dict[str, list[ActiveBinding]] = {}
-        for active in self.screen.active_bindings.values():
+        for active in reachable(self.screen):
             binding = active.binding
-            if binding.show or binding.key == self.app.COMMAND_PALETTE_BINDING:
+            if binding.show:
                 name = binding.group.description if binding.group else binding.action
                 members = shown.setdefault(name, [])
                 if binding.group or not members:
@@ -79,7 +82,7 @@ class KeyLine(Widget):
             _, binding, enabled, tooltip = members[0]
             label = "/".join(dict.fromkeys(self.app.get_key_display(member.binding) for member in members))
             text = binding.group.description if binding.group else binding.description
-            yield Key(binding.key, label, text[:1].upper() + text[1:], enabled, tooltip)
+            yield Key(binding.key, label, text[:1].upper() + text[1:], enabled, tooltip, binding.id or "")
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         """The tooltip is that of the key under the pointer: what it does, or why it does nothing now."""
@@ -98,10 +101,10 @@ class KeyLine(Widget):
 
 def fitting(keys: Sequence[Key], width: int) -> list[Key]:
     """Those of `keys` that fit into `width` cells, in order: the kept ones, then the earliest."""
-    room = width - sum(_width(key) for key in keys if key.key in KEPT)
+    room = width - sum(_width(key) for key in keys if key.id in KEPT)
     found = []
     for key in keys:
-        if key.key not in KEPT:
+        if key.id not in KEPT:
             if _width(key) > room:
                 continue
             room -= _width(key)

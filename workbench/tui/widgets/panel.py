@@ -61,12 +61,12 @@ class Rows(Panel, can_focus=True):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home", "move(-1000000)", "First", show=False),
-        Binding("end", "move(1000000)", "Last", show=False),
+        Binding("up,k", "move(-1)", "Up", id="rows.up", show=False),
+        Binding("down,j", "move(1)", "Down", id="rows.down", show=False),
+        Binding("pageup", "page(-1)", "Page up", id="rows.page-up", show=False),
+        Binding("pagedown", "page(1)", "Page down", id="rows.page-down", show=False),
+        Binding("home", "move(-1000000)", "First", id="rows.first", show=False),
+        Binding("end", "move(1000000)", "Last", id="rows.last", show=False),
     ]
 
     cursor: reactive[int] = reactive(0)

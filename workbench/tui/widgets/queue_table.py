@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SIGNS = {"queued": "·", "running": "▶", "failed": "✗", "invalid": "✗", "held": "‖"}
 STYLES = {"queued": "", "running": "bold", "failed": "red", "invalid": "red", "held": "dim"}
 MOVE = Binding.Group("Move")
+DOWN, UP = "Move this edit down", "Move this edit up"
 
 
 class QueueTable(Rows):
@@ -32,8 +33,10 @@ class QueueTable(Rows):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "screen.add_edit", "Add", id="queue.add", tooltip="Write a new edit"),
         Binding("d,delete", "screen.remove_item", "Remove", id="queue.remove", tooltip="Take this edit out"),
-        Binding("J,shift+down", "screen.move_item(1)", "Move", key_display="J", id="queue.down", group=MOVE),
-        Binding("K,shift+up", "screen.move_item(-1)", "Move", key_display="K", id="queue.up", group=MOVE),
+        Binding(
+            "J,shift+down", "screen.move_item(1)", "Move", key_display="J", id="queue.down", group=MOVE, tooltip=DOWN
+        ),
+        Binding("K,shift+up", "screen.move_item(-1)", "Move", key_display="K", id="queue.up", group=MOVE, tooltip=UP),
         Binding("e,enter", "screen.edit_item", "Edit", key_display="e", id="queue.edit", tooltip="Change this edit"),
         Binding("space", "screen.hold_item", "Hold", id="queue.hold", tooltip="Runs pass this edit over, or not"),
         Binding("i", "screen.import_file", "Import", id="queue.import", tooltip="Add the edits of a file"),

@@ -96,7 +96,7 @@ class RequestForm(VerticalGroup):
     )
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "enter", "Add to queue", id="form.enter", show=False, priority=True),
+        Binding("enter", "enter", "Add to queue", id="form.add", show=False, priority=True),
         Binding("ctrl+s", "save", "Save draft", id="form.save", priority=True, tooltip="Queue it, ready or not"),
     ]
 
