@@ -72,6 +72,8 @@ class EditDiffers(Event):
     number_b: int | None = None
     detail: str = ""
     """In words, such as "toggled off in B"."""
+    requests: int = 1
+    """How many requests it is made of; the texts are the first one's."""
 
 
 @dataclass(frozen=True, kw_only=True)

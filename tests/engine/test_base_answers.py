@@ -92,5 +92,5 @@ def test_a_stacks_probes_are_said_edit_by_edit_in_order(engine: Engine, monkeypa
 
     together = asked()
     assert list(dict.fromkeys(edit for edit, _, _ in together)) == [edit.id for edit in engine.stack.line]
-    monkeypatch.setattr("workbench.engine.asking.EDITS_AT_ONCE", 1)
+    monkeypatch.setattr("workbench.engine.asking.PROBES_AT_ONCE", 1)
     assert asked() == together

@@ -10,7 +10,7 @@ import pytest
 from tests.engine.making import OTHER, REQUEST, drain, open_on, weight_bytes
 from workbench import events as ev
 from workbench.edits import EditRequest
-from workbench.engine import planting
+from workbench.engine import remaking
 from workbench.engine.engine import Engine
 from workbench.errors import EditError, UsageError
 
@@ -194,7 +194,7 @@ def test_a_toggle_whose_resolving_fails_or_is_left_changes_nothing(
     def fail(*_: object, **__: object) -> None:
         raise EditError("Out of luck.")
 
-    monkeypatch.setattr(planting, "_ground", fail)
+    monkeypatch.setattr(remaking, "_moment_of", fail)
     with pytest.raises(EditError, match="Out of luck"):
         drain(three.toggle(first, off=True, resolve=True))
     assert (weight_bytes(three), three.stack.line, three.stack.off) == (before, line, frozenset())

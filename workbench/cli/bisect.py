@@ -37,7 +37,7 @@ right before it and fails right after it, or the other way round.
 Exit code 1: the probe holds, or fails, at both ends.
 """
 
-RECORDED = re.compile(r"(\d{1,6})(?:\.(\d{1,3}))?")
+RECORDED = re.compile(r"(\d{1,6})(?:\.(\d{1,5}))?")
 LIMIT = re.compile(r"(\d+(?:\.\d*)?)(x?)")
 
 

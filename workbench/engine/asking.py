@@ -9,16 +9,17 @@ from dataclasses import dataclass, replace
 from workbench.editing.lookup import target_ids
 from workbench.engine.at_state import at_state, check_states
 from workbench.engine.core import Core
+from workbench.engine.edit_probes import probes_of_edit
 from workbench.engine.measuring import broken_model
 from workbench.engine.next_tokens import next_tokens
 from workbench.errors import UsageError
 from workbench.events import Answered, Compared, Event, GenerationChunk, ProbeResult
 from workbench.probing.divergence import kl_divergence, shared_top, top_tokens
 from workbench.probing.generation import counted_continuation
-from workbench.probing.probes import ask, probes_of
+from workbench.probing.probes import ask
 
-EDITS_AT_ONCE = 32
-"""Edits whose probes are asked together."""
+PROBES_AT_ONCE = 512
+"""Probes of edits that are asked together."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,9 @@ def answer(core: Core, prompt: str, target: str, states: Sequence[str], top: int
 
 def _compared(core: Core, prompt: str, a: str, b: str, top: int) -> Compared:
     first, second = next_tokens(core, a, prompt), next_tokens(core, b, prompt)
-    (kl,) = kl_divergence(first[None], second[None])
+    (kl,), (back,) = kl_divergence(first[None], second[None]), kl_divergence(second[None], first[None])
     shared, of = shared_top(first, second, top)
-    return Compared(prompt=prompt, a=a, b=b, kl=kl, shared=shared, of=of)
+    return Compared(prompt=prompt, a=a, b=b, kl=kl, kl_back=back, shared=shared, of=of)
 
 
 def generate(
@@ -97,15 +98,14 @@ def _continued(
 def probe(core: Core, cancelled: Callable[[], bool]) -> Generator[Event, None, bool]:
     """Asks every probe of the applied edits: settled on the base, asked now; returns whether all hold."""
     loaded, held = core.loaded, True
-    edits = [edit for edit in core.stack.active if not edit.imported]
-    for start in range(0, len(edits), EDITS_AT_ONCE):
+    listed = [(edit.id, probe) for edit in core.stack.active for probe in probes_of_edit(edit)]
+    for start in range(0, len(listed), PROBES_AT_ONCE):
         if cancelled():
             return False
-        some = edits[start : start + EDITS_AT_ONCE]
-        listed = [(edit.id, probe) for edit in some for probe in probes_of(edit.request)]
-        probes = core.base_answers.settle([probe for _, probe in listed])
+        some = listed[start : start + PROBES_AT_ONCE]
+        probes = core.base_answers.settle([probe for _, probe in some])
         results = ask(loaded.model, loaded.tokenizer, probes, side=str(core.stack.position))
-        for (ident, _), result in zip(listed, results, strict=True):
+        for (ident, _), result in zip(some, results, strict=True):
             held = held and bool(result.passed)
             yield replace(result, edit=ident)
     now = core.perplexity()

@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import Literal
 
 from workbench.engine.core import Core
+from workbench.engine.edit_probes import probes_of_edit
 from workbench.engine.states import State
 from workbench.errors import EditError, UsageError
 from workbench.events import Bisected, BisectStep, Event, ProbeResult
-from workbench.probing.probes import Probe, ask, keep_unstated, probes_of, settle
+from workbench.probing.probes import Probe, ask, keep_unstated, settle
 from workbench.stack.record import Edit, Factors
 
 Check = Callable[[Core], ProbeResult]
@@ -61,12 +62,14 @@ def answer_check(prompt: str, expected: str = "", rival: str = "") -> Check:
 
 
 def recorded_check(core: Core, edit: Edit, number: int) -> Check:
-    """The `number`-th probe of an edit's request, from 1, held against the base as `workbench probe` does.
+    """The `number`-th probe of an edit, from 1, held against the base as `workbench probe` does.
+
+    Of several requests, those are first: number 57 asks whether the 57th holds.
 
     Raises:
         UsageError: the edit has no such probe.
     """
-    probes = [] if edit.imported else probes_of(edit.request)
+    probes = probes_of_edit(edit)
     if not 1 <= number <= len(probes):
         there = f"Its probes go from 1 to {len(probes)}." if probes else "It has none at all."
         raise UsageError(f"Edit {edit.number} has no probe {number}.", there)

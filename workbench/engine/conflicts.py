@@ -27,6 +27,9 @@ COSINE = 0.6
 MOST_PAIRS = 50
 """Worst pairs of keys that are listed."""
 
+BASIS = 1e-5
+"""Rows whose products differ by less from those of an orthonormal basis are one: float32 rounds by 1e-7."""
+
 _BLOCK = 1024
 """Keys of ours held against all of theirs at a time."""
 
@@ -47,24 +50,35 @@ def facts(request: EditRequest) -> set[tuple[str, str]]:
 def target_conflicts(ours: Sequence[Edit], theirs: Sequence[Edit]) -> list[Conflict]:
     """Pairs about the same subject and relation with different targets; of several on one side the last counts."""
     own, other = _last_words(ours), _last_words(theirs)
-    pairs = {(own[fact].id, other[fact].id): (own[fact], other[fact]) for fact in own if fact in other}
+    pairs = {(own[fact], other[fact]): None for fact in own if fact in other}
     return [
         Conflict(
             kind="target",
-            ours=a.id,
-            theirs=b.id,
+            ours=a.edit,
+            theirs=b.edit,
             prompt=a.request.text,
             other_prompt=b.request.text if b.request.text != a.request.text else "",
             target_ours=a.request.target_new,
             target_theirs=b.request.target_new,
         )
-        for a, b in pairs.values()
+        for a, b in pairs
         if same_words(a.request.target_new) != same_words(b.request.target_new)
     ]
 
 
-def _last_words(edits: Iterable[Edit]) -> dict[tuple[str, str], Edit]:
-    return {fact: edit for edit in edits if not edit.imported for fact in facts(edit.request)}
+@dataclass(frozen=True)
+class _Asked:
+    """One of the requests of an edit."""
+
+    edit: str
+    """The edit's id."""
+    request: EditRequest
+
+
+def _last_words(edits: Iterable[Edit]) -> dict[tuple[str, str], _Asked]:
+    known = (edit for edit in edits if not edit.imported)
+    asked = (_Asked(edit.id, request) for edit in known for request in edit.requests)
+    return {fact: one for one in asked for fact in facts(one.request)}
 
 
 @dataclass
@@ -98,7 +112,7 @@ def key_conflicts(
         whitening = _whitening(core, module, (*ours, *theirs))
         own, other = (_whitened(module, edits, updates, whitening, report) for edits in (ours, theirs))
         for a, b, cosine in _beyond(own.keys, other.keys, threshold, most, report):
-            found.append((abs(cosine), _pair(module, own.edits[a], other.edits[b], cosine)))
+            found.append((abs(cosine), _pair(module, own.asked[a], other.asked[b], cosine)))
     report.pairs = [pair for _, pair in heapq.nlargest(most, found, key=lambda one: one[0])]
     return report
 
@@ -138,7 +152,8 @@ def _whitening(core: Core, module: str, edits: Iterable[Edit]) -> _Whitening:
 class _Keys:
     """The whitened keys of one side in one module."""
 
-    edits: list[Edit]
+    asked: list[_Asked]
+    """What each of them is the key of."""
     keys: Tensor
     """(n, d_in), float32, of norm 1."""
 
@@ -146,26 +161,35 @@ class _Keys:
 def _whitened(module: str, edits: Sequence[Edit], updates: Updates, whitening: _Whitening, report: KeyReport) -> _Keys:
     """The keys that are known; notes the edits whose keys are not."""
     touching = [edit for edit in edits if module in edit.weights]
-    known = [edit for edit in touching if _is_known(edit, module, whitening)]
-    report.incomparable |= {edit.id for edit in touching} - {edit.id for edit in known}
-    kept: list[Edit] = []
+    found = {edit.id: _directions(edit, updates[edit.id], module, whitening) for edit in touching}
+    report.incomparable |= {ident for ident, u in found.items() if u is None}
+    kept: list[_Asked] = []
     parts: list[Tensor] = []
     for made_with in dict.fromkeys((IDENTITY, whitening.fingerprint)):
-        if group := [edit for edit in known if edit.second_moment == made_with]:
-            u = torch.stack([_direction(updates[edit.id], module) for edit in group]).double()
-            parts.append(torch.nn.functional.normalize(whitening.of(u, made_with), dim=1).float())
-            kept += group
+        group = [edit for edit in touching if edit.moment_of(module)["fingerprint"] == made_with]
+        rows = [(edit, u) for edit in group if (u := found[edit.id]) is not None]
+        if rows:
+            white = whitening.of(torch.cat([u for _, u in rows]), made_with)
+            parts.append(torch.nn.functional.normalize(white, dim=1).float())
+            kept += [_Asked(edit.id, request) for edit, _ in rows for request in edit.requests]
     return _Keys(kept, torch.cat(parts) if parts else torch.zeros(0, 1))
 
 
-def _is_known(edit: Edit, module: str, whitening: _Whitening) -> bool:
-    one_key = edit.ranks.get(module) == 1 and not edit.imported
-    return one_key and edit.second_moment in (IDENTITY, whitening.fingerprint)
+def _directions(edit: Edit, factors: Sequence[Factors], module: str, whitening: _Whitening) -> Tensor | None:
+    """U of each request, (n, d_in) in float64; None if they are not known, or C is not the one at hand.
+
+    A batch's update has a row a request, each the u ∝ C⁻¹ k of that request, unless it is the update itself, or an
+    orthonormal basis of those rows.
+    """
+    comparable = edit.moment_of(module)["fingerprint"] in (IDENTITY, whitening.fingerprint)
+    if edit.imported or not comparable or edit.ranks.get(module) != len(edit.requests):
+        return None
+    rows = torch.from_numpy(next(one.a for one in factors if one.module == module)).double()
+    return None if len(rows) > 1 and _orthonormal(rows) else rows
 
 
-def _direction(factors: Sequence[Factors], module: str) -> Tensor:
-    """u, (d_in,), of a rank-one update."""
-    return torch.from_numpy(next(one.a[0] for one in factors if one.module == module))
+def _orthonormal(rows: Tensor) -> bool:
+    return bool(torch.allclose(rows @ rows.T, torch.eye(len(rows), dtype=rows.dtype), rtol=0, atol=BASIS))
 
 
 def _beyond(
@@ -184,11 +208,11 @@ def _beyond(
             yield start + row, column, float(found[index])
 
 
-def _pair(module: str, a: Edit, b: Edit, cosine: float) -> Conflict:
+def _pair(module: str, a: _Asked, b: _Asked, cosine: float) -> Conflict:
     return Conflict(
         kind="key",
-        ours=a.id,
-        theirs=b.id,
+        ours=a.edit,
+        theirs=b.edit,
         module=module,
         cosine=cosine,
         prompt=a.request.text,

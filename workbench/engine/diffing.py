@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from workbench.engine.core import Core
+from workbench.engine.edit_probes import probes_of_edit
 from workbench.engine.states import State
 from workbench.errors import UsageError
 from workbench.events import AnswersDiffer, Event, WeightsDiffer
 from workbench.probing.answers import Question, Reading, next_token_log_p, read_answers
 from workbench.probing.divergence import kl_divergence
-from workbench.probing.probes import Probe, probes_of, settle
+from workbench.probing.probes import Probe, settle
 from workbench.stack.materialise import weight_sha256
 from workbench.stack.record import Edit, Factors
 
@@ -53,7 +54,7 @@ def probes_of_edits(core: Core, edits: Sequence[Edit], most: int) -> tuple[list[
     """The first `most` probes of `edits`, each once, held against the base; and how many were left out."""
     wanted: dict[tuple[object, ...], tuple[str, Probe]] = {}
     for edit in edits:
-        for probe in [] if edit.imported else probes_of(edit.request):
+        for probe in probes_of_edit(edit):
             wanted.setdefault((probe.kind, probe.prompt, probe.expected, probe.rival, probe.chat), (edit.id, probe))
     kept = list(wanted.values())[:most]
     with core.live.at_base():

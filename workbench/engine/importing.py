@@ -78,7 +78,7 @@ def _additions(core: Core, sources: Sequence[Source]) -> tuple[list[Pair], int]:
     """What to add, each edit once, and how many are here already."""
     base = core.stack.base or core.base()
     here = {edit.id for edit in core.stack.applied}
-    copies = {(edit.copied_from, edit.request) for edit in core.stack.applied}  # what a copy asks for, its source asked
+    copies = {(edit.copied_from, edit.requests) for edit in core.stack.applied}  # a copy asks for what its source did
     additions: list[Pair] = []
     skipped = 0
     for source in sources:
@@ -88,7 +88,7 @@ def _additions(core: Core, sources: Sequence[Source]) -> tuple[list[Pair], int]:
 
             additions.append(read_adapter(source.path.resolve(), core))
             continue
-        repeated = {edit.id for edit in source.edits if edit.id in here or (edit.id, edit.request) in copies}
+        repeated = {edit.id for edit in source.edits if edit.id in here or (edit.id, edit.requests) in copies}
         skipped += len(repeated)
         additions += source.pairs(without=repeated)
         here |= {edit.id for edit in source.edits}

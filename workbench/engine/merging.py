@@ -127,9 +127,9 @@ def plan_merge(core: Core, side: Side, order: Order) -> Plan:
     )
 
 
-def _origins(edit: Edit) -> set[tuple[str, EditRequest]]:
+def _origins(edit: Edit) -> set[tuple[str, tuple[EditRequest, ...]]]:
     """What an edit shares with its copies, also those made anew: where it came from, and what it asks for."""
-    return {(ident, edit.request) for ident in (edit.id, edit.copied_from) if ident}
+    return {(ident, edit.requests) for ident in (edit.id, edit.copied_from) if ident}
 
 
 def merge(
@@ -245,7 +245,7 @@ def _planned(core: Core, side: Side, plan: Plan, keys: KeyReport) -> MergePlanne
 
 def _content(edit: Edit, factors: Sequence[Factors]) -> bytes:
     """Says which update it is, wherever it stands: the request and every bit of the factors."""
-    digest = hashlib.sha256(repr(edit.request).encode("utf-8", "surrogatepass"))
+    digest = hashlib.sha256(repr(edit.requests).encode("utf-8", "surrogatepass"))
     for one in sorted(factors, key=lambda f: f.module):
         digest.update(repr((one.module, one.a.shape, one.b.shape)).encode())
         digest.update(one.a.tobytes())

@@ -11,17 +11,14 @@ import time
 from collections.abc import Callable, Collection, Generator, Sequence
 
 from workbench.editing.cancel import check
-from workbench.engine.applying import Ground, Making
 from workbench.engine.core import Core
 from workbench.engine.measuring import or_restore
-from workbench.errors import EditError
-from workbench.events import EditCommitted, EditStarted, Event
+from workbench.engine.remaking import check_derivable, remake
+from workbench.events import EditCommitted, Event
 from workbench.models.device import within_memory
-from workbench.models.families import EditSite
 from workbench.stack.editfile import encode_edit
 from workbench.stack.journal import What
 from workbench.stack.record import Edit, Factors, WeightHashes
-from workbench.text import visible
 
 Additions = Sequence[tuple[Edit, tuple[Factors, ...]]]
 Cancelled = Callable[[], bool]
@@ -81,22 +78,13 @@ def _fill(
     for index, (edit, factors) in enumerate(additions, start=1):
         check(cancelled)
         if resolve and edit.id not in place.off:
-            _check_derivable(edit)
+            check_derivable(edit)
         core.live.adopt(edit)
         moved = place.put(edit, factors)
         if resolve and (moved.weights, moved.off) != (edit.weights, edit.off) and edit.id not in place.off:
-            site = _site_of(core, edit)
-            yield EditStarted(
-                request=edit.request.to_json(),
-                recipe=edit.recipe.to_json(),
-                module=site.module,
-                index=index,
-                of=len(additions),
-            )
             started = time.monotonic()
-            core.live.show(place.shown)
-            made, factors = yield from Making(core, site, edit.request, edit.recipe, cancelled).make(
-                lambda edit=edit, site=site: _ground(core, edit, site)  # type: ignore[misc]  # a lambda has no types
+            made, factors = yield from remake(
+                core, edit, place.shown, index=index, of=len(additions), cancelled=cancelled
             )
             moved = dataclasses.replace(made, note=edit.note, made_by=place.made_by(core.made_by(), edit))
             place.made[index - 1] = time.monotonic() - started
@@ -171,36 +159,3 @@ class _Place:
             self._hashes[at] = self._core.live.would_be(module, self.shown)
         after = self._core.live.would_be(module, [*self.shown, factors])
         return WeightHashes(before=self._hashes[at], after=after)
-
-
-def _check_derivable(edit: Edit) -> None:
-    """Raises EditError if it is not known how the update of `edit` was made."""
-    if edit.imported:
-        raise EditError(
-            f"The adapter {visible(edit.request.subject)} cannot be made anew: how it was made is not known.",
-            "Leave out --resolve: then all updates are taken as they are.",
-        )
-
-
-def _site_of(core: Core, edit: Edit) -> EditSite:
-    """Where `edit` was made. Raises EditError if it was made elsewhere than where this model would make it."""
-    site = core.site(edit.recipe.layer)
-    if [site.module] != [*edit.weights]:
-        raise EditError(
-            f"The edit {edit.id[:8]} cannot be made anew: it changes other modules than layer {edit.recipe.layer}'s.",
-            "Take it as it is stored.",
-        )
-    return site
-
-
-def _ground(core: Core, edit: Edit, site: EditSite) -> Ground:
-    """The templates and C that `edit` was made with. Raises EditError if this C is another one."""
-    if edit.second_moment == "identity":
-        return Ground(edit.templates, None)
-    moment = core.second_moment(site)
-    if moment.fingerprint != edit.second_moment:
-        raise EditError(
-            f"The edit {edit.id[:8]} was made with another second moment C than the one at hand.",
-            "Get that one, or take the edit as it is stored.",
-        )
-    return Ground(edit.templates, moment)

@@ -94,7 +94,7 @@ class _Pairing:
         self._by_request: dict[object, list[Edit]] = {}
         for edit in waiting:
             self._by_root.setdefault(_root(edit, known), []).append(edit)
-            self._by_request.setdefault(edit.request, []).append(edit)
+            self._by_request.setdefault(edit.requests, []).append(edit)
 
     @property
     def left(self) -> tuple[Edit, ...]:
@@ -105,7 +105,7 @@ class _Pairing:
         """The counterpart of `edit`: by where it was copied from, else by its request."""
         candidates = [*self._by_root.get(_root(edit, self._known), ())]
         if not edit.imported:
-            candidates += self._by_request.get(edit.request, ())
+            candidates += self._by_request.get(edit.requests, ())
         partner = next((one for one in candidates if one.id in self._waiting), None)
         return self._waiting.pop(partner.id) if partner else None
 
@@ -145,6 +145,7 @@ def _one(edit: Edit, side: str, detail: str) -> EditDiffers:
         edit_b="" if in_a else edit.id,
         number_b=None if in_a else edit.number,
         detail=detail,
+        requests=len(edit.requests),
     )
 
 
@@ -160,5 +161,10 @@ def _both(a: State, b: State, mine: Edit, theirs: Edit) -> EditDiffers:
         number_a=mine.number,
         edit_b=theirs.id,
         number_b=theirs.number,
-        detail="" if request == theirs.request else f"B asks for {theirs.request.target_new}",
+        detail="" if mine.requests == theirs.requests else f"B asks for {_asked(theirs)}",
+        requests=len(mine.requests),
     )
+
+
+def _asked(edit: Edit) -> str:
+    return edit.request.target_new if len(edit.requests) == 1 else f"{len(edit.requests)} requests"

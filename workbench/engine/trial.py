@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
 from workbench.editing.cancel import check
 from workbench.engine.core import Core
+from workbench.engine.edit_probes import probes_of_edit
 from workbench.events import Conflict, Event, ModelLoading, ProbeResult
-from workbench.probing.probes import Probe, ask, probes_of, settle
+from workbench.probing.probes import Probe, ask, settle
 from workbench.stack.record import Edit, Factors
 
 State = Sequence[tuple[Factors, ...]]
@@ -63,7 +64,7 @@ def failing_probes(
 
 def _settled(core: Core, edits: Sequence[Edit]) -> tuple[list[Edit], list[Probe]]:
     """The probes of all edits, settled on the model as it is, and whose each is."""
-    listed = [(edit, probe) for edit in edits for probe in probes_of(edit.request)]
+    listed = [(edit, probe) for edit in edits for probe in probes_of_edit(edit)]
     probes = settle(core.loaded.model, core.loaded.tokenizer, [probe for _, probe in listed])
     return [edit for edit, _ in listed], probes
 
