@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workbench import events as ev
+from workbench.cli.check import look
 from workbench.cli.guard import HELP as GUARD_HELP
 from workbench.cli.guard import HINT as GUARD_HINT
 from workbench.cli.guard import Watcher, guard_options
@@ -59,6 +60,7 @@ Examples:
   workbench apply facts.csv --stack edits/mine --method rome --layer 2
   workbench apply facts.csv --set steps=25 --set nll_stop=none
   workbench apply facts.jsonl --together 16
+  workbench apply facts.jsonl --check
   workbench apply facts.csv --model Qwen/Qwen3-0.6B --chat
   workbench apply facts.csv --dtype bfloat16 --keep-fp32
   workbench apply facts.csv --guard ratio=0.25,perplexity=off
@@ -84,6 +86,7 @@ after Ctrl+C, which drops only the edit in flight.
 @click.option("--layer", type=int, help="Block to edit, from 0. [default: the profile's]")
 @click.option("--seed", type=int, help="Seed of the context templates. [default: the profile's]")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any hyper-parameter. May be repeated.")
+@click.option("--check", is_flag=True, help="Only say what is likely to go wrong; make no edit.")
 @click.option(
     "--together",
     type=click.IntRange(1, 1000),
@@ -101,6 +104,8 @@ def apply(requests: Path | None, common: Common, **given: Any) -> int:
     wanted = _wanted(requests, given)
     if given["chat"]:
         wanted = [replace(request, chat=request.chat or Chat()) for request in wanted]
+    if given["check"]:
+        return look(wanted, recipe_changes(given), common)
     return make(wanted, recipe_changes(given), common, given["together"], Watcher.of(given))
 
 
@@ -229,6 +234,8 @@ class Batch:
                 case ev.EditCancelled(reason=reason) if reason:
                     self.failed.append(1)
                     self.output.tell(f"{request.subject} → {request.target_new}: not made. {GUARD_HINT}")
+                case ev.Preflight(severity="warning" | "danger"):
+                    self.output.tell(f"{request.subject} → {request.target_new}: {event.message} {event.hint}".rstrip())
                 case ev.ProbeResult(kind="efficacy", passed=False):
                     self.missed += 1
                     self.output.tell(f"{request.subject} → {request.target_new}: made, but the target is not on top.")

@@ -134,6 +134,11 @@ class Core:
             self._moments[site.module] = SecondMoment(*read)
         return self._moments[site.module]
 
+    def is_factorised(self, site: EditSite) -> bool:
+        """Whether C of `site` is at hand and factorised: then asking for it costs nothing."""
+        moment = self._moments.get(site.module)
+        return moment is not None and "factorisation" in vars(moment)
+
     def _moment_named(self, site: EditSite) -> str:
         """The fingerprint of C; one that cannot be used is no reason to do nothing else, and edits say why."""
         try:

@@ -219,6 +219,11 @@ def _export(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> 
     )
 
 
+def _preflight(engine: Engine, args: _Arguments, _: Callable[[], bool]) -> Generator[Event, None, object]:
+    request = EditRequest.from_json(args.table("request"))
+    return engine.preflight(request, args.table("recipe"), quick=args.flag("quick"))
+
+
 def _health(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
     return engine.health(
         args.text("at", "stack"),
@@ -250,6 +255,7 @@ _JOBS: dict[str, Job] = {
     "switch": lambda engine, args, _: engine.switch(args.text("name")),
     "branch": lambda engine, args, _: engine.start_branch(args.text("name"), args.text("at", "") or None),
     "verify": lambda engine, _, cancelled: engine.verify(cancelled=cancelled),
+    "preflight": _preflight,
     "health": _health,
     "probe": _probe,
     "answer": lambda engine, args, _: engine.answer(

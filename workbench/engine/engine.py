@@ -21,9 +21,18 @@ from workbench.engine.core import Core, base_of
 from workbench.engine.fallback import rebuild
 from workbench.engine.guarding import Decide, watch_of
 from workbench.engine.health.examine import examine_stack
+from workbench.engine.preflight import look_ahead, told
 from workbench.engine.together import apply_together
 from workbench.errors import EditError
-from workbench.events import Diagnosed, EditFailed, Event, ModelLoading, Traced, Warning  # noqa: A004  the wire's word
+from workbench.events import (
+    Diagnosed,
+    EditFailed,
+    Event,
+    ModelLoading,
+    Preflight,
+    Traced,
+    Warning,  # noqa: A004  the wire's word
+)
 from workbench.guards import Guard
 from workbench.models.device import within_memory
 from workbench.models.families import layer_count
@@ -90,12 +99,19 @@ class Engine:
         request = framed(self.core.loaded.tokenizer, request)
         try:
             watch = watch_of(guard, decide)
+            yield from told(self.core, request, recipe)
             return (
                 yield from apply_edit(self.core, request, recipe, index=index, of=of, cancelled=cancelled, watch=watch)
             )
         except EditError as error:
             yield EditFailed(message=error.message, hint=error.hint, exit_code=error.exit_code)
             return False
+
+    def preflight(
+        self, request: EditRequest, changes: dict[str, Any] | None = None, *, quick: bool = False
+    ) -> Generator[Event, None, tuple[Preflight, ...]]:
+        """Says what is likely to go wrong with an edit of `request`, and changes nothing; as `preflight.look_ahead`."""
+        return (yield from look_ahead(self.core, request, self.core.recipe(changes or {}), quick=quick))
 
     def apply_together(
         self,

@@ -17,6 +17,7 @@ Verb = Literal[
     "switch",  # name of a branch
     "branch",  # name, at (optional): an edit, tag, branch or "base"
     "verify",
+    "preflight",  # request, recipe (changes to the profile), quick: what speaks against an edit
     "health",  # at (optional): a state; sample, seed, every (optional)
     "probe",  # all probes of the applied edits, base against now; with states: in each of them, added, most
     "answer",  # prompt, target (optional), states, k
