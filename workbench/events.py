@@ -335,14 +335,20 @@ def from_line(line: str | bytes) -> Event | None:
     Raises:
         ValueError: the line is not a JSON object or lacks a field its type needs.
     """
-    document = json.loads(line)
+    return from_document(json.loads(line))
+
+
+def from_document(document: Any) -> Event | None:
+    """As `from_line`, of a line that is parsed. Raises ValueError."""
     if not isinstance(document, dict):
         raise ValueError("an event is a JSON object")
     cls = TYPES.get(str(document.get("type")))
     return None if cls is None else _build(cls, document)
 
 
-def _build(cls: type[Event], document: dict[str, Any]) -> Event:
+def _build(cls: type[Event], document: Any) -> Event:
+    if not isinstance(document, dict):
+        raise ValueError(f"a {cls.__name__} is a JSON object")
     values = {f.name: _value(f.name, document[f.name]) for f in dataclasses.fields(cls) if f.name in document}
     try:
         return cls(**values)
@@ -351,7 +357,7 @@ def _build(cls: type[Event], document: dict[str, Any]) -> Event:
 
 
 def _value(name: str, value: Any) -> Any:
-    if name == "edits":
+    if name == "edits" and isinstance(value, list):
         return tuple(_build(EditRow, row) for row in value)
     if name == "now":
         return _build(StackChanged, value)
