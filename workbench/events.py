@@ -86,6 +86,8 @@ class ModelReady(Event):
     """The model's profile, as Recipe.to_json."""
     memory: int | None = None
     """Bytes the model takes on its device; None: not known."""
+    chat: bool = False
+    """The tokenizer has a chat template: a prompt may be a user's turn."""
 
 
 @dataclass(frozen=True, kw_only=True)

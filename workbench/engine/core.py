@@ -202,6 +202,7 @@ class Core:
             second_moment=self._moment_named(site),
             recipe=self.profile.to_json(),
             memory=loaded.memory,
+            chat=bool(loaded.tokenizer.chat_template),
         )
 
     def changed(self) -> StackChanged:

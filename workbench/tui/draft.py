@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -10,6 +9,7 @@ from typing import Any, Literal, Self
 from workbench.edits import SLOT, EditRequest, Neighbour, Recipe, chat_from_json, with_slot
 from workbench.errors import RequestError, UsageError
 from workbench.events import EditRow
+from workbench.recipe_words import typed
 
 Field = Literal["subject", "prompt", "target_new", "settings"]
 
@@ -112,7 +112,7 @@ class Draft:
             name, equals, value = part.partition("=")
             if not equals:
                 raise UsageError(f"'{part}' is not name=value.")
-            values[name] = _value(value)
+            values[name] = typed(value)
         return values
 
     def makes(self, row: EditRow) -> bool:
@@ -163,11 +163,3 @@ def _one_line(text: str) -> str:
 def _neighbour(line: str) -> Neighbour:
     prompt, arrow, expected = line.rpartition(ARROW)
     return Neighbour(prompt.strip(), expected.strip() or None) if arrow else Neighbour(line)
-
-
-def _value(text: str) -> Any:
-    """A setting's value: JSON where it is JSON, else the text itself."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
