@@ -24,6 +24,7 @@ from workbench.errors import WorkbenchError
 from workbench.text import visible
 from workbench.tui.ascii import AsciiFilter, needs_ascii
 from workbench.tui.client import EngineClient
+from workbench.tui.home import HERE, Home
 from workbench.tui.keymap import Plan, planned
 from workbench.tui.keynames import REBOUND, key_name
 from workbench.tui.palette import Deeds
@@ -50,6 +51,7 @@ class WorkbenchApp(App[None]):
     Args:
         folder: the stack's.
         make_client: gives an engine, not yet started, on a stack's folder.
+        home: where the stack lies.
     """
 
     TITLE = "workbench"
@@ -84,13 +86,13 @@ class WorkbenchApp(App[None]):
         Binding("ctrl+q", "quit", "Quit", id="quit", show=False, priority=True),
     ]
 
-    def __init__(self, folder: Path, make_client: Callable[[Path], EngineClient]) -> None:
+    def __init__(self, folder: Path, make_client: Callable[[Path], EngineClient], home: Home = HERE) -> None:
         super().__init__()
         self.settings = settings.read()
         self._ascii = AsciiFilter(_encoding()) if self._plain() else None
         self._plan = planned(self.settings) if self.settings.keys else Plan({}, ())
         REBOUND.set(self._plan.keymap)  # before any other task begins, which takes it along
-        self.session = Session(folder, make_client, self._say)
+        self.session = Session(folder, make_client, self._say, home)
         self._quit_after = False
 
     @property

@@ -12,12 +12,15 @@ from typing import Any, Literal, get_args
 from workbench import events as ev
 from workbench.engine.protocol import Command, Verb
 from workbench.errors import WorkbenchError
+from workbench.guards import Decision
 from workbench.tui.client import EngineClient
+from workbench.tui.guarding import Guarding
 from workbench.tui.keynames import key_name
+from workbench.tui.home import HERE, Home
 from workbench.tui.queue import Queue, QueueItem
 from workbench.tui.queue_place import QueuePlace
 from workbench.tui.runner import Runner, newest_applied
-from workbench.tui.state import State, fold, started, stopped
+from workbench.tui.state import State, fold, played, started, stopped
 
 Severity = Literal["information", "warning", "error"]
 Say = Callable[[str, Severity], None]
@@ -33,15 +36,20 @@ class Session:
         folder: the stack's.
         make_client: gives an engine, not yet started, on a stack's folder.
         say: shows a sentence to the person.
+        home: where the stack lies.
     """
 
-    def __init__(self, folder: Path, make_client: Callable[[Path], EngineClient], say: Say) -> None:
-        self.state = State()
+    def __init__(
+        self, folder: Path, make_client: Callable[[Path], EngineClient], say: Say, home: Home = HERE
+    ) -> None:
+        self.state = State(where=home.where)
+        self._home = home
         self.changed = True
         """Something is to be drawn; the screen puts it to False."""
         self.folder = folder
         self.queue = Queue()
         self.runner = Runner(self.queue, self._send_apply)
+        self.guarding = Guarding()
         self._make_client, self._say = make_client, say
         self._client: EngineClient | None = None
         self._load_failure = ""
@@ -55,14 +63,15 @@ class Session:
         old = self._place
         waiting: tuple[QueueItem, ...] = ()
         if old is not None:
-            waiting = () if old.kept or old.folder != self.folder else self.queue.items
+            waiting = () if old.kept or old.folder != self._home.queue_folder(self.folder) else self.queue.items
             leaving = asyncio.get_running_loop().create_task(old.close())
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
-        place = self._place = QueuePlace(self.folder, self.tell)
-        if place.found:
+        folder = self._home.queue_folder(self.folder)
+        place = self._place = QueuePlace(folder, self.tell) if folder else None
+        if place is not None and place.found:
             self._say(place.found, "warning")
-        self.queue = place.queue
+        self.queue = place.queue if place is not None else Queue()
         self.queue.add(*(item.draft for item in waiting))
         self.runner = Runner(self.queue, self._send_apply)
         self.changed = True
@@ -80,7 +89,8 @@ class Session:
         """Ends the engine, if it runs, and starts another one on the same stack."""
         old, self._client = self._client, None
         self.runner.lost()
-        self.state = replace(State(), log=self.state.log, stack=self.state.stack, run=stopped(self.state, "").run)
+        kept = {name: getattr(self.state, name) for name in ("where", "log", "stack")}
+        self.state = replace(State(), **kept, run=stopped(self.state, "").run)
         self.changed = True
         if old is not None:
             await old.stop()
@@ -121,11 +131,24 @@ class Session:
         if self._client is not None and self.state.job:
             self._client.send(Command("cancel", secrets.token_hex(3), {"of": self.state.job}))
 
+    def decide(self, answer: Decision) -> None:
+        """Answers the guard's question, if one is open; a run goes on only after "continue"."""
+        run = self.state.run
+        if self._client is None or run is None or self.guarding.question(self.state) is None:
+            return
+        if answer != "continue":
+            self.runner.disarm()
+        self.guarding.answer(run, answer)
+        self.changed = True
+        self._client.send(Command("decide", secrets.token_hex(3), {"of": run.started.job, "answer": answer}))
+
     def run(self) -> None:
         """The queue's edits are made, from now on or as soon as the engine is free."""
-        if self.state.engine == "stopped":
+        if self.state.engine == "stopped" or self.state.where == "recorded":
             self._say(unavailable(self.state), "warning")
             return
+        if not self.runner.in_flight:
+            self.guarding.begin()
         self.runner.arm()
         self.pump()
 
@@ -150,6 +173,8 @@ class Session:
     def heed(self, event: ev.Event) -> None:
         """Takes in what the engine says."""
         self.state = fold(self.state, event)
+        if self.state.where == "recorded":
+            self.state = played(self.state)
         self.changed = True
         self.runner.heed(event)
         match event:
@@ -157,17 +182,11 @@ class Session:
                 self._settle(event)
             case ev.JobDone() if not event.ok:
                 self._explain(event)
-            case ev.GuardTripped():
-                self.runner.disarm()
-                self._say(
-                    f"Guard: {event.measure} is {event.value:.3g}, the limit is {event.limit:.3g}. The queue pauses.",
-                    "warning",
-                )
         self.pump()
 
     def _settle(self, event: ev.StackChanged) -> None:
         folder = Path(event.folder)
-        if event.folder and folder.resolve() != self.folder.resolve() and not self.runner.in_flight:
+        if event.folder and not self._home.same(folder, self.folder) and not self.runner.in_flight:
             self.folder = folder
             self.open_queue()
             self._unsettled = True
@@ -188,17 +207,24 @@ class Session:
         elif message:
             self._say(message, "error")
 
+    def began(self, verb: str, job: str) -> None:
+        """In a recording: a command was sent."""
+        self.state = started(self.state, job, verb)
+        self.changed = True
+
     def _lost(self, reason: str) -> None:
         self.state = stopped(self.state, self._load_failure or reason)
         self.runner.lost()
         self.changed = True
 
     def _send_apply(self, args: dict[str, Any]) -> str:
-        return self.send("apply", **args)
+        return self.send("apply", guard=self.guarding.guard.to_json(), **args)
 
 
 def unavailable(state: State) -> str:
     """Why the engine takes nothing now, in a sentence."""
+    if state.where == "recorded":
+        return "This is a recording: nothing can be changed."
     if state.engine == "starting":
         return "The model is still loading."
     if state.engine == "stopped":

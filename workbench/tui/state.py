@@ -7,7 +7,9 @@ from typing import Literal
 
 from workbench import events as ev
 
-EngineState = Literal["starting", "idle", "busy", "stopped"]
+EngineState = Literal["starting", "idle", "busy", "stopped", "played"]
+"""played: idle, but only in a recording."""
+Where = Literal["here", "elsewhere", "recorded"]
 
 LOG_LINES = 2_000
 """Events kept for the log."""
@@ -23,6 +25,16 @@ class Run:
     key: ev.KeyReady | None = None
     norms: ev.NormReport | None = None
     probes: tuple[ev.ProbeResult, ...] = ()
+    preflight: tuple[ev.Preflight, ...] = ()
+    """What was to be known before it began."""
+    together: ev.StepTogether | None = None
+    """The last step of requests that are optimised side by side."""
+    earlier: ev.EarlierProbed | None = None
+    memory: ev.MemoryUsed | None = None
+    tripped: tuple[ev.GuardTripped, ...] = ()
+    """What is beyond its limit."""
+    asked: ev.GuardAsked | None = None
+    """The question that is open."""
     committed: ev.EditCommitted | None = None
     cancelled: ev.EditCancelled | None = None
     failed: ev.EditFailed | None = None
@@ -38,6 +50,8 @@ class State:
     """All that the screens draw."""
 
     engine: EngineState = "starting"
+    where: Where = "here"
+    """On which machine the stack's files lie; recorded: nowhere."""
     loading: ev.ModelLoading | None = None
     model: ev.ModelReady | None = None
     stack: ev.StackChanged | None = None
@@ -46,6 +60,18 @@ class State:
     """Newest last; one a prompt and side."""
     generations: dict[str, str] = field(default_factory=dict)
     """Generated text so far, by side."""
+    spoken: dict[str, ev.GenerationChunk] = field(default_factory=dict)
+    """The last piece of it, by side: how many tokens, in how many seconds, and whether it has ended."""
+    compared: ev.Compared | None = None
+    """How far the two sides of the last comparison lie apart."""
+    exported: ev.Exported | None = None
+    """What was written last for others."""
+    health: ev.HealthReport | None = None
+    """The last health report,"""
+    measuring: ev.HealthStep | None = None
+    """how far the one in progress is,"""
+    diagnosed: ev.Diagnosed | None = None
+    """and the phase that it found."""
     probes: tuple[ev.ProbeResult, ...] = ()
     """Of the last run of the probe command."""
     verified: tuple[ev.Verified, ...] = ()
@@ -89,6 +115,16 @@ def _told(state: State, event: ev.Event) -> State:
             return replace(state, answers=(*kept[-50:], event))
         case ev.GenerationChunk():
             return _generated(state, event)
+        case ev.Compared():
+            return replace(state, compared=event)
+        case ev.Exported():
+            return replace(state, exported=event)
+        case ev.HealthStep():
+            return replace(state, measuring=event)
+        case ev.HealthReport():
+            return replace(state, health=event, measuring=None)
+        case ev.Diagnosed():
+            return replace(state, diagnosed=event)
         case ev.TraceStep():
             return replace(state, tracing=event)
         case ev.Traced():
@@ -107,7 +143,12 @@ def _on_stack(state: State, folder: str) -> State:
     """`state` without what belongs to another stack than the one in `folder`."""
     if state.stack is None or state.stack.folder == folder:
         return state
-    return replace(state, run=None, answers=(), generations={}, probes=(), verified=())
+    return replace(state, run=None, answers=(), generations={}, spoken={}, compared=None, probes=(), verified=(), health=None)
+
+
+def played(state: State) -> State:
+    """`state` as a recording shows it: nothing can be asked of an engine that is not there."""
+    return replace(state, engine="played") if state.engine == "idle" else state
 
 
 def started(state: State, job: str, verb: str) -> State:
@@ -118,7 +159,9 @@ def started(state: State, job: str, verb: str) -> State:
     if verb == "verify":
         return replace(state, verified=())
     if verb == "generate":
-        return replace(state, generations={})
+        return replace(state, generations={}, spoken={}, compared=None)
+    if verb == "health":
+        return replace(state, health=None, measuring=None, diagnosed=None)
     if verb == "trace":
         return replace(state, tracing=None, traced=None)
     return state
@@ -128,19 +171,20 @@ def stopped(state: State, reason: str) -> State:
     """`state` when the engine's process is gone."""
     run = state.run
     if run and run.running:
-        run = replace(run, cancelled=ev.EditCancelled(position=state.stack.position if state.stack else 0))
+        run = replace(run, cancelled=ev.EditCancelled(position=state.stack.position if state.stack else 0), asked=None)
     return replace(state, engine="stopped", job="", doing="", loading=None, run=run, stopped_because=reason)
 
 
 def _generated(state: State, event: ev.GenerationChunk) -> State:
     text = state.generations.get(event.side, "") + event.text
-    return replace(state, generations={**state.generations, event.side: text})
+    said, spoken = {**state.generations, event.side: text}, {**state.spoken, event.side: event}
+    return replace(state, generations=said, spoken=spoken)
 
 
 def _ran(run: Run, event: ev.Event) -> Run:
     match event:
         case ev.StageStarted():
-            return replace(run, stage=event)
+            return replace(run, stage=event, asked=None)
         case ev.OptimStep():
             return replace(run, steps=(*run.steps, event))
         case ev.KeyReady():
@@ -150,10 +194,29 @@ def _ran(run: Run, event: ev.Event) -> Run:
         case ev.ProbeResult():
             return replace(run, probes=(*run.probes, event))
         case ev.EditCommitted():
-            return replace(run, committed=event)
+            return replace(run, committed=event, asked=None)
         case ev.EditCancelled():
-            return replace(run, cancelled=event)
+            return replace(run, cancelled=event, asked=None)
         case ev.EditFailed():
-            return replace(run, failed=event)
+            return replace(run, failed=event, asked=None)
+        case _:
+            return _watched(run, event)
+
+
+def _watched(run: Run, event: ev.Event) -> Run:
+    """`run` with what was looked at beside the edit itself."""
+    match event:
+        case ev.Preflight():
+            return replace(run, preflight=(*run.preflight, event))
+        case ev.StepTogether():
+            return replace(run, together=event)
+        case ev.EarlierProbed():
+            return replace(run, earlier=event)
+        case ev.MemoryUsed():
+            return replace(run, memory=event)
+        case ev.GuardTripped():
+            return replace(run, tripped=(*run.tripped, event))
+        case ev.GuardAsked():
+            return replace(run, asked=event)
         case _:
             return run

@@ -127,6 +127,8 @@ def engine_words(state: State) -> str:
     if run and run.running:
         step = f" {run.steps[-1].step}/{run.steps[-1].of}" if run.steps else ""
         return f"● RUNNING {run.started.index}/{run.started.of}{step}"
+    if state.engine == "played":
+        return "▷ RECORDING"
     return f"● BUSY {DOING.get(state.doing, '')}".rstrip() if state.engine == "busy" else "○ idle"
 
 
