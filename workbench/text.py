@@ -44,3 +44,8 @@ def _picture(character: str) -> str:
     if code < 0x20:
         return chr(0x2400 + code)
     return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
+
+
+def and_more(requests: int) -> str:
+    """What stands behind the first of so many requests: " and 99 more"; nothing behind the only one."""
+    return f" and {requests - 1} more" if requests > 1 else ""

@@ -158,7 +158,7 @@ def _report(output: Output, line: State, end: ev.Bisected) -> int:
     before, after = ("holds", "fails") if end.outcome == "broke" else ("fails", "holds")
     output.line(
         f"{'broken' if end.outcome == 'broke' else 'brought about'} by edit {end.position}  {edit.id[:SHORT_ID]}  "
-        f"{rewrite(request.prompt, request.subject, request.target_new)}"
+        f"{rewrite(request.prompt, request.subject, request.target_new, len(edit.requests))}"
     )
     output.tell(f"The probe {before} at {end.low} and {after} at {end.position}; {end.probes} positions were asked.")
     return output.done(0)

@@ -158,7 +158,7 @@ def edit_line(found: ev.EditDiffers) -> str:
         for number, ident in ((found.number_a, found.edit_a), (found.number_b, found.edit_b))
         if number is not None
     ]
-    edit = rewrite(found.prompt, found.subject, found.target_new)
+    edit = rewrite(found.prompt, found.subject, found.target_new, found.requests)
     return "  ".join(part for part in (f"{found.how:<9}", " / ".join(places), edit, found.detail) if part)
 
 

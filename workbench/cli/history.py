@@ -12,6 +12,7 @@ from workbench.cli.options import Common
 from workbench.cli.output import Output
 from workbench.cli.where import existing_stack
 from workbench.errors import StackError, UsageError
+from workbench.text import and_more
 
 if TYPE_CHECKING:
     from workbench.stack.editfile import Edit
@@ -50,7 +51,7 @@ def move(stack_name: str | None, common: Common, step: Callable[[Stack], object]
         step(stack)
         output.document(ev.to_line(stack_changed(stack)))
         at = stack.line[stack.position - 1] if stack.position else None
-        where = f"{at.id[:8]}  {at.request.text} → {at.request.target_new}" if at else "the base"
+        where = _named(at) if at else "the base"
         output.line(f"{before} → {stack.position} of {len(stack.line)}  {where}")
         output.tell("Moved on disk; a model is edited when it is next loaded.")
         return output.done(0)
@@ -94,7 +95,11 @@ def leading_stack(words: tuple[str, ...], most: int | None = None) -> tuple[str 
 
 def named(edit: Edit) -> str:
     """An edit in a few words: number, start of its id, and what it says now."""
-    return f"{edit.number}  {edit.id[:8]}  {edit.request.text} → {edit.request.target_new}"
+    return f"{edit.number}  {_named(edit)}"
+
+
+def _named(edit: Edit) -> str:
+    return f"{edit.id[:8]}  {edit.request.text} → {edit.request.target_new}{and_more(len(edit.requests))}"
 
 
 def named_by(stack: Stack, ident: str) -> str:

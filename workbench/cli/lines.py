@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from workbench import events as ev
-from workbench.text import shortened
+from workbench.text import and_more, shortened
 
 SHORT_ID = 8
 SHORT_HASH = 12
@@ -14,9 +15,9 @@ _VERDICTS = {True: "✓", False: "✗", None: "·"}
 _NAMES = {"efficacy": "efficacy", "paraphrase": "paraphrases", "neighbourhood": "neighbours"}
 
 
-def rewrite(prompt: str, subject: str, target: str) -> str:
-    """As in: The capital of France is → Rome."""
-    return f"{prompt.replace('{}', subject)} → {target}"
+def rewrite(prompt: str, subject: str, target: str, requests: int = 1) -> str:
+    """As in: The capital of France is → Rome; or, first of a hundred: The capital of France is → Rome and 99 more."""
+    return f"{prompt.replace('{}', subject)} → {target}{and_more(requests)}"
 
 
 def count(number: int, thing: str = "edit") -> str:
@@ -34,15 +35,23 @@ def log_line(row: ev.EditRow) -> str:
         f"{row.number:>3}",
         row.id[:SHORT_ID],
         row.created[:16].replace("T", " "),
-        f" {_VERDICTS[row.efficacy]} ",
+        _efficacy(row),
         f"{_tally(row.paraphrases):<5}",
         f"{_tally(row.neighbours):<5}",
         f"{'·' if row.ratio is None else format(row.ratio, '.4f'):<6}",
-        shortened(rewrite(row.prompt, row.subject, row.target_new), 100),
+        shortened(rewrite(row.prompt, row.subject, row.target_new), 100) + and_more(row.requests),
     ]
     names = [f"({shortened(', '.join(row.names), 60)})"] if row.names else []
     note = [f"“{shortened(row.note, 60)}”"] if row.note else []
     return "  ".join([*fields, *names, *note])
+
+
+def _efficacy(row: ev.EditRow) -> str:
+    """In three columns: whether the edit holds; of several requests that do not all hold, the share that does."""
+    if row.efficacies is None or row.efficacy is not False:
+        return f" {_VERDICTS[row.efficacy]} "
+    held, asked = row.efficacies
+    return f"{100 * held // asked:>2}%"
 
 
 def _tally(of: tuple[int, int] | None) -> str:
@@ -51,17 +60,30 @@ def _tally(of: tuple[int, int] | None) -> str:
 
 def committed_line(done: ev.EditCommitted, request: dict[str, str], seen: Sequence[ev.Event]) -> str:
     """One edit that was just made: `request` as EditRequest.to_json, `seen` all events of the edit."""
-    norms = next((e for e in seen if isinstance(e, ev.NormReport)), None)
+    norms = [e for e in seen if isinstance(e, ev.NormReport)]
+    batch = next((e for e in seen if isinstance(e, ev.BatchProbed)), None)
     fields = [
         f"{done.position:>3}",
         done.edit[:SHORT_ID],
-        rewrite(request["prompt"], request["subject"], request["target_new"]),
-        *tallies([e for e in seen if isinstance(e, ev.ProbeResult)]),
-        *([f"|ΔW|/|W| {norms.ratio:.4f}"] if norms else []),
+        rewrite(request["prompt"], request["subject"], request["target_new"], batch.requests if batch else 1),
+        *(counts(batch) if batch else tallies([e for e in seen if isinstance(e, ev.ProbeResult)])),
+        *([f"|ΔW|/|W| {_ratio(norms):.4f}"] if norms else []),
         f"weight {done.weight_sha256[:SHORT_HASH]}",
         f"{done.seconds:.1f} s",
     ]
     return "  ".join(fields)
+
+
+def _ratio(norms: Sequence[ev.NormReport]) -> float:
+    """|ΔW| / |W| over all modules together."""
+    return math.hypot(*(one.delta_norm for one in norms)) / math.hypot(*(one.weight_norm for one in norms))
+
+
+def counts(batch: ev.BatchProbed) -> list[str]:
+    """The same as `tallies` of an edit of many requests; of whom the rest was asked, where not of all."""
+    pairs = zip(_NAMES.values(), (batch.efficacy, batch.paraphrases, batch.neighbours), strict=True)
+    found = [f"{name} {pair[0]}/{pair[1]}" for name, pair in pairs if pair]
+    return [*found, f"({batch.sampled} of {batch.requests} sampled)"] if batch.sampled < batch.requests else found
 
 
 def tallies(probes: Sequence[ev.ProbeResult]) -> list[str]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from workbench import events as ev
-from workbench.text import visible
+from workbench.text import and_more, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -151,4 +151,4 @@ def _time(seconds: float) -> str:
 
 def _heading(event: ev.EditStarted) -> str:
     subject, target = event.request.get("subject", ""), event.request.get("target_new", "")
-    return f"{event.index}/{event.of}  {subject} → {target}"
+    return f"{event.index}/{event.of}  {subject} → {target}{and_more(event.requests)}"

@@ -14,7 +14,7 @@ from workbench.cli.output import Output
 from workbench.cli.where import existing_stack
 
 if TYPE_CHECKING:
-    from workbench.edits import Chat
+    from workbench.edits import Chat, Recipe
     from workbench.stack.editfile import Edit
     from workbench.stack.store import Stack
 
@@ -24,6 +24,10 @@ Examples:
   workbench show edits/tour 7be104c2
   workbench show edits/tour 1 --json
 """
+
+
+MOST_REQUESTS = 10
+"""Requests that are shown of an edit of many, and of its probes."""
 
 
 @click.command(short_help="Show one edit in full.", epilog=EPILOG)
@@ -42,22 +46,16 @@ def show(words: tuple[str, ...], common: Common) -> int:
 
 def facts(stack: Stack, edit: Edit) -> list[tuple[str, str]]:
     """Name and value of all that a person asks of an edit, in order; what is not known is left out."""
-    request = edit.request
     listed: list[tuple[str, str]] = [
         ("edit", edit.id),
         ("number", str(edit.number)),
         ("file", f"{stack.path_of(edit)}"),
-        ("subject", request.subject),
-        ("prompt", request.prompt),
-        ("target", request.target_new),
-        ("true", request.target_true or ""),
-        ("asked as", "" if edit.imported else _asked_as(request.chat)),
-        *(("paraphrase", text) for text in request.paraphrases),
-        *(("neighbour", _pair(n.prompt, n.expected)) for n in request.neighbours),
+        *(_request(edit) if len(edit.requests) == 1 else _requests(edit)),
         *_made(edit),
         ("norms", _numbers(edit.metrics.get("norms"))),
         ("perplexity", _numbers(_in_order(edit.metrics.get("perplexity")))),
-        *(("probe", text) for text in _probes(edit.metrics.get("probes"))),
+        ("scores", _scores(edit.metrics.get("scores"))),
+        *_probe_facts(edit),
         ("base", f"{edit.base.name} {edit.base.revision}  {edit.base.dtype}  {edit.base.fingerprint}"),
         ("parent", edit.parent or "the base"),
         (
@@ -67,13 +65,63 @@ def facts(stack: Stack, edit: Edit) -> list[tuple[str, str]]:
     ]
     for module, hashes in edit.weights.items():
         held = edit.base.modules[module].get("dtype")
+        rank = edit.ranks.get(module, 1)
         listed += [
-            ("module", module + (f", held in {held}" if held else "")),
+            ("module", module + (f", rank {rank}" if rank > 1 else "") + (f", held in {held}" if held else "")),
             ("before", hashes["before"]),
             ("after", hashes["after"]),
         ]
     listed += [("created", edit.created), ("made by", _numbers(edit.made_by)), ("note", edit.note)]
     return [(name, value) for name, value in listed if value]
+
+
+def _request(edit: Edit) -> list[tuple[str, str]]:
+    """The one request, in full."""
+    request = edit.request
+    return [
+        ("subject", request.subject),
+        ("prompt", request.prompt),
+        ("target", request.target_new),
+        ("true", request.target_true or ""),
+        ("asked as", "" if edit.imported else _asked_as(request.chat)),
+        *(("paraphrase", text) for text in request.paraphrases),
+        *(("neighbour", _pair(n.prompt, n.expected)) for n in request.neighbours),
+    ]
+
+
+def _requests(edit: Edit) -> list[tuple[str, str]]:
+    """The first of many requests, a line each, and how many more there are."""
+    from workbench.cli.lines import rewrite
+
+    more = len(edit.requests) - MOST_REQUESTS
+    return [
+        ("requests", str(len(edit.requests))),
+        *(("request", rewrite(one.prompt, one.subject, one.target_new)) for one in edit.requests[:MOST_REQUESTS]),
+        ("", f"and {more} more; --json has them all" if more > 0 else ""),
+        ("asked as", _asked_as(edit.request.chat)),
+    ]
+
+
+def _probe_facts(edit: Edit) -> list[tuple[str, str]]:
+    """The recorded probes; of many requests those that do not hold, the first of them."""
+    listed = edit.metrics.get("probes")
+    if len(edit.requests) == 1:
+        return [("probe", text) for text in _probes(listed)]
+    rows = listed if isinstance(listed, list) else []
+    failing = [row for row in rows if isinstance(row, dict) and row.get("passed") is False]
+    more = len(failing) - MOST_REQUESTS
+    shown = [("probe", text) for text in _probes(failing[:MOST_REQUESTS])]
+    return [*shown, ("", f"and {more} more that do not hold, of those recorded" if more > 0 else "")]
+
+
+def _scores(table: object) -> str:
+    """ES, PS, NS and S of many requests, and of whom they were asked."""
+    if not isinstance(table, dict):
+        return ""
+    values = {name.upper(): table.get(name) for name in ("es", "ps", "ns", "s")}
+    sampled, requests = table.get("sampled"), table.get("requests")
+    told = f"  paraphrases and neighbours of {sampled} of {requests} requests, seed {table.get('seed')}"
+    return _numbers(values) + (told if sampled != requests else "")
 
 
 def _made(edit: Edit) -> list[tuple[str, str]]:
@@ -82,15 +130,29 @@ def _made(edit: Edit) -> list[tuple[str, str]]:
     if edit.imported:
         return [("method", "imported: made elsewhere, and taken in as it is")]
     return [
-        ("method", f"{recipe.method}, layer {recipe.layer}, seed {recipe.seed}"),
+        ("method", f"{recipe.method}, {_where(recipe)}, seed {recipe.seed}"),
         ("settings", _settings(recipe.to_json())),
         ("templates", str(len(edit.templates))),
-        ("C", edit.second_moment + (f", ridge {edit.ridge:g}" if edit.ridge else "")),
+        *_moments(edit),
     ]
 
 
+def _where(recipe: Recipe) -> str:
+    layers = recipe.edited_layers
+    return f"layer{'s' * (len(layers) > 1)} {', '.join(map(str, layers))}"
+
+
+def _moments(edit: Edit) -> list[tuple[str, str]]:
+    """C; where modules have one each, in the order in which the modules are listed."""
+    from workbench.stack.record import SEVERAL
+
+    modules = [*edit.weights] if edit.second_moment == SEVERAL else [*edit.weights][:1]
+    used = [edit.moment_of(module) for module in modules]
+    return [("C", one["fingerprint"] + (f", ridge {one['ridge']:g}" if one["ridge"] else "")) for one in used]
+
+
 def _settings(recipe: dict[str, Any]) -> str:
-    kept = {k: v for k, v in recipe.items() if k not in ("method", "layer", "seed")}
+    kept = {k: v for k, v in recipe.items() if k not in ("method", "layer", "layers", "seed")}
     return "  ".join(f"{name} {json.dumps(value)}" for name, value in kept.items())
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from workbench import __version__
 from workbench.stack.markdown import on_hub, plain, public_name, table
 from workbench.stack.record import Base, Edit
-from workbench.text import visible
+from workbench.text import and_more, visible
 
 NAME = "README.md"
 MOST_ROWS = 2_000
@@ -169,8 +169,9 @@ def _edits(exported: Exported) -> str:
 
 def _row(edit: Edit) -> list[str]:
     request, recipe = edit.request, edit.recipe
-    layer = "" if edit.imported else str(recipe.layer)
-    texts = (request.subject, request.prompt, request.target_new, recipe.method, layer)
+    layer = "" if edit.imported else ", ".join(map(str, recipe.edited_layers))
+    more = and_more(len(edit.requests))
+    texts = (request.subject + more, request.prompt, request.target_new, recipe.method, layer)
     return [str(edit.number), *(plain(text) for text in texts), edit.id[:16]]
 
 

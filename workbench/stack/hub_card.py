@@ -5,6 +5,7 @@ from __future__ import annotations
 from workbench.stack.markdown import on_hub, plain, public_name, table
 from workbench.stack.record import Edit
 from workbench.stack.view import StackView
+from workbench.text import and_more
 
 NAME = "README.md"
 MARK = "<!-- Made by workbench push; remove this line to keep your own text. -->"
@@ -57,5 +58,10 @@ def _base(stack: StackView) -> str:
 def _row(stack: StackView, edit: Edit, number: int) -> list[str]:
     request = edit.request
     state = "undone" if number > stack.position else "off" if edit.id in stack.off else "applied"
-    texts = (request.text, request.target_new, request.target_true or "", edit.recipe.method)
+    texts = (
+        request.text + and_more(len(edit.requests)),
+        request.target_new,
+        request.target_true or "",
+        edit.recipe.method,
+    )
     return [str(number), *(plain(text) for text in texts), state, edit.id[:8]]
