@@ -35,16 +35,11 @@ class KeyRange:
     """How many were measured; 0: none were at hand, and the limits are those that C alone implies."""
 
 
-def whitened(keys: Tensor, moment: SecondMoment) -> Tensor:
-    """L⁻¹ k of `keys`, (n, d_in), with C + ridge · I = L Lᵀ: (n, d_in), float64, on C's device."""
-    lower = moment.factorisation.lower
-    rows: Tensor = torch.linalg.solve_triangular(lower, keys.to(lower.device, torch.float64).T, upper=False).T
-    return rows
-
-
 def mahalanobis(keys: Tensor, moment: SecondMoment) -> Tensor:
-    """Distances sqrt(kᵀ C⁻¹ k) of `keys`, (n, d_in): (n,), float64, on the CPU."""
-    distances: Tensor = whitened(keys, moment).norm(dim=1).cpu()
+    """Distances sqrt(kᵀ C⁻¹ k) = |L⁻¹ k| of `keys`, (n, d_in): (n,), float64, on the CPU."""
+    lower = moment.factorisation.lower  # C + ridge · I = L Lᵀ
+    columns = torch.linalg.solve_triangular(lower, keys.to(lower.device, torch.float64).T, upper=False)
+    distances: Tensor = columns.norm(dim=0).cpu()
     return distances
 
 
@@ -58,23 +53,3 @@ def implied_range(dimension: int) -> KeyRange:
     """What C alone implies, without any key at hand: nothing is too near, and `FAR` is far."""
     far = FAR * math.sqrt(dimension)
     return KeyRange(0.0, far, far, 0)
-
-
-def cosines(key: Tensor, directions: Tensor, moment: SecondMoment | None, *, plain: Tensor) -> Tensor:
-    """cos(k, k_i) under C⁻¹ of `key`, (d_in,), and the keys of earlier updates: (n,), float64, on the CPU.
-
-    Args:
-        key: k.
-        directions: u_i of the updates, (n, d_in).
-        moment: None: C = I.
-        plain: (n,), bool: which were made with C = I, so that k_i is u_i; of the others it is C u_i.
-    """
-    if moment is None:
-        own, others = key.double().cpu(), directions.double().cpu()
-    else:
-        lower = moment.factorisation.lower
-        wide = directions.to(lower.device, torch.float64)
-        own = whitened(key[None], moment)[0].cpu()
-        others = torch.where(plain[:, None], whitened(directions, moment).cpu(), (wide @ lower).cpu())
-    found: Tensor = torch.nn.functional.cosine_similarity(others, own[None], dim=1)
-    return found

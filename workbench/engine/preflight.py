@@ -9,15 +9,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Generator, Iterator, Sequence
 
-import torch
+import numpy as np
+from torch import Tensor
 
 from workbench.editing.chat import framed
 from workbench.editing.keys import read_keys
 from workbench.editing.lookup import Row, lookup_rows, target_ids
-from workbench.editing.preflight import KeyRange, cosines, mahalanobis
+from workbench.editing.preflight import KeyRange, mahalanobis
 from workbench.editing.second_moment import SecondMoment
+from workbench.editing.update import direction
 from workbench.edits import SLOT, EditRequest, Recipe
-from workbench.engine.conflicts import IDENTITY, facts, same_words
+from workbench.engine.conflicts import IDENTITY, facts, key_conflicts, same_words
 from workbench.engine.core import Core
 from workbench.engine.health.colliding import LIMIT
 from workbench.engine.ordinary_keys import ordinary_range
@@ -26,7 +28,7 @@ from workbench.events import Event, Preflight
 from workbench.models.device import within_memory
 from workbench.models.families import EditSite
 from workbench.probing.answers import Question, read_answers
-from workbench.stack.record import Edit, Factors
+from workbench.stack.record import Edit, Factors, WeightHashes
 
 LONG, VERY_LONG = 4, 9
 """Tokens of a target from which it is said, and warned of."""
@@ -56,7 +58,11 @@ def preflight(core: Core, request: EditRequest, recipe: Recipe, *, quick: bool =
         *_first_token(row, recipe),
         *_known(core, request),
         *before,
-        *(one for one in _keys(core, row, recipe, quick=quick) if one.edit not in {it.edit for it in before} - {""}),
+        *(
+            one
+            for one in _keys(core, request, row, recipe, quick=quick)
+            if one.edit not in {it.edit for it in before} - {""}
+        ),
         *_target(target),
         *_text(request),
     )
@@ -146,7 +152,7 @@ def _said_before(core: Core, request: EditRequest) -> Iterator[Preflight]:
             return
 
 
-def _keys(core: Core, row: Row, recipe: Recipe, *, quick: bool) -> Iterator[Preflight]:
+def _keys(core: Core, request: EditRequest, row: Row, recipe: Recipe, *, quick: bool) -> Iterator[Preflight]:
     """Where the key lies among ordinary ones, and among those of earlier edits."""
     site = core.site(recipe.layer)
     moment = None
@@ -160,10 +166,10 @@ def _keys(core: Core, row: Row, recipe: Recipe, *, quick: bool) -> Iterator[Pref
     key = read_keys(core.loaded.model, site, (row,)).key_bare
     if moment is not None:
         yield from _distance(core, site, key, moment)
-    yield from _collisions(core, site, key, moment)
+    yield from _collisions(core, request, key, recipe)
 
 
-def _distance(core: Core, site: EditSite, key: torch.Tensor, moment: SecondMoment) -> Iterator[Preflight]:
+def _distance(core: Core, site: EditSite, key: Tensor, moment: SecondMoment) -> Iterator[Preflight]:
     distance = float(mahalanobis(key[None], moment)[0])
     ordinary = ordinary_range(core, site, moment)
     if distance > ordinary.high:
@@ -197,36 +203,33 @@ def _beyond(ordinary: KeyRange, all_of_them: bool) -> str:
     return f"where 99 % of {ordinary.keys} are below {ordinary.high:.1f}"
 
 
-def _collisions(core: Core, site: EditSite, key: torch.Tensor, moment: SecondMoment | None) -> Iterator[Preflight]:
+def _collisions(core: Core, request: EditRequest, key: Tensor, recipe: Recipe) -> Iterator[Preflight]:
     """Earlier edits whose key is nearly this one."""
-    made_with = moment.fingerprint if moment else IDENTITY
-    edits = core.stack.active
-    shown = zip(edits, core.updates(edits), strict=True)
-    earlier = [(edit, u) for edit, factors in shown for u in _direction(edit, factors, site.module, made_with)]
-    if not earlier:
-        return
-    plain = torch.tensor([edit.second_moment == IDENTITY for edit, _ in earlier])
-    found = cosines(key, torch.stack([u for _, u in earlier]), moment, plain=plain)
-    for index in found.abs().argsort(descending=True).tolist()[:MOST_COLLISIONS]:
-        cosine, edit = float(found[index]), earlier[index][0]
-        if abs(cosine) > LIMIT:
-            yield Preflight(
-                topic="collision",
-                severity="warning",
-                message=f"The key is nearly that of edit {edit.number} ({edit.request.text} → "
-                f"{edit.request.target_new}), cos {cosine:.2f} under C⁻¹: one writes over the other.",
-                hint="Look at that edit's probes afterwards, or make both in one batch (--method emmet).",
-                value=cosine,
-                limit=LIMIT,
-                edit=edit.id,
-            )
-
-
-def _direction(edit: Edit, factors: tuple[Factors, ...], module: str, made_with: str) -> Iterator[torch.Tensor]:
-    """u, (d_in,), of an update that is of rank one in `module` and whose key can be told from it."""
-    if edit.imported or edit.ranks.get(module) != 1 or edit.second_moment not in (IDENTITY, made_with):
-        return
-    yield from (torch.from_numpy(one.a[0]) for one in factors if one.module == module)
+    site, earlier = core.site(recipe.layer), core.stack.active
+    moment = core.second_moment(site) if recipe.second_moment else None
+    u, _ = direction(key, moment)
+    coming = Edit(
+        requests=(request,),
+        recipe=recipe,
+        base=core.base(site),
+        second_moment=moment.fingerprint if moment else IDENTITY,
+        weights={site.module: WeightHashes(before="", after="")},
+        ranks={site.module: 1},
+    )
+    updates = {edit.id: update for edit, update in zip(earlier, core.updates(earlier), strict=True)}
+    updates[coming.id] = (Factors(site.module, u[None].numpy(), np.zeros((site.d_out, 1), dtype=np.float32)),)
+    numbers = {edit.id: edit.number for edit in earlier}
+    for pair in key_conflicts(core, earlier, [coming], updates, threshold=LIMIT, most=MOST_COLLISIONS).pairs:
+        yield Preflight(
+            topic="collision",
+            severity="warning",
+            message=f"The key is nearly that of edit {numbers[pair.ours]} ({pair.prompt} → {pair.target_ours}), "
+            f"cos {pair.cosine:.2f} under C⁻¹: one writes over the other.",
+            hint="Look at that edit's probes afterwards, or make both in one batch (--method emmet).",
+            value=pair.cosine,
+            limit=LIMIT,
+            edit=pair.ours,
+        )
 
 
 def _target(target: Sequence[int]) -> Iterator[Preflight]:

@@ -32,11 +32,13 @@ class Collisions:
 
 
 def collisions(core: Core, edits: Sequence[Edit], updates: Sequence[tuple[Factors, ...]]) -> Collisions:
-    """All pairs among `edits`, whose factors are `updates`; each pair is counted once, and no edit with itself."""
+    """All pairs of keys of `edits`, whose factors are `updates`; each pair is counted once, and none with itself."""
     by_id = {edit.id: update for edit, update in zip(edits, updates, strict=True)}
-    most = len(edits) + 2 * LISTED  # each edit with itself comes first, and every pair comes twice
-    report = key_conflicts(core, edits, edits, by_id, threshold=LIMIT, most=most)
+    every = sum(len(edit.requests) * len(edit.weights) for edit in edits)
+    # Each key with itself comes first, and every pair of keys comes twice.
+    report = key_conflicts(core, edits, edits, by_id, threshold=LIMIT, most=every + 2 * LISTED)
+    known = [edit for edit in edits if edit.id not in report.incomparable]
+    alone = sum(len(edit.requests) * len(edit.weights) for edit in known)
     order = {edit.id: number for number, edit in enumerate(edits)}
-    pairs = tuple(pair for pair in report.pairs if order[pair.ours] < order[pair.theirs])[:LISTED]
-    with_itself = sum(1 for edit in edits if edit.id not in report.incomparable for _ in edit.weights)
-    return Collisions(max(report.count - with_itself, 0) // 2, pairs)
+    pairs = (pair for pair in report.pairs if (order[pair.ours], pair.prompt) < (order[pair.theirs], pair.other_prompt))
+    return Collisions(max(report.count - alone, 0) // 2, tuple(pairs)[:LISTED])

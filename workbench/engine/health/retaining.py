@@ -12,8 +12,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from workbench.edits import EditRequest
-from workbench.engine.conflicts import facts, same_words
 from workbench.engine.core import Core
+from workbench.engine.earlier import standing
 from workbench.engine.evaluating.cases import CaseScore, score_cases, summary
 from workbench.events import Event
 from workbench.stack.record import Edit
@@ -65,14 +65,9 @@ class Retained:
 
 def facts_of(edits: Sequence[Edit]) -> list[Fact]:
     """What the applied `edits`, oldest first, say last about every fact; imported updates say nothing."""
-    found: list[Fact] = []
-    said: set[tuple[str, str]] = set()
-    for age, edit in enumerate(reversed(edits)):
-        for request in () if edit.imported else reversed(edit.requests):
-            if (same_words(request.subject), same_words(request.text)) not in said:
-                found.append(Fact(edit, request, age, _took(edit, request)))
-            said |= facts(request)
-    return found[::-1]
+    by_number = {edit.number: (edit, len(edits) - place) for place, edit in enumerate(edits, 1)}
+    found = ((*by_number[number], request) for number, request in standing(edits, ()))
+    return [Fact(edit, request, age, _took(edit, request)) for edit, age, request in found]
 
 
 def _took(edit: Edit, request: EditRequest) -> bool:
