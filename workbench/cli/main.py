@@ -15,6 +15,7 @@ from workbench.cli.bisect import bisect
 from workbench.cli.branch import branch, switch
 from workbench.cli.diff import diff
 from workbench.cli.doctor import doctor
+from workbench.cli.eval import evaluate
 from workbench.cli.export import export
 from workbench.cli.health import health
 from workbench.cli.import_ import import_
@@ -24,6 +25,7 @@ from workbench.cli.log import log
 from workbench.cli.merge import merge
 from workbench.cli.note import note
 from workbench.cli.open import open_screen
+from workbench.cli.play import play
 from workbench.cli.probe import probe
 from workbench.cli.pull import pull
 from workbench.cli.push import push
@@ -31,6 +33,7 @@ from workbench.cli.redo import redo
 from workbench.cli.reorder import remove, reorder
 from workbench.cli.replay import replay
 from workbench.cli.report import report
+from workbench.cli.serve import serve
 from workbench.cli.show import show
 from workbench.cli.stats import stats
 from workbench.cli.tag import tag
@@ -98,10 +101,10 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Edit": (apply, note, tag),
     "Look": (log, show, probe, diff),
     "Move": (undo, redo, travel, toggle, reorder, remove, branch, switch),
-    "Check": (replay, verify, bisect, health, doctor),
+    "Check": (replay, verify, bisect, health, evaluate, doctor),
     "Model": (stats, tune, trace),
     "Share": (export, import_, merge, push, pull),
-    "Screen": (keys,),
+    "Screen": (play, serve, keys),
 }
 """The commands as --help lists them."""
 
@@ -116,7 +119,7 @@ def workbench() -> None:
     """Edit what a language model knows, one fact at a time, and always be able to go back.
 
     Without a command the screen opens, on MODEL (a folder or a Hub name) or on atlas, the model that ships; --device,
-    --dtype and --stack may follow. The commands write data to stdout and what is said to people to stderr.
+    --dtype, --stack, --engine and --record may follow (workbench open --help). The commands write data to stdout and what is said to people to stderr.
     """
 
 

@@ -51,6 +51,12 @@ def model_options(function: Function) -> Function:
     return _gathered(function, [_MODEL, _STACK[-1], *_ENGINE])
 
 
+def loading_options(function: Function) -> Function:
+    """--model, --json and how to load the model, where neither a model nor a stack is the argument; as `common`."""
+    return _gathered(function, [_ONLY_MODEL, _STACK[-1], *_ENGINE])
+
+
+_ONLY_MODEL = click.option("--model", metavar="MODEL", help="A folder or a Hub name. [default: atlas]")
 _MODEL = click.option("--model", metavar="MODEL", help="Another way to name MODEL. [default: atlas]")
 _STACK: list[Callable[[Function], Function]] = [
     click.option("--model", metavar="MODEL", help="A folder or a Hub name. [default: the stack's, else atlas]"),

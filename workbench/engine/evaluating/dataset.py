@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench.atlas.benchmark import benchmark_requests
 from workbench.edits import SLOT, EditRequest
 from workbench.errors import RequestError
+from workbench.models.folder import ATLAS
 from workbench.probing.metrics_text import References
 from workbench.requests import read_cases
 from workbench.stack.files import read_bytes
 from workbench.stack.strictjson import MalformedError, canonical, parse
 
+OWN_FACTS = 1_000
 LARGEST = 512 * 1024 * 1024
 """Bytes of a file of references, at most."""
 
@@ -62,9 +65,20 @@ class Dataset:
 
 
 def read_dataset(path: Path) -> Dataset:
-    """The cases of a request file of any known shape. Raises RequestError."""
+    """The cases of a request file of any known shape; of "atlas", unless a file is called so, atlas's own facts.
+
+    Raises:
+        RequestError: the file cannot be read, or a record in it is wrong.
+    """
+    if str(path) == ATLAS and not path.exists():
+        return own_facts()
     cases = [_case(number, record, request) for number, (record, request) in enumerate(read_cases(path))]
     return Dataset("standard input" if str(path) == "-" else path.name, tuple(cases))
+
+
+def own_facts(count: int = OWN_FACTS) -> Dataset:
+    """Facts that atlas was taught, each with another object of its relation as target; the same ones every time."""
+    return Dataset(f"{ATLAS}'s own facts", tuple(Case(*one) for one in enumerate(benchmark_requests(count))))
 
 
 def _case(number: int, record: object, request: EditRequest) -> Case:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 from workbench.engine.evaluating.plan import Plan
 from workbench.engine.evaluating.record import CaseLine, CheckpointLine
@@ -32,22 +32,46 @@ T = TypeVar("T")
 
 
 class Results:
-    """The results of one plan.
+    """The results in a folder."""
 
-    Raises:
-        UsageError: on construction, if the folder holds something else, or the results of another plan.
-        StackError, StorageError: on construction, if a file cannot be read or written.
-    """
-
-    def __init__(self, folder: Path, plan: Plan, rank: int = 0, size: int = 1) -> None:
+    def __init__(self, folder: Path, rank: int = 0, size: int = 1) -> None:
         self.folder = folder
-        _agree(folder, plan)
         self._own = folder / (RESULTS if size == 1 else f"results.part-{rank}.jsonl")
         self.cases: dict[int, CaseLine] = {}
         """Those that are done, by their number."""
         self.checkpoints: dict[int, CheckpointLine] = {}
         """By how many cases had been edited."""
         self.reread()
+
+    @classmethod
+    def of(cls, folder: Path, plan: Plan, rank: int = 0, size: int = 1) -> Self:
+        """Those of `plan`, for this worker to add to; the folder is made if it is not there.
+
+        Raises:
+            UsageError: the folder holds something else, or the results of another plan.
+            StackError, StorageError: a file cannot be read or written.
+        """
+        _agree(folder, plan)
+        return cls(folder, rank, size)
+
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        """Those that are there, to be read.
+
+        Raises:
+            UsageError: there are none.
+            StackError, StorageError: a file cannot be read.
+        """
+        if not (folder / PLAN).is_file():
+            raise UsageError(
+                f"There are no results of an evaluation in {folder}.", "workbench eval DATASET makes them."
+            )
+        return cls(folder)
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What they are results of. Raises StackError."""
+        return _plan(self.folder / PLAN)
 
     def reread(self) -> None:
         """Takes in what all workers have written. Raises StackError, StorageError."""
@@ -77,11 +101,7 @@ def _agree(folder: Path, plan: Plan) -> None:
     """Writes the plan into a fresh folder; raises UsageError if the folder belongs to another one."""
     path = folder / PLAN
     if path.exists():
-        try:
-            other: object = parse(read_bytes(path, LARGEST_PLAN))
-        except MalformedError as error:
-            raise StackError(f"{path} {error}.", "Choose another folder with --out.") from error
-        if different := plan.differs(other):
+        if different := plan.differs(_plan(path)):
             raise UsageError(
                 f"{folder} holds the results of another evaluation: {different}.",
                 "Choose another folder with --out, or the same settings to go on with that one.",
@@ -90,6 +110,15 @@ def _agree(folder: Path, plan: Plan) -> None:
     check_free(folder)
     make_folder(folder)
     write_atomic(path, canonical(plan.document).encode() + b"\n")
+
+
+def _plan(path: Path) -> dict[str, Any]:
+    """The plan in a file. Raises StackError."""
+    try:
+        document = parse(read_bytes(path, LARGEST_PLAN))
+    except MalformedError as error:
+        raise StackError(f"{path} {error}.", "Choose another folder with --out.") from error
+    return document if isinstance(document, dict) else {}
 
 
 def check_free(folder: Path) -> None:

@@ -12,6 +12,7 @@ from workbench.editing.cancel import Cancelled, check
 from workbench.edits import Recipe
 from workbench.engine.engine import Engine
 from workbench.engine.evaluating.plan import Wanted, check_wanted, plan_of
+from workbench.engine.evaluating.record import CheckpointLine
 from workbench.engine.evaluating.results import STACK, Results, check_free
 from workbench.engine.evaluating.scorer import Scorer
 from workbench.engine.evaluating.sequential import edit_in_sequence
@@ -34,7 +35,7 @@ def run(
     """Does this worker's share of the cases; returns whether it came to its end.
 
     Worker r of n does edit r, r + n, ... of the plan; with several, each writes a part file of its own. With `waiting`
-    the first one waits for the others. Once all cases are done, it puts the parts together.
+    the first one waits for the others, and then puts the parts together.
 
     Raises:
         UsageError: what is asked for makes no sense together, or the folder holds something else.
@@ -46,12 +47,12 @@ def run(
         core = engine.core
         recipe = core.recipe(wanted.changes)
         check_wanted(wanted, recipe)
-        results = Results(wanted.out, plan_of(core, wanted, recipe), ranks.rank, ranks.size)
+        results = Results.of(wanted.out, plan_of(core, wanted, recipe), ranks.rank, ranks.size)
         held.enter_context(_locked(wanted.out, ranks))
         yield _started(engine, wanted, recipe, results, ranks)
         try:
             yield from _work(engine, wanted, recipe, results, ranks, cancelled)
-            if ranks.leads:
+            if ranks.size == 1 or (waiting and ranks.leads):
                 _put_together(wanted, results, cancelled, waiting=waiting)
         except Cancelled:
             return False
@@ -117,6 +118,8 @@ def _work(
     cancelled: Callable[[], bool],
 ) -> Generator[Event, None, None]:
     scorer = Scorer(engine.core, wanted, recipe, cancelled)
+    if ranks.leads and 0 not in results.checkpoints:
+        results.add_checkpoint(CheckpointLine(0, {}, engine.core.perplexity_base(), 0.0))
     if wanted.mode == "sequential":
         yield from edit_in_sequence(engine, wanted, scorer, results, cancelled)
         return

@@ -17,14 +17,14 @@ from workbench.edits import EditRequest
 from workbench.engine.engine import Engine
 from workbench.engine.evaluating.cases import CaseScore, failure
 from workbench.engine.evaluating.dataset import Case
+from workbench.engine.evaluating.outcome import told
 from workbench.engine.evaluating.plan import Wanted
 from workbench.engine.evaluating.record import CaseLine, CheckpointLine
 from workbench.engine.evaluating.results import Results
 from workbench.engine.evaluating.scorer import Scorer
 from workbench.engine.evaluating.single import Unit, only_warnings, said_of, units_of
 from workbench.errors import EditError, RequestError, StackError
-from workbench.events import CheckpointScored, EditFailed, Event
-from workbench.probing.metrics import MEASURES, summary
+from workbench.events import EditFailed, Event
 from workbench.stack.record import Edit
 
 NORMS = ("ratio", "delta_norm", "drift", "division_factor")
@@ -179,19 +179,6 @@ class _Sequence:
             return self._through
         rng = random.Random(f"{self._wanted.draw} {edited}")  # noqa: S311  a sample, not a secret
         return [self._through[place] for place in sorted(rng.sample(range(edited), most))]
-
-
-def told(line: CheckpointLine, of: int) -> CheckpointScored:
-    """A checkpoint as it is told."""
-    found = summary([*line.scores.values()])
-    return CheckpointScored(
-        edited=line.edited,
-        of=of,
-        scored=len(line.scores),
-        measures={name: getattr(found, name) for name in ("s", *MEASURES)},
-        perplexity=line.perplexity,
-        drift=line.drift,
-    )
 
 
 def _norms(edit: Edit) -> dict[str, float]:

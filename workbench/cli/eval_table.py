@@ -1,0 +1,119 @@
+"""What an evaluation says in 80 columns: a line a case, a line a checkpoint, and the table of measures at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from workbench import events as ev
+from workbench.text import shortened
+
+LABELS = {
+    "es": "ES efficacy",
+    "ps": "PS paraphrase",
+    "ns": "NS neighbour",
+    "s": "S  together",
+    "em": "EM efficacy",
+    "pm": "PM paraphrase",
+    "nm": "NM neighbour",
+    "ea": "EA efficacy",
+    "pa": "PA paraphrase",
+    "na": "NA neighbour",
+    "entropy": "GE entropy",
+    "consistency": "RS references",
+}
+"""The measures in the order in which they are shown."""
+GROUPS = {"es": "scores", "em": "magnitudes", "ea": "token accuracy", "entropy": "what it writes"}
+"""What begins with a measure."""
+_NAME, _CELL = 16, 20
+CASE_HEADER = "  case     ES     PS     NS  |ΔW|/|W|  perplexity  edit"
+CHECKPOINT_HEADER = "  edits  scored     ES     PS     NS      S  perplexity   drift"
+MEANING = (
+    "In brackets: 95 % bootstrap intervals over cases. Scores and accuracies are shares,",
+    "magnitudes differences of p; --help defines them.",
+)
+BARS = " ▁▂▃▄▅▆▇█"
+CHART_ROWS = 5
+FEWEST = 3
+"""Checkpoints below which a curve says no more than its table."""
+
+
+def case_line(scored: ev.CaseScored) -> str:
+    """One case, in the columns of CASE_HEADER."""
+    fields = [
+        f"{scored.case:>6}",
+        *(f"{_share(scored.edited.get(name)):>5}" for name in ("es", "ps", "ns")),
+        f"{_number(scored.ratio):>8}",
+        f"{_number(scored.perplexity):>10}",
+        f"{shortened(scored.subject, 30)} → {shortened(scored.target_new, 20)}",
+    ]
+    return "  ".join(fields) + (f"  not made: {scored.failed}" if scored.failed else "")
+
+
+def checkpoint_line(scored: ev.CheckpointScored) -> str:
+    """One checkpoint, in the columns of CHECKPOINT_HEADER."""
+    fields = [f"{scored.edited:>7}", f"{scored.scored:>6}"]
+    fields += [f"{_share(scored.measures.get(name)):>5}" for name in ("es", "ps", "ns", "s")]
+    return "  ".join([*fields, f"{_number(scored.perplexity):>10}", f"{_number(scored.drift):>6}"])
+
+
+def checkpoint_words(scored: ev.CheckpointScored) -> str:
+    """One checkpoint, between the lines of cases."""
+    shares = "  ".join(f"{name.upper()} {_share(scored.measures.get(name))}" for name in ("es", "ps", "ns", "s"))
+    of = "all" if scored.scored == scored.edited else f"{scored.scored}"
+    return (
+        f"  after {scored.edited}, {of} asked:  {shares}  perplexity {_number(scored.perplexity)}  "
+        f"drift {_number(scored.drift)}"
+    )
+
+
+def table(found: ev.Evaluated) -> Iterator[str]:
+    """Every measure that was taken, with its interval, a column a side."""
+    ended = any("end" in row for row in found.rows.values())
+    sides = (
+        {"base": "base", "edited": "when edited", "end": "at the end"}
+        if ended
+        else {"base": "base", "edited": "edited"}
+    )
+    yield " " * (_NAME + 2) + " ".join(f"{words:<{_CELL}}" for words in sides.values()).rstrip()
+    for name, label in LABELS.items():
+        if name in found.rows:
+            if name in GROUPS:
+                yield GROUPS[name]
+            cells = (f"{_cell(found.rows[name], side):<{_CELL}}" for side in sides)
+            yield f"{'  ' + label:<{_NAME}}" + " ".join(cells).rstrip()
+
+
+def _cell(row: Mapping[str, Any], side: str) -> str:
+    """As in: 0.967 [0.90,1.00]."""
+    value, low, high = (row.get(name) for name in (side, f"{side}_low", f"{side}_high"))
+    if value is None:
+        return "     ·"
+    return f"{value:.3f}" if low is None or high is None else f"{value:>6.3f} [{low:.2f},{high:.2f}]"
+
+
+def chart(name: str, edits: Sequence[int], values: Sequence[float | None]) -> Iterator[str]:
+    """A curve over the checkpoints as columns, from 0 to the largest; nothing for a few points, or without a number."""
+    known = [value for value in values if value is not None]
+    if len(known) < FEWEST:
+        return
+    top = max([1.0, *known]) if max(known) <= 1 else max(known)
+    for row in range(CHART_ROWS - 1, -1, -1):
+        label = f"{top * (row + 1) / CHART_ROWS:>7.3g}" if row in (0, CHART_ROWS - 1) else " " * 7
+        yield f"{label} ┤" + "".join(_block(value, top, row) * 2 + " " for value in values).rstrip()
+    yield f"{'0':>7} ┼" + "─" * (3 * len(values))
+    first, final = f"{edits[0]}", f"{edits[-1]} edits"
+    yield " " * 9 + first + f"{final:>{max(3 * len(values) - len(first), len(final) + 2)}}" + f"   {name}"
+
+
+def _block(value: float | None, top: float, row: int) -> str:
+    eighths = 0 if value is None else round(min(max(value / top, 0.0), 1.0) * CHART_ROWS * 8) - row * 8
+    return BARS[min(max(eighths, 0), 8)]
+
+
+def _number(value: float | None) -> str:
+    return "·" if value is None else f"{value:.4g}"
+
+
+def _share(value: float | None) -> str:
+    return "·" if value is None else f"{value:.3f}"
