@@ -119,7 +119,8 @@ def workbench() -> None:
     """Edit what a language model knows, one fact at a time, and always be able to go back.
 
     Without a command the screen opens, on MODEL (a folder or a Hub name) or on atlas, the model that ships; --device,
-    --dtype, --stack, --engine and --record may follow (workbench open --help). The commands write data to stdout and what is said to people to stderr.
+    --dtype, --stack, --engine and --record may follow (workbench open --help). The commands write data to stdout and
+    what is said to people to stderr.
     """
 
 
