@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from workbench import events as ev
 from workbench.cli.check import look
 from workbench.cli.guard import HELP as GUARD_HELP
-from workbench.cli.guard import HINT as GUARD_HINT
 from workbench.cli.guard import Watcher, guard_options
-from workbench.cli.interrupt import interruptible
-from workbench.cli.lines import committed_line
+from workbench.cli.making import Grouping, make
 from workbench.cli.options import Common, engine_options
-from workbench.cli.output import Output
-from workbench.cli.session import engine_session
-from workbench.cli.where import stack_folder
 from workbench.edits import METHODS, Chat, EditRequest, Neighbour, Recipe
-from workbench.errors import RequestError, UsageError
-
-if TYPE_CHECKING:
-    from workbench.engine.engine import Engine
+from workbench.errors import UsageError
+from workbench.stack.limits import MAX_REQUESTS
 
 EPILOG = """\b
 Request files are UTF-8, at most 64 MiB and 50,000 requests:
@@ -50,6 +40,11 @@ One bad record refuses the whole file.
 Settings for --set; the model's profile has the defaults:
   steps lr weight_decay kl_factor clamp_factor loss_stop nll_stop
   second_moment seed template_lengths
+  layers moment_weight (memit) moment_weight mu (emmet)
+
+\b
+Methods: r-rome, rome, p-rome and c-rome make an edit of each request; memit
+and emmet make one edit of many, in one file, which is undone as one.
 
 GUARD
 
@@ -60,6 +55,8 @@ Examples:
   workbench apply facts.csv --stack edits/mine --method rome --layer 2
   workbench apply facts.csv --set steps=25 --set nll_stop=none
   workbench apply facts.jsonl --together 16
+  workbench apply facts.jsonl --method emmet
+  workbench apply facts.jsonl --method memit --batch 100 --layers 3,4,5
   workbench apply facts.jsonl --check
   workbench apply facts.csv --model Qwen/Qwen3-0.6B --chat
   workbench apply facts.csv --dtype bfloat16 --keep-fp32
@@ -84,6 +81,7 @@ after Ctrl+C, which drops only the edit in flight.
 @click.option("--chat", is_flag=True, help="The prompt is a user's turn of a chat. [default: raw text]")
 @click.option("--method", type=click.Choice(METHODS), help="[default: r-rome]")
 @click.option("--layer", type=int, help="Block to edit, from 0. [default: the profile's]")
+@click.option("--layers", metavar="N,N,...", help="Blocks that memit spreads one edit over. [default: --layer]")
 @click.option("--seed", type=int, help="Seed of the context templates. [default: the profile's]")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any hyper-parameter. May be repeated.")
 @click.option("--check", is_flag=True, help="Only say what is likely to go wrong; make no edit.")
@@ -93,6 +91,12 @@ after Ctrl+C, which drops only the edit in flight.
     default=1,
     metavar="N",
     help="Optimise N edits side by side, on the state before them. [default: 1, each on what the last one left]",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(1, MAX_REQUESTS),
+    metavar="N",
+    help="Requests of one edit, with memit and emmet. [default: all of them]",
 )
 @guard_options
 @engine_options
@@ -106,25 +110,15 @@ def apply(requests: Path | None, common: Common, **given: Any) -> int:
         wanted = [replace(request, chat=request.chat or Chat()) for request in wanted]
     if given["check"]:
         return look(wanted, recipe_changes(given), common)
-    return make(wanted, recipe_changes(given), common, given["together"], Watcher.of(given))
+    return make(wanted, recipe_changes(given), common, _grouping(given), Watcher.of(given))
 
 
-def make(
-    wanted: list[EditRequest],
-    changes: dict[str, Any],
-    common: Common,
-    together: int = 1,
-    watcher: Watcher | None = None,
-) -> int:
-    """Makes the edits `wanted`, `together` at a time, in the stack that `common` names; returns the exit code."""
-    watcher = watcher or Watcher.of({"guard": None, "no_guard": False, "guard_answer": None})
-    with Output(common.json) as output, engine_session(common, stack_folder(common), output, write=True) as engine:
-        for problem in watcher.problems:
-            output.tell(f"warning: {problem}")
-        batch = Batch(engine, output, changes, len(wanted), watcher)
-        for start in range(0, len(wanted), together):
-            batch.make(wanted[start : start + together])
-        return batch.finish()
+def _grouping(given: dict[str, Any]) -> Grouping:
+    """How requests are worked on; a method that is given is held against it at once. Raises UsageError."""
+    grouping = Grouping(given["together"], given["batch"])
+    if given["method"]:
+        grouping.check(Recipe.from_json({"method": given["method"]}))
+    return grouping
 
 
 def _wanted(file: Path | None, given: dict[str, Any]) -> list[EditRequest]:
@@ -157,8 +151,18 @@ def recipe_changes(given: dict[str, Any]) -> dict[str, Any]:
             raise UsageError(f"--set {setting} has no value.", "Write --set name=value, as in --set steps=25.")
         changes[name.strip()] = _value(value.strip())
     changes |= {name: given[name] for name in ("method", "layer", "seed") if given[name] is not None}
+    if given.get("layers"):
+        changes["layers"] = _layers(given["layers"])
     Recipe.from_json(changes)
     return changes
+
+
+def _layers(text: str) -> list[int]:
+    """As in 3,4,5. Raises UsageError."""
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError as error:
+        raise UsageError(f"--layers {text} is no list of layers.", "Write it as in --layers 3,4,5.") from error
 
 
 def _value(text: str) -> Any:
@@ -170,80 +174,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
-
-
-@dataclass
-class Batch:
-    """Edits asked for together: makes them in order and remembers how they went."""
-
-    engine: Engine
-    output: Output
-    changes: dict[str, Any]
-    of: int
-    watcher: Watcher
-    index: int = 0
-    made: int = 0
-    failed: list[int] = field(default_factory=list)
-    """Exit codes of the edits that could not be made."""
-    missed: int = 0
-    """Edits that were made and whose target does not come out on top."""
-
-    def make(self, requests: list[EditRequest]) -> None:
-        """Makes one edit, or several together.
-
-        Raises:
-            WorkbenchError: it is no use going on. Interrupted: after Ctrl+C.
-        """
-        first, started = self.index + 1, 0
-        seen: list[ev.Event] = []
-        self.index += len(requests)
-        try:
-            with closing(interruptible(lambda cancelled: self._work(requests, first, cancelled))) as events:
-                for event in events:
-                    if isinstance(event, ev.EditStarted):
-                        self._judge(requests[max(started - 1, 0)], seen)
-                        seen, started = [], started + 1
-                    seen.append(event)
-                    self.output.event(event, f"edit-{first + max(started - 1, 0)}")
-        finally:
-            self._judge(requests[max(started - 1, 0)], seen)
-
-    def _work(self, requests: list[EditRequest], index: int, cancelled: Callable[[], bool]) -> Iterator[ev.Event]:
-        """The engine's events; a request that this model cannot take ends them as a failed edit does."""
-        watching: dict[str, Any] = {"guard": self.watcher.guard, "decide": self.watcher.decider(self.output)}
-        how = {"index": index, "of": self.of, "cancelled": cancelled, **watching}
-        try:
-            if len(requests) > 1:
-                yield from self.engine.apply_together(requests, self.changes, **how)
-            else:
-                yield from self.engine.apply(requests[0], self.changes, **how)
-        except RequestError as error:
-            yield ev.EditFailed(message=error.message, hint=error.hint, exit_code=error.exit_code)
-
-    def _judge(self, request: EditRequest, seen: list[ev.Event]) -> None:
-        for event in seen:
-            match event:
-                case ev.EditCommitted():
-                    self.made += 1
-                    self.output.line(committed_line(event, request.to_json(), seen))
-                case ev.EditFailed():
-                    self.failed.append(event.exit_code)
-                    self.output.tell(
-                        f"{request.subject} → {request.target_new}: not made. {event.message} {event.hint}"
-                    )
-                case ev.EditCancelled(reason=reason) if reason:
-                    self.failed.append(1)
-                    self.output.tell(f"{request.subject} → {request.target_new}: not made. {GUARD_HINT}")
-                case ev.Preflight(severity="warning" | "danger"):
-                    self.output.tell(f"{request.subject} → {request.target_new}: {event.message} {event.hint}".rstrip())
-                case ev.ProbeResult(kind="efficacy", passed=False):
-                    self.missed += 1
-                    self.output.tell(f"{request.subject} → {request.target_new}: made, but the target is not on top.")
-                case _:
-                    pass
-
-    def finish(self) -> int:
-        """Says how it went; returns the exit code."""
-        self.output.tell(f"{self.made} of {self.of} edits made.")
-        code = max(self.failed, default=1 if self.missed else 0)
-        return self.output.done(code, f"{self.made} of {self.of} edits made")

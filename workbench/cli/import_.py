@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from workbench import events as ev
-from workbench.cli.apply import make
 from workbench.cli.interrupt import interruptible
 from workbench.cli.lines import count, log_line, probe_line, tallies
+from workbench.cli.making import make
 from workbench.cli.options import Common, engine_options
 from workbench.cli.output import Output
 from workbench.cli.session import engine_session
