@@ -26,6 +26,10 @@ COMMANDS = (
 )
 
 
+ONE = ("-s", "a", "-p", "{} is", "-t", "c")
+"""A request by options."""
+
+
 def test_every_command_of_the_first_version_is_there() -> None:
     assert set(COMMANDS) <= set(group.commands)
 
@@ -71,7 +75,12 @@ def test_the_common_options_have_the_same_words_everywhere(command: str) -> None
         (["apply", "-s", "a", "-p", "{} is", "-t", "c", "--set", "lr"], "--set lr has no value.", "name=value"),
         (["apply", "-s", "a", "-p", "{} is", "-t", "c", "--set", "v_lr=1"], "Unknown setting 'v_lr'.", "steps"),
         (["apply", "-s", "a", "-p", "{} is", "-t", "c", "--set", "steps=0"], "steps = 0 is out of range.", "1000"),
-        (["apply", "-s", "a", "-p", "{} is", "-t", "c", "--method", "memit"], "'memit' is not one of", "--help"),
+        (["apply", "-s", "a", "-p", "{} is", "-t", "c", "--method", "mend"], "'mend' is not one of", "--help"),
+        (["apply", *ONE, "--method", "rome", "--batch", "2"], "--batch is for methods that make one edit", "emmet"),
+        (["apply", *ONE, "--method", "emmet", "--together", "2"], "--together is for methods that make", "--batch"),
+        (["apply", *ONE, "--method", "memit", "--layers", "1,x"], "--layers 1,x is no list of layers.", "3,4,5"),
+        (["apply", *ONE, "--method", "memit", "--layers", "4,3"], "layers = 4, 3 is out of order.", "above"),
+        (["apply", *ONE, "--method", "emmet", "--layers", "3,4"], "layers is no setting of emmet.", "memit"),
         (["apply", "-s", "a", "-p", "{} is", "-t", "c", "--dtype", "int8"], "'int8' is not one of", "--help"),
         (["log", "nowhere"], "There is no stack at 'nowhere'.", "workbench apply"),
         (["log"], "There is no stack at 'edits/atlas'.", "workbench apply"),
