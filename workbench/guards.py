@@ -164,12 +164,13 @@ def parse(text: str) -> dict[str, object]:
             raise UsageError(
                 f"'{part}' gives the guard no limit.", "Write name=limit, as in ratio=0.25,perplexity=off."
             )
-        changes[name] = _number(name, value)
+        changes[name] = number(name, value)
     Guard().changed(changes)
     return changes
 
 
-def _number(name: str, value: str) -> float | bool:
+def number(name: str, value: str) -> float | bool:
+    """A limit as people write it: 0.2, 20%, off. Raises UsageError."""
     if value.lower() in ("off", "none"):
         return False
     try:

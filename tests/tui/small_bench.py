@@ -11,6 +11,7 @@ from textual.binding import Binding
 from tests.tui.story import told
 from workbench import events as ev
 from workbench.engine.protocol import Verb
+from workbench.guards import Guard
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.screens.help import HelpPanel
 from workbench.tui.state import State, started
@@ -27,6 +28,7 @@ class SmallBench(App[None]):
         self.state = state or State()
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.copied = ""
+        self.guard = Guard()
 
     def on_mount(self) -> None:
         self.push_screen(self._make())

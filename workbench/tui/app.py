@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from textual import events, work
 from textual.app import App
@@ -21,6 +21,8 @@ from textual.filter import LineFilter
 from workbench import settings
 from workbench.engine.protocol import Verb
 from workbench.errors import WorkbenchError
+from workbench.events import GuardAsked
+from workbench.guards import DECISIONS, Decision, Guard
 from workbench.text import visible
 from workbench.tui.ascii import AsciiFilter, needs_ascii
 from workbench.tui.client import EngineClient
@@ -29,9 +31,12 @@ from workbench.tui.keymap import Plan, planned
 from workbench.tui.keynames import REBOUND, key_name
 from workbench.tui.palette import Deeds
 from workbench.tui.queue import Queue
+from workbench.tui.screens.base import HEIGHTS, WIDTHS
 from workbench.tui.screens.compare import CompareScreen
 from workbench.tui.screens.confirm import ChoiceScreen
 from workbench.tui.screens.edit import EditScreen
+from workbench.tui.screens.guard import GuardScreen
+from workbench.tui.screens.guard_limits import GuardLimitsScreen
 from workbench.tui.screens.help import HelpPanel
 from workbench.tui.screens.history import HistoryScreen
 from workbench.tui.screens.jump import JumpScreen
@@ -64,10 +69,13 @@ class WorkbenchApp(App[None]):
         "log": LogScreen,
     }
     DEFAULT_MODE = "edit"
+    HORIZONTAL_BREAKPOINTS = WIDTHS
+    VERTICAL_BREAKPOINTS = HEIGHTS
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {Deeds}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+r", "run_queue", "Run", id="run", tooltip="Make the queue's edits, one after the other"),
         Binding("ctrl+r", "pause", "Pause", id="run", tooltip="End the run after this edit"),
+        Binding("ctrl+r", "answer_guard", "Answer", id="run", tooltip="What becomes of the edit that the guard holds"),
         Binding("ctrl+g", "stop_edit", "Stop", id="stop", tooltip="Stop this edit now; it stays in the queue"),
         Binding("r", "restart", "Restart", id="restart", tooltip="Start the engine again"),
         Binding("ctrl+r", "restart", "Restart", id="run", tooltip="Start the engine again"),
@@ -83,6 +91,7 @@ class WorkbenchApp(App[None]):
         Binding("f4,3", "place('history')", "Go to History", id="place.history", show=False),
         Binding("f5,4", "place('compare')", "Go to Compare", id="place.compare", show=False),
         Binding("f8", "place('log')", "Go to Log", id="place.log", show=False),
+        Binding("f6", "guard_limits", "Guard limits", id="guard.limits", show=False, tooltip="What an edit may do"),
         Binding("ctrl+q", "quit", "Quit", id="quit", show=False, priority=True),
     ]
 
@@ -132,7 +141,7 @@ class WorkbenchApp(App[None]):
 
     def _take_settings(self) -> None:
         """The person's keys and theme; what cannot be used is said, and left out."""
-        said = [*self.settings.problems, *self._plan.problems]
+        said = [*self.settings.problems, *self._plan.problems, *self.session.guarding.problems]
         self.set_keymap(self._plan.keymap)
         if self.settings.theme in self.available_themes:
             self.theme = self.settings.theme
@@ -163,6 +172,23 @@ class WorkbenchApp(App[None]):
         if self.session.changed:
             self.session.changed = False
             self._draw()
+            self._ask_guard()
+
+    def _ask_guard(self) -> None:
+        """The guard's question comes by itself, once; after escape, at a key."""
+        asked = self.question
+        if asked is not None and asked is not self.session.guarding.put_off:
+            self.action_answer_guard()
+
+    @property
+    def question(self) -> GuardAsked | None:
+        """What the guard asks and nobody has answered; in a recording nobody can."""
+        return None if self.state.where == "recorded" else self.session.guarding.question(self.state)
+
+    @property
+    def guard(self) -> Guard:
+        """The limits that edits are held to."""
+        return self.session.guarding.guard
 
     def _draw(self) -> None:
         for screen in self.screen_stack:
@@ -203,7 +229,11 @@ class WorkbenchApp(App[None]):
         """Only what works now."""
         del parameters
         armed = self.session.runner.armed
+        if action == "answer_guard":
+            return self.question is not None
         if action in ("run_queue", "pause"):
+            if self.question is not None:
+                return False
             return armed == (action == "pause") and self.state.engine != "stopped"
         if action == "stop_edit":
             return bool(self.state.job)
@@ -237,6 +267,33 @@ class WorkbenchApp(App[None]):
     def action_stop_edit(self) -> None:
         """Stops what the engine does now."""
         self.session.cancel()
+
+    @work
+    async def action_answer_guard(self) -> None:
+        """Asks what becomes of the edit that the guard holds."""
+        asked, guarding = self.question, self.session.guarding
+        if asked is None or isinstance(self.screen, GuardScreen):
+            return
+        answer = await self.push_screen_wait(GuardScreen(asked, guarding.guard, guarding.question))
+        if answer in DECISIONS:
+            self.session.decide(cast("Decision", answer))
+        else:
+            guarding.put_off = asked
+            self.session.changed = True
+
+    @work
+    async def action_guard_limits(self) -> None:
+        """Shows the guard's limits, and takes others."""
+        if isinstance(self.screen, GuardLimitsScreen):
+            return
+        limits = await self.push_screen_wait(GuardLimitsScreen(self.session.guarding.limits))
+        if limits is None:
+            return
+        try:
+            await asyncio.to_thread(self.session.guarding.keep, limits)
+        except WorkbenchError as error:
+            self.tell(error)
+        self.session.changed = True
 
     def action_restart(self) -> None:
         """Starts the engine again."""

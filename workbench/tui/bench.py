@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from workbench.engine.protocol import Verb
 from workbench.errors import WorkbenchError
+from workbench.guards import Guard
 from workbench.tui.queue import Queue
 from workbench.tui.state import State
 
@@ -24,6 +25,11 @@ class Bench(Protocol):
     @property
     def queue(self) -> Queue:
         """The edits that wait."""
+        ...
+
+    @property
+    def guard(self) -> Guard:
+        """The limits that edits are held to."""
         ...
 
     def send(self, verb: Verb, **args: Any) -> str:

@@ -55,7 +55,7 @@ class QueueItem:
             return "running"
         if self.problem:
             return "invalid"
-        return "failed" if self.failure else "queued"
+        return "failed" if self.failure and not self.held else "queued"
 
     @property
     def reason(self) -> str:
@@ -148,9 +148,9 @@ class Queue:
         """The item's edit could not be made."""
         self._put(key, running=False, failure=reason, tip=None)
 
-    def put_back(self, key: str) -> None:
-        """The item's edit was stopped; it waits again."""
-        self._put(key, running=False, tip=None)
+    def put_back(self, key: str, reason: str = "") -> None:
+        """The item's edit was stopped and waits again; with a reason, held."""
+        self._put(key, running=False, tip=None, held=bool(reason), failure=reason)
 
     def interrupt(self) -> None:
         """The engine is gone: nothing is being made any more. What became of the last edit is seen by `settle`."""

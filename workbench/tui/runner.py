@@ -83,7 +83,7 @@ class Runner:
             case ev.EditFailed():
                 self._fail(event.message, event.hint)
             case ev.EditCancelled():
-                self._put_back()
+                self._put_back(event.reason)
             case ev.JobDone():
                 self._finish(event)
 
@@ -98,8 +98,8 @@ class Runner:
         self.queue.fail(self._key, f"{message} {hint}".strip())
         self._key, self.failed = "", self.failed + 1
 
-    def _put_back(self) -> None:
-        self.queue.put_back(self._key)
+    def _put_back(self, reason: str = "") -> None:
+        self.queue.put_back(self._key, f"discarded by the guard: {reason}" if reason else "")
         self._key, self.armed = "", False
 
     def lost(self) -> None:

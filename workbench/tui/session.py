@@ -15,8 +15,8 @@ from workbench.errors import WorkbenchError
 from workbench.guards import Decision
 from workbench.tui.client import EngineClient
 from workbench.tui.guarding import Guarding
-from workbench.tui.keynames import key_name
 from workbench.tui.home import HERE, Home
+from workbench.tui.keynames import key_name
 from workbench.tui.queue import Queue, QueueItem
 from workbench.tui.queue_place import QueuePlace
 from workbench.tui.runner import Runner, newest_applied
@@ -39,9 +39,7 @@ class Session:
         home: where the stack lies.
     """
 
-    def __init__(
-        self, folder: Path, make_client: Callable[[Path], EngineClient], say: Say, home: Home = HERE
-    ) -> None:
+    def __init__(self, folder: Path, make_client: Callable[[Path], EngineClient], say: Say, home: Home = HERE) -> None:
         self.state = State(where=home.where)
         self._home = home
         self.changed = True
@@ -229,6 +227,8 @@ def unavailable(state: State) -> str:
         return "The model is still loading."
     if state.engine == "stopped":
         return f"The engine has stopped; {key_name('run')} restarts it."
+    if state.run and state.run.running and state.run.asked:
+        return f"The guard waits for an answer; {key_name('run')} asks again."
     if state.run and state.run.running:
         return f"The engine is busy: edit {state.run.started.index} of {state.run.started.of}."
     return "The engine is busy."

@@ -115,18 +115,8 @@ def _told(state: State, event: ev.Event) -> State:
             return replace(state, answers=(*kept[-50:], event))
         case ev.GenerationChunk():
             return _generated(state, event)
-        case ev.Compared():
-            return replace(state, compared=event)
-        case ev.Exported():
-            return replace(state, exported=event)
-        case ev.HealthStep():
-            return replace(state, measuring=event)
         case ev.HealthReport():
             return replace(state, health=event, measuring=None)
-        case ev.Diagnosed():
-            return replace(state, diagnosed=event)
-        case ev.TraceStep():
-            return replace(state, tracing=event)
         case ev.Traced():
             return replace(state, traced=event, tracing=None)
         case ev.Verified():
@@ -135,15 +125,29 @@ def _told(state: State, event: ev.Event) -> State:
             return replace(state, warnings=(*state.warnings[-20:], event))
         case ev.ProbeResult() if not (state.run and event.job == state.run.started.job):
             return replace(state, probes=(*state.probes, event))
+        case _ if type(event) in _LAST:
+            return replace(state, **{_LAST[type(event)]: event})
         case _:
             return replace(state, run=_ran(state.run, event)) if state.run else state
+
+
+_LAST: dict[type[ev.Event], str] = {
+    ev.Compared: "compared",
+    ev.Exported: "exported",
+    ev.HealthStep: "measuring",
+    ev.Diagnosed: "diagnosed",
+    ev.TraceStep: "tracing",
+}
+"""Events of which the last one is kept, and where."""
 
 
 def _on_stack(state: State, folder: str) -> State:
     """`state` without what belongs to another stack than the one in `folder`."""
     if state.stack is None or state.stack.folder == folder:
         return state
-    return replace(state, run=None, answers=(), generations={}, spoken={}, compared=None, probes=(), verified=(), health=None)
+    return replace(
+        state, run=None, answers=(), generations={}, spoken={}, compared=None, probes=(), verified=(), health=None
+    )
 
 
 def played(state: State) -> State:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from textual.widgets import Static
 
+from workbench.guards import told
 from workbench.text import shortened, visible
 from workbench.tui.keynames import key_name
-from workbench.tui.state import State
+from workbench.tui.state import Run, State
 
 
 class Banner(Static):
@@ -31,7 +32,9 @@ class Banner(Static):
 
 
 def banner(state: State) -> str:
-    """What to say while the engine is stopped; else ""."""
+    """What to say while the engine is stopped, or waits for an answer; else ""."""
+    if state.run and state.run.running and state.run.asked:
+        return _asked(state.run)
     if state.engine != "stopped":
         return ""
     reason = shortened(visible(state.stopped_because).rstrip("."), 240)
@@ -41,3 +44,9 @@ def banner(state: State) -> str:
     count = state.stack.position if state.stack else 0
     replay = f" and replay {count} edit{'' if count == 1 else 's'}" if count else ""
     return f"✗ Engine stopped ({reason}). Your stack is safe on disk. {again} restart{replay}, {log} open log."
+
+
+def _asked(run: Run) -> str:
+    """What the guard asks, and the keys that answer."""
+    what = "; ".join(told(one) for one in run.tripped)
+    return f"‖ The guard asks: {what}. Nothing is saved yet. {key_name('run')} answers, {key_name('stop')} discards."

@@ -124,6 +124,8 @@ def engine_words(state: State) -> str:
         return "✗ STOPPED"
     if state.engine == "starting":
         return "◌ LOADING"
+    if run and run.running and run.asked:
+        return f"‖ GUARD ASKS {run.started.index}/{run.started.of}"
     if run and run.running:
         step = f" {run.steps[-1].step}/{run.steps[-1].of}" if run.steps else ""
         return f"● RUNNING {run.started.index}/{run.started.of}{step}"
