@@ -27,6 +27,7 @@ from workbench.health import Diagnosed as Diagnosed
 from workbench.health import HealthReport as HealthReport
 from workbench.health import HealthStep as HealthStep
 from workbench.health import Preflight as Preflight
+from workbench.health import TaskScored as TaskScored
 from workbench.guarding import EarlierProbed as EarlierProbed
 from workbench.guarding import GuardAsked as GuardAsked
 from workbench.guarding import GuardTripped as GuardTripped

@@ -115,6 +115,24 @@ class Diagnosed(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskScored(Event):
+    """One measure of a downstream task, on the base and after a stack."""
+
+    task: str
+    metric: str
+    base: float | None
+    """None: nothing was asked; so is `now`."""
+    now: float | None
+    items: int
+    base_error: float | None = None
+    """Standard error; None: there is none. So are the other two."""
+    now_error: float | None = None
+    change_error: float | None = None
+    """Of now − base, where both are known item by item."""
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preflight(Event):
     """Something that a person should know before an edit is made."""
 

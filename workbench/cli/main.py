@@ -37,6 +37,7 @@ from workbench.cli.serve import serve
 from workbench.cli.show import show
 from workbench.cli.stats import stats
 from workbench.cli.tag import tag
+from workbench.cli.tasks import tasks
 from workbench.cli.toggle import toggle
 from workbench.cli.trace import trace
 from workbench.cli.travel import travel
@@ -101,7 +102,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Edit": (apply, note, tag),
     "Look": (log, show, probe, diff),
     "Move": (undo, redo, travel, toggle, reorder, remove, branch, switch),
-    "Check": (replay, verify, bisect, health, evaluate, doctor),
+    "Check": (replay, verify, bisect, health, tasks, evaluate, doctor),
     "Model": (stats, tune, trace),
     "Share": (export, import_, merge, push, pull),
     "Screen": (play, serve, keys),

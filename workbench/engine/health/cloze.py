@@ -61,13 +61,27 @@ class Cloze:
 
     @property
     def error(self) -> float:
-        """Standard error of the difference: both were asked the same, so it is taken item by item."""
-        count = len(self.right)
-        if count < 2:
-            return 0.0
-        gaps = [now - before for now, before in zip(self.right, self.right_base, strict=True)]
-        middle = sum(gaps) / count
-        return math.sqrt(sum((gap - middle) ** 2 for gap in gaps) / (count - 1) / count)
+        """Standard error of the difference; both were asked the same, so it is taken item by item."""
+        return _error([now - before for now, before in zip(self.right, self.right_base, strict=True)])
+
+    @property
+    def error_now(self) -> float:
+        """Standard error of `share`."""
+        return _error(self.right)
+
+    @property
+    def error_base(self) -> float:
+        """The same of `share_base`."""
+        return _error(self.right_base)
+
+
+def _error(values: Sequence[float]) -> float:
+    """Standard error of a mean; 0 of fewer than two values."""
+    count = len(values)
+    if count < 2:
+        return 0.0
+    middle = sum(values) / count
+    return math.sqrt(sum((value - middle) ** 2 for value in values) / (count - 1) / count)
 
 
 def items_for(core: Core, edited: Iterable[EditRequest], seed: int, count: int = ASKED) -> list[Item]:
