@@ -121,14 +121,14 @@ class TaskScored(Event):
     task: str
     metric: str
     base: float | None
-    """None: nothing was asked; so is `now`."""
-    now: float | None
+    """None: nothing was asked; so is `edited`."""
+    edited: float | None
     items: int
     base_error: float | None = None
     """Standard error; None: there is none. So are the other two."""
-    now_error: float | None = None
+    edited_error: float | None = None
     change_error: float | None = None
-    """Of now − base, where both are known item by item."""
+    """Of edited − base, where both are known item by item."""
     higher_is_better: bool = True
 
 

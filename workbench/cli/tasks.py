@@ -87,10 +87,10 @@ def _names(tasks: str) -> tuple[str, ...]:
 
 def scored_line(found: ev.TaskScored) -> str:
     """One measure, under HEADER."""
-    change = f"{found.now - found.base:+.3g}" if found.now is not None and found.base is not None else "·"
+    change = f"{found.edited - found.base:+.3g}" if found.edited is not None and found.base is not None else "·"
     if found.change_error is not None:
         change += f" ± {found.change_error:.2g}"
-    base, now = _with_error(found.base, found.base_error), _with_error(found.now, found.now_error)
+    base, now = _with_error(found.base, found.base_error), _with_error(found.edited, found.edited_error)
     return f"{found.task:<24}{found.metric:<14}{base:>16}{now:>16}  {change}"
 
 

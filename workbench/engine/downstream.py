@@ -74,7 +74,7 @@ def _perplexity(core: Core) -> TaskScored:
             "Put held_out.txt, one text a line, into the model's folder.",
         )
     return TaskScored(
-        task=PERPLEXITY, metric="perplexity", base=base, now=now, items=len(core.held_out), higher_is_better=False
+        task=PERPLEXITY, metric="perplexity", base=base, edited=now, items=len(core.held_out), higher_is_better=False
     )
 
 
@@ -90,9 +90,9 @@ def _cloze(found: Cloze) -> TaskScored:
         task=CLOZE,
         metric="acc",
         base=found.share_base,
-        now=found.share,
+        edited=found.share,
         base_error=found.error_base,
-        now_error=found.error_now,
+        edited_error=found.error_now,
         change_error=found.error,
         items=len(found.right),
     )
@@ -107,9 +107,9 @@ def _both(base: Sequence[Measured], now: Sequence[Measured]) -> list[TaskScored]
             task=one.task,
             metric=one.metric,
             base=one.value,
-            now=other.value,
+            edited=other.value,
             base_error=one.error,
-            now_error=other.error,
+            edited_error=other.error,
             items=other.items,
             higher_is_better=one.higher_is_better,
         )
