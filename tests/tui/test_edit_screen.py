@@ -11,6 +11,7 @@ from textual.widgets import Input, TextArea
 from tests.tui.conftest import Desk, OpenDesk
 from tests.tui.story import row, rows
 from workbench.tui.screens.form import FormScreen
+from workbench.tui.widgets.advanced_line import AdvancedLine
 from workbench.tui.widgets.answer_line import AnswerLine
 from workbench.tui.widgets.queue_table import QueueTable
 
@@ -110,7 +111,7 @@ async def test_the_whole_form_edits_an_item_with_its_probes_and_settings(open_de
         await desk.pilot.press("escape", "e")
         await desk.until(lambda: isinstance(desk.app.screen, FormScreen))
         form = desk.app.screen
-        form.query_one("#settings", Input).value = "steps=7"
+        form.query_one(AdvancedLine).settings = "steps=7"
         form.query_one("#paraphrases", TextArea).text = "{} was\nit is {}"
         form.query_one("#neighbours", TextArea).text = "Two is => y"
         await desk.pilot.press("ctrl+s")

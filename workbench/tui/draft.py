@@ -106,14 +106,17 @@ class Draft:
         return values
 
     def _settings(self) -> dict[str, Any]:
-        """Everything set, by name. Raises UsageError."""
-        values: dict[str, Any] = {}
-        for part in self.settings.split():
-            name, equals, value = part.partition("=")
-            if not equals:
-                raise UsageError(f"'{part}' is not name=value.")
-            values[name] = typed(value)
-        return values
+        return settings_of(self.settings)
+
+    @property
+    def chat(self) -> bool:
+        """The prompt is a user's turn, as far as the settings can be read."""
+        return f"{CHAT}=true" in self.settings.split()
+
+    @property
+    def recipe_settings(self) -> str:
+        """The settings without `chat`."""
+        return " ".join(part for part in self.settings.split() if not part.startswith(f"{CHAT}="))
 
     def makes(self, row: EditRow) -> bool:
         """`row` is what this draft asks for."""
@@ -134,7 +137,7 @@ class Draft:
             request.target_true or "",
             "\n".join(map(_one_line, request.paraphrases)),
             "\n".join(neighbours),
-            f"{settings} {CHAT}=true".strip() if request.chat else settings,
+            with_chat(settings, request.chat is not None),
         )
 
     def to_json(self) -> dict[str, str]:
@@ -150,6 +153,22 @@ class Draft:
         if not all(isinstance(value, str) for value in values.values()):
             raise UsageError("a draft has a field that is not text")
         return cls(**values)
+
+
+def settings_of(text: str) -> dict[str, Any]:
+    """Everything that `name=value name=value` sets, by name. Raises UsageError."""
+    values: dict[str, Any] = {}
+    for part in text.split():
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise UsageError(f"'{part}' is not name=value.")
+        values[name] = typed(value)
+    return values
+
+
+def with_chat(settings: str, chat: bool) -> str:
+    """The settings, with `chat` or without."""
+    return f"{settings} {CHAT}=true".strip() if chat else settings
 
 
 def _lines(text: str) -> list[str]:

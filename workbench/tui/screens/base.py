@@ -17,6 +17,10 @@ from workbench.tui.widgets.keys import KeyLine
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
+WIDTHS = [(0, "-narrow"), (100, "-normal"), (120, "-wide")]
+HEIGHTS = [(0, "-low"), (24, "-short"), (34, "-tall")]
+"""Classes that a screen carries, by the columns and the rows it has at least."""
+
 
 class WorkbenchScreen(Screen[None]):
     """A place. Subclasses give `place`, `compose_body()`, and `show(state)` if they hold engine data.
@@ -25,8 +29,8 @@ class WorkbenchScreen(Screen[None]):
     from 34, else -short.
     """
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (120, "-wide")]  # noqa: RUF012  Textual declares it so
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (24, "-short"), (34, "-tall")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = WIDTHS
+    VERTICAL_BREAKPOINTS = HEIGHTS
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "app.focus_next", "Next part", id="focus.next", show=False, priority=True),

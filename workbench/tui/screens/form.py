@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from textual import on, work
@@ -12,10 +12,13 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static, TextArea
 
 from workbench.tui.bench import bench
-from workbench.tui.draft import Draft
+from workbench.tui.draft import Draft, with_chat
+from workbench.tui.screens.advanced import AdvancedScreen
 from workbench.tui.screens.confirm import ConfirmScreen
 from workbench.tui.state import State
+from workbench.tui.widgets.advanced_line import AdvancedLine
 from workbench.tui.widgets.answer_line import AnswerLine
+from workbench.tui.widgets.check_line import CheckLine
 from workbench.tui.widgets.keys import KeyLine
 from workbench.tui.widgets.line_input import LineInput, settled
 from workbench.tui.widgets.request_form import verdicts
@@ -28,11 +31,10 @@ LINES = (
     ("prompt", "Prompt", "{} where the subject stands"),
     ("target_new", "Target new", ""),
     ("target_true", "Target true", "optional"),
-    ("settings", "Settings", "optional, for instance method=rome steps=30"),
 )
 AREAS = (
-    ("paraphrases", "Paraphrases (one per line)"),
-    ("neighbours", "Neighbours, prompt => answer"),
+    ("paraphrases", "Paraphrases", "one a line"),
+    ("neighbours", "Neighbours", "prompt => answer"),
 )
 
 
@@ -60,7 +62,8 @@ class FormScreen(ModalScreen[FormResult | None]):
 
     def __init__(self, title: str, draft: Draft) -> None:
         super().__init__()
-        self._title, self._first = title, draft
+        self._title = title
+        self._first = replace(draft, settings=with_chat(draft.recipe_settings, draft.chat))
 
     def compose(self) -> ComposeResult:
         """Lines, then two fields of several lines, then what the model says, then the ways out."""
@@ -72,10 +75,12 @@ class FormScreen(ModalScreen[FormResult | None]):
                     yield LineInput(text, placeholder=example, id=name, compact=True, max_length=4000)
                     yield Static("", id=f"{name}-verdict", classes="verdict", markup=False)
             with Horizontal(id="areas"):
-                for name, label in AREAS:
+                for name, _, _ in AREAS:
                     with Vertical():
-                        yield Label(label)
+                        yield Label("", id=f"{name}-count", markup=False)
                         yield TextArea(getattr(self._first, name), id=name, compact=True, tab_behavior="focus")
+            yield AdvancedLine(id="settings")
+            yield CheckLine("chat: the prompt is a user's turn, the target begins the answer", id="chat")
             yield AnswerLine("Model says", quote=False)
             with Horizontal(id="ways"):
                 yield Button("Save to queue", id="save", compact=True)
@@ -87,6 +92,8 @@ class FormScreen(ModalScreen[FormResult | None]):
         """Writes the border and checks what is there."""
         box = self.query_one("#form")
         box.border_title, box.border_subtitle = self._title, "ctrl+s saves, escape discards"
+        self.query_one(AdvancedLine).settings = self._first.recipe_settings
+        self.query_one(CheckLine).ticked = self._first.chat
         self.refresh_state(bench(self).state)
         self._check()
 
@@ -94,13 +101,28 @@ class FormScreen(ModalScreen[FormResult | None]):
     def draft(self) -> Draft:
         """What is typed."""
         lines = {name: self.query_one(f"#{name}", Input).value for name, _, _ in LINES}
-        areas = {name: self.query_one(f"#{name}", TextArea).text for name, _ in AREAS}
-        return Draft(**lines, **areas)
+        areas = {name: self.query_one(f"#{name}", TextArea).text for name, _, _ in AREAS}
+        settings = with_chat(self.query_one(AdvancedLine).settings, self.query_one(CheckLine).ticked)
+        return Draft(**lines, **areas, settings=settings)
 
     def refresh_state(self, state: State) -> None:
         """The app calls this when the state changed."""
         self.query_one(AnswerLine).show(state)
+        self.query_one(AdvancedLine).show(state)
+        chats = self._first.chat or (state.model is not None and state.model.chat)
+        self.query_one(CheckLine).set_class(chats, "-shown")
 
+    @on(AdvancedLine.Opened)
+    @work
+    async def _open_advanced(self) -> None:
+        line = self.query_one(AdvancedLine)
+        screen = AdvancedScreen(line.choices(), known=line.ground is not None)
+        settings = await self.app.push_screen_wait(screen)
+        if settings is not None:
+            line.settings = settings
+
+    @on(AdvancedLine.Changed)
+    @on(CheckLine.Changed)
     @on(Input.Changed)
     @on(TextArea.Changed)
     @on(AnswerLine.Changed)
@@ -114,6 +136,10 @@ class FormScreen(ModalScreen[FormResult | None]):
             words = said.get(name, "")
             verdict.update(words)
             verdict.set_class(words.startswith("✗"), "-wrong")
+        for name, label, shape in AREAS:
+            count = sum(1 for text in getattr(draft, name).split("\n") if text.strip())
+            words = f"{label}: {count} line{'' if count == 1 else 's'}" if count else f"{label} ({shape})"
+            self.query_one(f"#{name}-count", Label).update(words)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Enter goes on only from a field of one line."""
