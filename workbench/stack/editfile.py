@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import EditError, VerificationError
 from workbench.stack import container, files
 from workbench.stack.limits import MAX_RANK
-from workbench.stack.record import Base, Edit, Factors, Layout, ModuleInfo, WeightHashes, check_module
+from workbench.stack.record import (
+    FIRST_METHODS,
+    Base,
+    Edit,
+    Factors,
+    Layout,
+    ModuleInfo,
+    WeightHashes,
+    check_module,
+)
 from workbench.stack.strictjson import MalformedError, canonical, naming, parse_canonical
 
 if TYPE_CHECKING:
@@ -159,7 +168,7 @@ def _ranks(head: container.Head) -> dict[str, int]:
 def _check_shapes(edit: Edit, head: container.Head) -> None:
     if edit.ranks.keys() != edit.weights.keys() or not edit.ranks.keys() <= edit.base.modules.keys():
         raise MalformedError("holds updates of other modules than its record names")
-    if edit.second_moments:
+    if edit.recipe.method not in FIRST_METHODS:
         _check_made(edit)
     shapes = {matrix.name: matrix.shape for matrix in head.matrices}
     for module, rank in edit.ranks.items():
