@@ -43,6 +43,10 @@ class Clean:
     beside: dict[int, tuple[Any, ...] | None]
     """What each block up to the edited one returns beside its hidden states; None: it returns them alone."""
 
+    def only(self, rows: Tensor) -> Clean:
+        """What it has of some rows, in their order."""
+        return _joined([self], rows)
+
 
 @torch.no_grad()
 def read_clean(model: PreTrainedModel, site: EditSite, rows: Aligned, runs: Sequence[Sequence[int]]) -> Clean:
@@ -106,7 +110,8 @@ def _joined(parts: Sequence[Clean], order: Tensor) -> Clean:
     """The rows of all parts, one after the other, and then in `order`."""
 
     def rows(tensors: Iterable[Tensor]) -> Tensor:
-        joined = torch.cat([*tensors])
+        every = [*tensors]
+        joined = torch.cat(every) if len(every) > 1 else every[0]
         return joined[order.to(joined.device)]
 
     prefix = {

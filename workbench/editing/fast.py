@@ -9,8 +9,9 @@ The numbers are those of the plain way; every edit checks that on two rows befor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from copy import copy
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -23,7 +24,7 @@ from workbench.editing.loss import Evaluation, Place, head_of, wide_dtype, zero_
 from workbench.editing.prefix import Enough, NotServed, Prefix
 from workbench.editing.rows import Aligned, align, check_length
 from workbench.editing.scoring import Scoring
-from workbench.editing.stand_ins import at_places, saying, unchanged, with_offset
+from workbench.editing.stand_ins import at_places, in_one_kernel, saying, unchanged, with_offset
 from workbench.errors import ModelError
 from workbench.models.device import is_out_of_memory
 from workbench.models.families import EditSite, decoder_blocks, edit_site, layer_count
@@ -37,8 +38,16 @@ T = TypeVar("T")
 class FastObjective:
     """loss(δ) from one clean pass and steps over suffixes. Make it and use it inside `frozen` and `gradients`."""
 
-    def __init__(self, model: PreTrainedModel, site: EditSite, scoring: Scoring, place: Place = "mlp") -> None:
-        """Makes the clean pass.
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        site: EditSite,
+        scoring: Scoring,
+        place: Place = "mlp",
+        *,
+        adds: bool | None = None,
+    ) -> None:
+        """Makes the clean pass. `adds`: what another objective of this model and site has found it to be.
 
         Raises:
             ModelError: no head. EditError: a row too long.
@@ -47,15 +56,16 @@ class FastObjective:
         check_length(scoring.rows, model)
         self._model, self._site, self.scoring = model, site, scoring
         self._blocks, self._head = decoder_blocks(model), head_of(model)
-        self._last_mlp = _last_mlp(model, site)
+        self._last_mlp, self._fused = _last_mlp(model, site), in_one_kernel(model)
         self._rows: Aligned = align(scoring.rows, model.device)
         self.rows_at_once = len(scoring.rows)
         """Rows that a pass runs at a time; fewer once memory was short."""
         self._clean: Clean = self._within_memory(self._read_clean)
         self._dtype = wide_dtype(site, model)
         self._device = site.weight(model).device
+        self._places: dict[range, Tensor] = {}
         self._place = place
-        self.adds = place == "block" or self._check_adds()
+        self.adds = place == "block" or (self._check_adds() if adds is None else adds)
         """Whether the edited block is answered from the clean pass too."""
 
     @property
@@ -95,7 +105,8 @@ class FastObjective:
             self.rows_at_once = (self.rows_at_once + 1) // 2
 
     def _read_clean(self) -> Clean:
-        return read_clean(self._model, self._site, self._rows, runs_of(self._rows, self.rows_at_once))
+        with answering(self._fused):
+            return read_clean(self._model, self._site, self._rows, runs_of(self._rows, self.rows_at_once))
 
     def _at(self, offsets: Tensor) -> Evaluation:
         total, scoring = len(self.scoring.rows), self.scoring
@@ -116,31 +127,42 @@ class FastObjective:
         return self.scoring.terms(values, offsets, self.target_init)
 
     def _loss(self, rows: range, values: Tensor) -> Tensor:
-        weights = torch.tensor(self.scoring.share(rows), device=values.device, dtype=values.dtype)
-        return (values * weights).sum()
+        return (values * self.scoring.share(rows, values.device)).sum()
 
     def values(self, rows: range, offsets: Tensor) -> Tensor:
         """The values of some rows, (rows,), at `offsets`, (n, d_out), as Scoring defines them."""
-        part = slice(rows.start, rows.stop)
-        places = [(row - rows.start) * self._rows.suffix + self._column(row, i) for row, i in self.scoring.places(rows)]
+        part, where = slice(rows.start, rows.stop), self._where(rows)
         by_row = offsets[self.scoring.request_of[part]]
-        where = torch.tensor(places)
         with only_at(self._head, where), self._mlp_at(where), self._from_here(part, by_row, adds=self.adds):
             logits = self._run(part)
-        if logits.shape[:2] != (1, len(places)):
+        if logits.shape[:2] != (1, len(where)):
             raise NotServed("the head is not used once a pass")
         return self.scoring.values(rows, logits[0])
 
-    def _column(self, row: int, index: int) -> int:
-        """Of a token of a row, its column behind the prefix."""
-        return index - self.scoring.rows[row].lookup
+    def only(self, requests: Sequence[int]) -> FastObjective:
+        """As Objective says."""
+        rows, narrow = self.scoring.rows_of(requests), copy(self)
+        narrow.scoring, narrow._places = self.scoring.only(requests), {}
+        narrow._rows, narrow._clean = self._rows[rows], self._clean.only(torch.tensor(rows))
+        return narrow
+
+    def _where(self, rows: range) -> Tensor:
+        """Where the head is needed, as flat indices over the columns behind the prefix; made once."""
+        if rows not in self._places:
+            flat = [
+                (row - rows.start) * self._rows.suffix + index - self.scoring.rows[row].lookup
+                for row, index in self.scoring.places(rows)
+            ]
+            self._places[rows] = torch.tensor(flat, device=self._rows.ids.device)
+        return self._places[rows]
 
     def _run(self, part: slice) -> Tensor:
         """One pass over the suffixes of some rows, behind their prefixes."""
         found = {layer: (k[part], v[part]) for layer, (k, v) in self._clean.prefix.items()}
         given = inputs_of(self._model, self._rows[part], slice(self._rows.prefix, None))
         cache = Prefix(found, self._rows.prefix)
-        logits: Tensor = self._model(**given, past_key_values=cache, use_cache=True).logits
+        with answering(self._fused):
+            logits: Tensor = self._model(**given, past_key_values=cache, use_cache=True).logits
         return logits
 
     def _mlp_at(self, places: Tensor) -> AbstractContextManager[None]:

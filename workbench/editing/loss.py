@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -45,6 +45,9 @@ class Objective(Protocol):
     def at(self, offsets: Tensor) -> Evaluation:
         """The loss at `offsets`, (n, d_out). The first evaluation is at zero."""
 
+    def only(self, requests: Sequence[int]) -> Objective:
+        """The same for some of the requests, after the first evaluation: passes without the rows of the others."""
+
 
 Place = Literal["mlp", "block"]
 """Whose output an offset is added to: the MLP's, as ROME does, or the whole block's, as MEMIT and EMMET do."""
@@ -76,7 +79,7 @@ class PlainObjective:
     def __init__(self, model: PreTrainedModel, site: EditSite, scoring: Scoring, place: Place = "mlp") -> None:
         """Raises ModelError (no head), EditError (a row too long)."""
         check_length(scoring.rows, model)
-        self._model, self._site, self._scoring = model, site, scoring
+        self._model, self._site, self._scoring, self._place = model, site, scoring, place
         self._head = head_of(model)
         self._moved = site.linear(model) if place == "mlp" else decoder_blocks(model)[site.layer]
         self._batch: Batch = collate(scoring.rows, model.device)
@@ -108,11 +111,16 @@ class PlainObjective:
         if self._target_init is None:
             self._target_init = outputs[scoring.first_rows].to(offsets.device)
         values = scoring.values(self._all, logits)
-        weights = torch.tensor(scoring.share(self._all), device=values.device, dtype=values.dtype)
         decay = scoring.decay(offsets, self._target_init).sum().to(values.device)
-        loss = (values * weights).sum() + decay
+        loss = (values * scoring.share(self._all, values.device)).sum() + decay
         terms = scoring.terms(values, offsets, self._target_init)
         return Evaluation(terms, lambda: torch.autograd.grad(loss, offsets)[0])
+
+    def only(self, requests: Sequence[int]) -> PlainObjective:
+        """As Objective says."""
+        narrow = PlainObjective(self._model, self._site, self._scoring.only(requests), self._place)
+        narrow._target_init = self.target_init[[*requests]]
+        return narrow
 
     def _forward(self, by_row: Tensor) -> tuple[Tensor, Tensor]:
         """Logits at the places that predict, and the clean outputs that δ is added to, (rows, d_out)."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
+from torch import nn
 
 from workbench.editing.fast import FastObjective, trial_offset
 from workbench.editing.flags import frozen, gradients
@@ -35,6 +37,27 @@ class Prepared:
     """Why the plain way is taken though the fast one was wanted; empty: it is not."""
 
 
+@dataclass(frozen=True)
+class _Trust:
+    """What was found when both ways were compared."""
+
+    longest: int
+    """Tokens of the longest row that they agreed beside; 0: they were not compared yet."""
+    adds: bool | None
+    """As FastObjective has it."""
+
+
+_TRUST: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], _Trust]] = WeakKeyDictionary()
+"""By model, and by what decides whether the ways agree: they are compared once, and again on longer rows."""
+
+
+def _way(model: PreTrainedModel, site: EditSite, place: Place) -> tuple[Any, ...]:
+    """What decides whether both ways agree, beside the length of the rows."""
+    hooks = sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+    attention = getattr(model.config.get_text_config(), "_attn_implementation", None)
+    return site.module, place, site.weight(model).dtype, model.dtype, model.device, attention, hooks
+
+
 def prepare(
     model: PreTrainedModel, site: EditSite, texts: Sequence[Texts], recipe: Recipe, *, plain: bool = False
 ) -> Prepared:
@@ -46,9 +69,14 @@ def prepare(
         return _plain(model, site, texts, recipe)
     try:
         with frozen(model), gradients():
-            scoring = Scoring(texts, recipe, wide_dtype(site, model))
-            fast = FastObjective(model, site, scoring, _place(recipe))
-            _check_on_two_rows(model, site, texts, recipe, fast)
+            scoring, place = Scoring(texts, recipe, wide_dtype(site, model)), _place(recipe)
+            trust = _TRUST.setdefault(model, {})
+            way, longest = _way(model, site, place), max(len(row.ids) for row in scoring.rows)
+            before = trust.get(way, _Trust(0, None))
+            fast = FastObjective(model, site, scoring, place, adds=before.adds)
+            if longest > before.longest:
+                _check_on_two_rows(model, site, texts, recipe, fast)
+                trust[way] = _Trust(longest, fast.adds)
         return Prepared(fast, tuple(fast.keys(i) for i in range(len(texts))))
     except WorkbenchError:
         raise

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from workbench.editing.cancel import check
 from workbench.editing.flags import frozen, gradients
-from workbench.editing.loss import Objective
+from workbench.editing.loss import Evaluation, Objective
 from workbench.edits import Recipe
 from workbench.errors import EditError
 from workbench.events import OptimStep
@@ -29,6 +29,8 @@ NOT_A_NUMBER = "nan"
 """Stands for a loss that is no number among the reasons to stop."""
 OUT_OF_REACH = 1e-5
 """An offset of |t0|, along the first gradient, would lessen the NLL by less than this part of it."""
+WORTH = 0.75
+"""Passes are narrowed when no more than this part of their requests goes on: narrowing copies what is kept."""
 _UNREACHED = (
     "No change at the subject's last token reaches the target: no layer above carries it to where it is predicted."
 )
@@ -66,16 +68,17 @@ def optimise(
         offsets = objective.zero()
     adam = torch.optim.Adam([offsets], lr=recipe.lr)
     ended: dict[int, Offset | EditError] = {}
+    passes = Passes(objective, len(offsets))
     for step in range(1, recipe.steps + 1):
         check(cancelled)
         started = time.perf_counter()
         with frozen(model), gradients():
-            evaluation = objective.at(offsets)
-            numbers = evaluation.terms.numbers()
-            going = [i not in ended for i in range(len(numbers))]
+            going = [i not in ended for i in range(len(offsets))]
+            evaluation = passes.at(offsets, going)
+            numbers = passes.spread(evaluation.terms.numbers())
             stopped = [stop_reason(row, step, recipe) if on else "" for on, row in zip(going, numbers, strict=True)]
             more = any(on and not why for on, why in zip(going, stopped, strict=True))
-            gradient = evaluation.gradient() if more else None
+            gradient = passes.widened(evaluation.gradient()) if more else None
         norms, init = offsets.detach().norm(dim=1).tolist(), objective.target_init
         limits = recipe.clamp_factor * init.norm(dim=1)
         for i in (i for i, why in enumerate(stopped) if why):
@@ -97,6 +100,38 @@ def optimise(
         if len(ended) == len(numbers):
             break
     return [ended[i] for i in range(len(ended))]
+
+
+class Passes:
+    """An objective of which the requests that have ended are left out, once they are enough to be worth it."""
+
+    def __init__(self, objective: Objective, requests: int) -> None:
+        self._objective, self._requests = objective, requests
+        self._alive = [*range(requests)]
+
+    def at(self, offsets: Tensor, going: Sequence[bool]) -> Evaluation:
+        """The objective at `offsets`, (n, d_out), for at least those requests that are `going`."""
+        left = [n for n, i in enumerate(self._alive) if going[i]]
+        if left and len(left) <= WORTH * len(self._alive):
+            self._objective = self._objective.only(left)
+            self._alive = [self._alive[n] for n in left]
+        whole = len(self._alive) == self._requests
+        return self._objective.at(offsets if whole else offsets[self._alive])
+
+    def spread(self, numbers: list[list[float]]) -> list[list[float]]:
+        """The rows of `numbers` where their requests are among all; empty for one that is left out."""
+        found: list[list[float]] = [[] for _ in range(self._requests)]
+        for i, row in zip(self._alive, numbers, strict=True):
+            found[i] = row
+        return found
+
+    def widened(self, gradient: Tensor) -> Tensor:
+        """The same for a gradient, (n, d_out); zero for a request that is left out."""
+        if len(self._alive) == self._requests:
+            return gradient
+        return gradient.new_zeros(self._requests, gradient.shape[1]).index_copy(
+            0, torch.tensor(self._alive, device=gradient.device), gradient
+        )
 
 
 def _ended(offset: Tensor, target_init: Tensor, step: int, why: str) -> Offset | EditError:

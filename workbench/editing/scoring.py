@@ -36,6 +36,46 @@ class Terms:
         return listed
 
 
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What some rows are to predict, as tensors on one device."""
+
+    ids: Tensor
+    """The targets' tokens, those of all rewriting rows one after the other, (places,)."""
+    where: Tensor
+    """Of each rewriting row its places, (rewriting rows, tokens); a shorter target's last is repeated."""
+    weights: Tensor
+    """How much each weighs in its row's mean, (rewriting rows, tokens); what is repeated weighs nothing."""
+    shares: Tensor
+    """How much each row's value weighs in its request's loss, (rows,), the KL rows' too."""
+
+    def nll(self, logits: Tensor) -> Tensor:
+        """The mean over each row's target, (rewriting rows,), from `logits`, (places, vocabulary)."""
+        nll = logits.logsumexp(dim=-1) - logits.gather(1, self.ids[:, None]).squeeze(1)
+        even = self.where.numel() == len(nll)
+        return ((nll.view(self.where.shape) if even else nll[self.where]) * self.weights).sum(dim=1)
+
+
+def wanted(
+    targets: Sequence[tuple[int, ...]], shares: Sequence[float], dtype: torch.dtype, device: torch.device
+) -> Wanted:
+    """`targets`, one a rewriting row, as `Wanted` has them."""
+    most = max((len(target) for target in targets), default=0)
+    ids = [token for target in targets for token in target]
+    where, weights, first = [], [], 0
+    for target in targets:
+        repeated = most - len(target)
+        where.append([*range(first, first + len(target)), *[first + len(target) - 1] * repeated])
+        weights.append([1 / len(target)] * len(target) + [0.0] * repeated)
+        first += len(target)
+    return Wanted(
+        torch.tensor(ids, dtype=torch.int64, device=device),
+        torch.tensor(where, dtype=torch.int64, device=device),
+        torch.tensor(weights, dtype=dtype, device=device),
+        torch.tensor(shares, dtype=dtype, device=device),
+    )
+
+
 class Scoring:
     """Rows of n requests, and what the loss makes of the logits at them.
 
@@ -50,10 +90,10 @@ class Scoring:
         self.rows: tuple[Row, ...] = (*rewriting, *(text.kl for text in texts))
         self.request_of = [i for i in range(len(texts)) for _ in range(self.templates)] + [*range(len(texts))]
         """Of each row, which request it belongs to."""
-        self._recipe, self._dtype = recipe, dtype
+        self._texts, self._recipe, self._dtype = texts, recipe, dtype
         self._targets = [text.target for text in texts]
-        self._tokens = max(len(target) for target in self._targets)
         self._clean: dict[int, Tensor] = {}
+        self._wanted: dict[tuple[range, torch.device], Wanted] = {}
 
     @property
     def first_rows(self) -> list[int]:
@@ -61,32 +101,40 @@ class Scoring:
         return [i * self.templates for i in range(self.requests)]
 
     def places(self, rows: range) -> list[tuple[int, int]]:
-        """Where the head is needed: (row, index in the row). As many a rewriting row as the longest target has tokens.
-
-        A shorter target's last place is repeated; it weighs nothing.
-        """
+        """Where the head is needed: (row, index in the row). As many a rewriting row as its target has tokens."""
         found: list[tuple[int, int]] = []
         for row in rows:
             if row >= self.requests * self.templates:
                 found.append((row, self.rows[row].lookup))
                 continue
             length, tokens = len(self.rows[row].ids), len(self._targets[self.request_of[row]])
-            found += [(row, min(length - tokens + i, length - 1)) for i in range(self._tokens)]
+            found += [(row, length - tokens + i) for i in range(tokens)]
         return found
+
+    def only(self, requests: Sequence[int]) -> Scoring:
+        """The same for some of the requests, with what their KL rows stay close to."""
+        narrow = Scoring([self._texts[i] for i in requests], self._recipe, self._dtype)
+        theirs, own = self.requests * self.templates, narrow.requests * narrow.templates
+        narrow._clean = {own + n: self._clean[theirs + i] for n, i in enumerate(requests) if theirs + i in self._clean}
+        return narrow
+
+    def rows_of(self, requests: Sequence[int]) -> list[int]:
+        """The rows of some of the requests, as `only` has them."""
+        rewriting = [i * self.templates + j for i in requests for j in range(self.templates)]
+        return rewriting + [self.requests * self.templates + i for i in requests]
 
     def values(self, rows: range, logits: Tensor) -> Tensor:
         """NLL a rewriting row and kl_factor · KL a KL row, (rows,), from `logits`, (places, vocabulary)."""
-        wide = logits.to(self._dtype)
-        rewriting = [row for row in rows if row < self.requests * self.templates]
-        split = len(rewriting) * self._tokens
-        parts = [self._nll(rewriting, wide[:split])] if rewriting else []
-        if len(rewriting) < len(rows):
-            parts.append(self._kl([*rows][len(rewriting) :], wide[split:].log_softmax(dim=-1)))
+        wide, wanted = logits.to(self._dtype), self._wanted_at(rows, logits.device)
+        split = len(wanted.ids)
+        parts = [wanted.nll(wide[:split])] if split else []
+        if split < len(wide):
+            parts.append(self._kl([*rows][len(wanted.weights) :], wide[split:].log_softmax(dim=-1)))
         return torch.cat(parts)
 
-    def share(self, rows: range) -> list[float]:
-        """How much each row's value weighs in its request's loss."""
-        return [1 / self.templates if row < self.requests * self.templates else 1.0 for row in rows]
+    def share(self, rows: range, device: torch.device) -> Tensor:
+        """How much each row's value weighs in its request's loss, (rows,)."""
+        return self._wanted_at(rows, device).shares
 
     def forget(self) -> None:
         """The next values of the KL rows are at zero again, and fix what to stay close to."""
@@ -105,13 +153,14 @@ class Scoring:
         decay: Tensor = self._recipe.weight_decay * offsets.norm(dim=1) / target_init.norm(dim=1).square()
         return decay
 
-    def _nll(self, rows: list[int], logits: Tensor) -> Tensor:
-        targets = [self._targets[self.request_of[row]] for row in rows]
-        padded = [(*target, *target[-1:] * (self._tokens - len(target))) for target in targets]
-        weights = [[1 / len(t)] * len(t) + [0.0] * (self._tokens - len(t)) for t in targets]
-        chosen = logits.gather(1, torch.tensor(padded, device=logits.device).view(-1, 1)).squeeze(1)
-        nll = (logits.logsumexp(dim=-1) - chosen).view(len(rows), -1)  # (rows, tokens)
-        return (nll * torch.tensor(weights, device=logits.device, dtype=nll.dtype)).sum(dim=1)
+    def _wanted_at(self, rows: range, device: torch.device) -> Wanted:
+        """What some rows are to predict; made once."""
+        if (rows, device) not in self._wanted:
+            rewriting = [row for row in rows if row < self.requests * self.templates]
+            targets = [self._targets[self.request_of[row]] for row in rewriting]
+            shares = [1 / self.templates] * len(rewriting) + [1.0] * (len(rows) - len(rewriting))
+            self._wanted[rows, device] = wanted(targets, shares, self._dtype, device)
+        return self._wanted[rows, device]
 
     def _kl(self, rows: list[int], log_p: Tensor) -> Tensor:
         for row, kept in zip(rows, log_p.detach(), strict=True):

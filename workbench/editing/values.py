@@ -21,13 +21,17 @@ from workbench.editing.together import tell_steps
 from workbench.edits import Recipe
 from workbench.errors import EditError
 from workbench.events import Event, StageStarted
-from workbench.models.families import EditSite
+from workbench.models.families import EditSite, layer_count
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CHUNK = 32
-"""Requests that are optimised side by side."""
+CPU_ROWS = 192
+"""Rows that are optimised side by side on a CPU: more of them fall out of its caches."""
+ROWS = 2048
+"""The same elsewhere."""
+BYTES = 2**31
+"""What keys, values and hidden states of those rows may take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +67,10 @@ def make_values(
     """
     found: dict[int, Value | EditError] = {}
     order, told = by_length(texts), False
-    for start in range(0, len(order), CHUNK):
+    step = at_once(model, site, [*texts.values()]) if texts else 1
+    for start in range(0, len(order), step):
         check(cancelled)
-        chunk = order[start : start + CHUNK]
+        chunk = order[start : start + step]
         last, most = start + len(chunk), recipe.steps
         yield StageStarted(
             stage="optimise", detail=f"requests {start + 1} to {last} of {len(order)}, at most {most} steps"
@@ -81,6 +86,16 @@ def make_values(
         for i, keys, offset in zip(chunk, prepared.keys, offsets, strict=True):
             found[i] = offset if isinstance(offset, EditError) else Value(keys.key_batch, offset)
     return found
+
+
+def at_once(model: PreTrainedModel, site: EditSite, texts: Sequence[Texts]) -> int:
+    """How many of the requests are optimised side by side."""
+    rows = len(texts[0].rows) + 1
+    columns = max(len(row.ids) + len(text.target) for text in texts for row in text.rows)
+    kept = 2 * (layer_count(model) - site.layer) + 2  # keys and values of the layers above, states around the edited
+    a_row = columns * kept * site.d_out * model.dtype.itemsize
+    most = CPU_ROWS if model.device.type == "cpu" else ROWS
+    return max(1, min(most, BYTES // a_row) // rows)
 
 
 def by_length(texts: Mapping[int, Texts]) -> list[int]:
