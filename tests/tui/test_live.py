@@ -71,7 +71,7 @@ async def test_t_shows_numbers_instead_of_plots() -> None:
     app = SmallBench(LiveScreen, told(run_events(12), ready()))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("t")
-        assert _plot(app)[0].split() == ["step", "total", "nll", "kl"]
+        assert _plot(app)[0].split() == ["step", "total", "nll", "kl", "wd"]
         assert _plot(app)[-1].split()[:2] == ["12", "1.09"]
         await pilot.press("t")
         assert "┼" in "".join(_plot(app))
@@ -87,16 +87,19 @@ async def test_l_makes_the_scale_logarithmic_unless_it_must_open_the_log() -> No
         assert not app.screen.check_action("log_scale", ())
 
 
-async def test_p_shows_the_other_plot_where_there_is_room_for_one() -> None:
+async def test_p_shows_plot_after_plot_and_where_there_is_room_for_two_the_loss_stays() -> None:
     app = SmallBench(LiveScreen, told(run_events(12), ready()))
+    titles = ("── total", "p(target) per context", "|δ| and its clamp", "along the stack")
     async with app.run_test(size=(80, 24)) as pilot:
-        assert "p(target) per context" not in text(app)
-        await pilot.press("p")
-        assert "p(target) per context" in text(app)
+        for title in (*titles, titles[0]):
+            assert [one for one in titles if one in text(app)] == [title]
+            await pilot.press("p")
         await pilot.resize_terminal(140, 40)
         await pilot.pause()
-        assert "p(target) per context" in text(app)
-        assert "── total" in text(app)
+        for title in (titles[3], titles[1], titles[2]):
+            await pilot.pause()
+            assert [one for one in titles if one in text(app)] == [titles[0], title]
+            await pilot.press("p")
 
 
 async def test_m_gives_a_plot_the_whole_screen_and_back() -> None:

@@ -126,7 +126,7 @@ def test_the_table_has_the_newest_values_last_and_counts_what_does_not_fit() -> 
 def test_the_loss_figure_holds_the_steps_of_the_run() -> None:
     state = told(run_events(12))
     figure = loss(state)
-    assert [s.name for s in figure.series] == ["total", "nll", "kl"]
+    assert [s.name for s in figure.series] == ["total", "nll", "kl", "wd"]
     assert state.run is not None
     assert list(figure.series[0].values) == [s.loss for s in state.run.steps]
     assert (figure.series[0].start, figure.x_max) == (1, 20)

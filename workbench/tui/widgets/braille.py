@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Mark = Literal["solid", "dots", "dashes"]
+Mark = Literal["solid", "dots", "dashes", "sparse"]
 
-SIGNS: dict[Mark, str] = {"solid": "──", "dots": "··", "dashes": "--"}
+SIGNS: dict[Mark, str] = {"solid": "──", "dots": "··", "dashes": "--", "sparse": "· ·"}
 """How the legend shows each mark."""
-_ON: dict[Mark, tuple[int, int]] = {"solid": (1, 1), "dots": (1, 3), "dashes": (4, 7)}
+_ON: dict[Mark, tuple[int, int]] = {"solid": (1, 1), "dots": (1, 3), "dashes": (4, 7), "sparse": (1, 6)}
 """Of every so many dots along a curve, how many are set: (set, of)."""
 _DOT = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bit of each dot in a braille cell, by row and column."""

@@ -9,15 +9,21 @@ from typing import Literal
 from rich.text import Text
 
 from workbench import events as ev
+from workbench.guards import told
 from workbench.text import visible
 from workbench.tui.state import State
 from workbench.tui.widgets.panel import Panel
-from workbench.tui.widgets.text import compact, fit, number, tick
+from workbench.tui.widgets.probes import earlier_words
+from workbench.tui.widgets.text import compact, fit, number, size, tick
 
 Weight = Literal["plain", "warning", "failure"]
 
 SIGNS: dict[Weight, str] = {"plain": " ", "warning": "!", "failure": "✗"}
 STYLES: dict[Weight, str] = {"plain": "", "warning": "bold yellow", "failure": "bold red"}
+
+
+STEPS = (ev.OptimStep, ev.StepTogether, ev.HealthStep, ev.MomentProgress)
+"""Of those in a row only the last is worth a line."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +37,18 @@ class Line:
 
 def described(event: ev.Event) -> Line:
     """What `event` says. Text in it may be hostile: draw it through `event_line`."""
-    return _of_the_edit(event) or _of_the_engine(event) or _of_a_question(event) or Line(type(event).__name__, "")
+    for words in (_of_the_edit, _of_what_is_watched, _of_the_engine, _of_a_question, _of_a_search):
+        line = words(event)
+        if line is not None:
+            return line
+    return Line(type(event).__name__, "")
 
 
 def is_part(event: ev.Event) -> bool:
     """A piece of something that will be said as a whole: not worth a line."""
-    return isinstance(event, ev.TraceStep) or (isinstance(event, ev.GenerationChunk) and not event.done)
+    return isinstance(event, (ev.TraceStep, ev.MemoryUsed)) or (
+        isinstance(event, ev.GenerationChunk) and not event.done
+    )
 
 
 def event_line(event: ev.Event, width: int) -> str:
@@ -67,7 +79,7 @@ class EventsPanel(Panel):
         found: list[Text] = []
         after: ev.Event | None = None
         for event in reversed(self._log):
-            if is_part(event) or (isinstance(event, ev.OptimStep) and isinstance(after, ev.OptimStep)):
+            if is_part(event) or (isinstance(event, STEPS) and type(after) is type(event)):
                 continue
             after = event
             found.append(Text(event_line(event, width), STYLES[described(event).weight]))
@@ -95,11 +107,43 @@ def _of_the_edit(event: ev.Event) -> Line | None:
         case ev.EditCommitted():
             return Line("saved", f"edit {event.position}   {event.file}   {event.seconds:.1f} s")
         case ev.EditCancelled():
-            return Line("stopped", f"at step {event.step}; every weight is as before", "warning")
+            how = f"discarded: {event.reason}" if event.reason else f"at step {event.step}"
+            return Line("stopped", f"{how}; every weight is as before", "warning")
         case ev.EditFailed():
             return Line("failed", f"{event.message} {event.hint}".rstrip(), "failure")
+        case _:
+            return None
+
+
+def _of_what_is_watched(event: ev.Event) -> Line | None:
+    match event:
+        case ev.Preflight():
+            weight: Weight = "plain" if event.severity == "note" else "warning"
+            return Line("ahead", f"{event.topic}: {event.message} {event.hint}".rstrip(), weight)
+        case ev.StepTogether():
+            return Line("step", f"{event.step}/{event.of}   {event.requests} together, {event.running} still going")
         case ev.GuardTripped():
-            return Line("guard", f"{event.measure} is {compact(event.value)}, limit {compact(event.limit)}", "warning")
+            return Line("guard", told(event), "warning")
+        case ev.GuardAsked():
+            return Line("guard", "asks what becomes of this edit; nothing is saved yet", "warning")
+        case ev.EarlierProbed():
+            return Line("earlier", earlier_words(event), "warning" if event.lost else "plain")
+        case ev.BatchProbed():
+            held, asked = event.efficacy
+            return Line("probe", f"{event.requests} requests   efficacy {held}/{asked}   S {number(event.s)}")
+        case _:
+            return None
+
+
+def _of_a_search(event: ev.Event) -> Line | None:
+    match event:
+        case ev.TuningStarted():
+            return Line("tune", f"{event.trials} trials at most on {event.facts} facts   {event.source}")
+        case ev.TrialResult():
+            how = f"layer {event.recipe.get('layer', '-')}   S {number(event.s)}   |dW|/|W| {compact(event.ratio)}"
+            return Line("trial", f"{event.number}/{event.of}   {event.stage}   {how}")
+        case ev.Tuned():
+            return Line("tuned", f"layer {event.layer}   S {number(event.s_start)} -> {number(event.s)}")
         case _:
             return None
 
@@ -116,6 +160,8 @@ def _of_the_engine(event: ev.Event) -> Line | None:
             return Line("stack", f"{event.folder}   {event.position} applied   {undone} undone")
         case ev.Warning():
             return Line("warning", f"{event.message} {event.hint}".rstrip(), "warning")
+        case ev.Exported():
+            return Line("export", f"{event.format}   {event.out}   {size(event.bytes)}")
         case ev.Log():
             return Line("log", event.message)
         case ev.JobDone():
@@ -134,6 +180,10 @@ def _of_a_question(event: ev.Event) -> Line | None:
         case ev.Answered():
             top = "  ".join(f"{token} {p:.2f}" for token, p in event.top[:3])
             return Line("answer", f"{event.side}   {event.prompt} -> {top}")
+        case ev.Compared():
+            kl = "inf" if event.kl is None else compact(event.kl)
+            words = f"{event.a} and {event.b}   {event.prompt}   KL {kl}   shared {event.shared}/{event.of}"
+            return Line("compare", words)
         case ev.Traced():
             return Line("trace", f"{event.prompt.replace('{}', event.subject)} -> {event.answer}   {_peak(event)}")
         case ev.Verified():

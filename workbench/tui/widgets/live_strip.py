@@ -5,9 +5,13 @@ from __future__ import annotations
 from rich.text import Text
 
 from workbench import events as ev
+from workbench.guards import Guard
 from workbench.text import shortened, visible
+from workbench.tui.bench import bench
+from workbench.tui.keynames import key_name
 from workbench.tui.runner import newest_applied
 from workbench.tui.state import Run, State
+from workbench.tui.widgets.guard_lines import reading, readings
 from workbench.tui.widgets.panel import Panel
 from workbench.tui.widgets.text import bar, number, sparkline
 
@@ -44,7 +48,7 @@ class LiveStrip(Panel):
 
     def lines(self, width: int, height: int) -> list[Text]:
         """The lines for the present width."""
-        return strip_lines(self._state, width)[:height]
+        return strip_lines(self._state, width, guard_word(bench(self).guard, self._state))[:height]
 
 
 def title(run: Run | None) -> str:
@@ -56,9 +60,20 @@ def title(run: Run | None) -> str:
     return f"Live  {shortened(subject, 28)} -> {shortened(target, 20)}"
 
 
-def strip_lines(state: State, width: int) -> list[Text]:
+def guard_word(guard: Guard, state: State) -> str:
+    """What the guard says of the last edit: the first measure beyond its limit, else that all hold."""
+    values = readings(state)
+    tripped = guard.trips(values)
+    if tripped:
+        return reading(guard, tripped[0].measure, values[tripped[0].measure])
+    return "guard ✓" if any(guard.limit(name) is not None for name in values) else ""
+
+
+def strip_lines(state: State, width: int, guard: str = "") -> list[Text]:
     """Three lines at most, each no wider than `width` needs to be."""
     last = Text(last_edit(state, width))
+    if guard and last.cell_len + len(guard) + 2 <= width:
+        last.append(f"  {guard}" if last.cell_len else guard)
     if state.engine == "starting":
         return [loading_line(state, width), Text("You can write edits and queue them meanwhile.", "dim"), last]
     if state.doing == "apply" and not (state.run and state.run.running):
@@ -86,6 +101,10 @@ def progress_line(run: Run, width: int) -> Text:
     """Step, bar, losses and time left; or how it ended."""
     if not run.running:
         return Text(outcome(run))
+    if run.asked:
+        return Text(f"‖ the guard asks; nothing is saved yet. {key_name('run')} answers.")
+    if run.together and not run.steps and run.stage and run.stage.stage == "optimise":
+        return _together(run.together, width)
     if not run.steps or (run.stage and run.stage.stage != "optimise"):
         detail = f" {visible(run.stage.detail)}" if run.stage and run.stage.detail else ""
         return Text(f"▶ {STAGES[run.stage.stage] if run.stage else 'starting'}{detail}")
@@ -96,6 +115,13 @@ def progress_line(run: Run, width: int) -> Text:
     line = Text(head)
     line.append(bar(step.step / max(step.of, 1), max(5, min(20, width - len(head + losses + left)))), "bold")
     return line.append(losses + left)
+
+
+def _together(step: ev.StepTogether, width: int) -> Text:
+    """Several requests side by side: "12 requests together, 9 still going"."""
+    head, tail = f"step {step.step}/{step.of} ", f"  {step.requests} requests together, {step.running} still going"
+    line = Text(head).append(bar(step.step / max(step.of, 1), max(5, min(20, width - len(head + tail)))), "bold")
+    return line.append(tail)
 
 
 def _losses(step: ev.OptimStep) -> str:
@@ -121,6 +147,8 @@ def outcome(run: Run) -> str:
     """How an edit ended, in words."""
     if run.failed:
         return f"✗ failed: {visible(run.failed.message)} No weight has changed."
+    if run.cancelled and run.cancelled.reason:
+        return f"■ discarded by the guard: {visible(run.cancelled.reason)}. Every weight is as before."
     if run.cancelled:
         return "■ stopped; every weight is as before."
     if run.committed:

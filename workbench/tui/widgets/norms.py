@@ -1,21 +1,29 @@
-"""The last update in norms, and how far the weights have drifted from the base."""
+"""The last update in norms, how far the weights have drifted from the base, and the guard."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from rich.text import Text
 
 from workbench.events import KeyReady, NormReport, StackChanged
+from workbench.guards import OFF, Guard
+from workbench.tui.bench import bench
 from workbench.tui.state import State
+from workbench.tui.widgets.guard_lines import guard_lines, readings
 from workbench.tui.widgets.panel import Panel
 from workbench.tui.widgets.text import compact, fit, number, sparkline, wrapped
 
 
 class NormsPanel(Panel):
-    """|W|, |ΔW|, their ratio, the factors u and v, and the drift along the stack."""
+    """|W|, |ΔW|, their ratio, the factors u and v, the drift along the stack, and the guard's present values."""
 
     _key: KeyReady | None = None
     _norms: NormReport | None = None
     _stack: StackChanged | None = None
+    _guard: Guard = OFF
+    _values: Mapping[str, float] = MappingProxyType({})
 
     def on_mount(self) -> None:
         """Writes the border."""
@@ -25,16 +33,20 @@ class NormsPanel(Panel):
         """Draws what is known of the last update."""
         key = state.run.key if state.run else None
         norms = state.run.norms if state.run else None
-        if (key, norms, state.stack) != (self._key, self._norms, self._stack):
-            self._key, self._norms, self._stack = key, norms, state.stack
+        guard, values = bench(self).guard, readings(state)
+        now = (key, norms, state.stack, guard, values)
+        if now != (self._key, self._norms, self._stack, self._guard, self._values):
+            self._key, self._norms, self._stack, self._guard, self._values = now
             self.refresh()
 
     def lines(self, width: int, height: int) -> list[Text]:
-        """The most important first."""
-        del height
-        found = norm_lines(self._key, self._norms, self._stack, width)
+        """The most important first; the guard last, in what room is left."""
+        found = norm_lines(self._key, self._norms, self._stack, width)[: max(height - 1, 1)]
         empty = "|W|, |ΔW| and the drift show here after an edit is inserted."
-        return [Text(line) for line in found] or [Text(line, "dim") for line in wrapped(empty, width)]
+        shown = [Text(line) for line in found] or [Text(line, "dim") for line in wrapped(empty, width)[: height - 1]]
+        beyond = self._guard.trips(self._values)
+        guard = guard_lines(self._guard, self._values, width, max(height - len(shown), 1))
+        return [*shown, *(Text(line, "bold" if beyond else "") for line in guard)]
 
 
 def norm_lines(key: KeyReady | None, norms: NormReport | None, stack: StackChanged | None, width: int) -> list[str]:
@@ -61,10 +73,12 @@ def _drift(norms: NormReport | None, stack: StackChanged | None, width: int) -> 
 
 
 def _factors(key: KeyReady | None, norms: NormReport | None) -> list[str]:
+    if norms and norms.division_factor is None:
+        return [f"realised {norms.realised:.1%}"]
     if norms:
         return [
-            f"k·u {compact(norms.division_factor)}  |v| {compact(norms.v_norm)}  cos(k₀,k̄) {number(norms.cos_keys)}",
-            f"|C⁻¹k| {compact(norms.u_norm)}  realised {norms.realised:.1%}",
+            f"k·u {compact(norms.division_factor)}  cos(k₀,k̄) {number(norms.cos_keys)}  realised {norms.realised:.1%}",
+            f"|v| {compact(norms.v_norm)}  |C⁻¹k| {compact(norms.u_norm)}",
         ]
     return [f"|k̄| {compact(key.key_norm)}  cos(k₀,k̄) {number(key.cos_keys)}"] if key else []
 

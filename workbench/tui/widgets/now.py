@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from rich.text import Text
 
-from workbench.events import OptimStep
+from workbench.events import MemoryUsed, OptimStep, StepTogether
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.panel import Panel
-from workbench.tui.widgets.text import bar, number, wrapped
+from workbench.tui.widgets.text import bar, number, size, wrapped
 
 STOPPED = {"loss": "loss below its limit", "nll": "rewriting NLL below its limit", "steps": "all steps done"}
 
@@ -32,6 +32,8 @@ class NowPanel(Panel):
     def lines(self, width: int, height: int) -> list[Text]:
         """One number a line; the least important last."""
         del height
+        if self._run is not None and self._run.together and not self._run.steps:
+            return [Text(line) for line in together_lines(self._run.together, self._run.memory, width)]
         if self._run is None or not self._run.steps:
             return [Text(line, "dim") for line in wrapped("The numbers of each step show here.", width)]
         return [Text(line) for line in now_lines(self._run, width)]
@@ -49,6 +51,7 @@ def now_lines(run: Run, width: int) -> list[str]:
         _moved("p(target)", step, before, lambda s: s.p_target),
         f"{'|δ|':<9}{number(step.delta_norm, 2):>6} / {number(step.clamp, 2)}" + _clamp_bar(step, width),
         f"{'step time':<9}{step.seconds * 1000:6.0f} ms{_p95(run) if width >= 30 else ''}",
+        *_memory(run.memory, width),
         f"{'elapsed':<9}{sum(s.seconds for s in run.steps):6.1f} s",
     ]
     left = _left(run)
@@ -57,6 +60,25 @@ def now_lines(run: Run, width: int) -> list[str]:
     if step.stopped:
         lines.append(f"stopped: {STOPPED.get(step.stopped, step.stopped)}")
     return lines
+
+
+def together_lines(step: StepTogether, memory: MemoryUsed | None, width: int) -> list[str]:
+    """Several requests that are optimised side by side."""
+    return [
+        f"{step.requests} requests together",
+        f"{step.running} still going",
+        f"{'loss':<9}{number(step.loss):>6} mean",
+        f"{'p(target)':<9}{number(step.p_target):>6} mean",
+        f"{'step time':<9}{step.seconds * 1000:6.0f} ms",
+        *_memory(memory, width),
+    ]
+
+
+def _memory(memory: MemoryUsed | None, width: int) -> list[str]:
+    if memory is None:
+        return []
+    peak = f"  (peak {size(memory.peak)})" if width >= 32 else ""
+    return [f"{'memory':<9}{size(memory.used):>9}{peak}"]
 
 
 def _moved(name: str, step: OptimStep, before: OptimStep | None, of: Callable[[OptimStep], float]) -> str:

@@ -13,7 +13,7 @@ from workbench.tui.widgets.braille import Series, draw, legend, table
 from workbench.tui.widgets.panel import Panel
 from workbench.tui.widgets.text import wrapped
 
-__all__ = ["Figure", "Plot", "Series", "draw", "drift", "legend", "loss", "table", "target"]
+__all__ = ["Figure", "Plot", "Series", "delta", "draw", "drift", "legend", "loss", "table", "target"]
 
 NO_RUN = "No edit has run yet. F2 opens the form, ctrl+r runs the queue."
 
@@ -117,6 +117,7 @@ def loss(state: State) -> Figure:
         Series("total", tuple(s.loss for s in steps), steps[0].step),
         Series("nll", tuple(s.nll for s in steps), steps[0].step, "dots"),
         Series("kl", tuple(s.kl for s in steps), steps[0].step, "dashes"),
+        Series("wd", tuple(s.wd for s in steps), steps[0].step, "sparse"),
     )
     return Figure(parts, "step", _last_tick(steps[-1].step, steps[-1].of))
 
@@ -132,6 +133,18 @@ def target(state: State) -> Figure:
         for c in range(max(len(s.p_contexts) for s in steps))
     ]
     return Figure((mean, *contexts), "step", _last_tick(steps[-1].step, steps[-1].of), 1.0, "── mean  ·· each context")
+
+
+def delta(state: State) -> Figure:
+    """|δ| and what it is held below, by step."""
+    if state.run is None or not state.run.steps:
+        return Figure(empty="|δ| against its clamp is drawn here while an edit runs.")
+    steps = state.run.steps
+    lines = (
+        Series("|δ|", tuple(s.delta_norm for s in steps), steps[0].step),
+        Series("clamp", tuple(s.clamp for s in steps), steps[0].step, "dashes"),
+    )
+    return Figure(lines, "step", _last_tick(steps[-1].step, steps[-1].of))
 
 
 def drift(state: State) -> Figure:

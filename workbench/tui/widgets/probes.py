@@ -1,11 +1,11 @@
-"""Whether the last edit holds: its probes counted by kind, and a sample of what the model says now."""
+"""Whether the last edit and those before it hold: probes counted by kind, and a sample of what the model says now."""
 
 from __future__ import annotations
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from workbench.events import EditRow, ProbeResult, StackChanged
+from workbench.events import BatchProbed, EarlierProbed, EditRow, ProbeResult, StackChanged
 from workbench.text import visible
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.panel import Panel
@@ -26,8 +26,7 @@ class ProbesPanel(Panel):
 
     def show(self, state: State) -> None:
         """Draws the newest probes of `state`."""
-        before = (self._run.probes if self._run else (), self._run and self._run.committed, self._stack)
-        after = (state.run.probes if state.run else (), state.run and state.run.committed, state.stack)
+        before, after = (_drawn(run, stack) for run, stack in ((self._run, self._stack), (state.run, state.stack)))
         self._run, self._stack = state.run, state.stack
         if before != after:
             self.name_it(self._title(), "F5 compares")
@@ -36,7 +35,7 @@ class ProbesPanel(Panel):
     def lines(self, width: int, height: int) -> list[Text]:
         """Counts first, then the sample."""
         if self._run and self._run.probes:
-            return [safe(line) for line in probe_lines(self._run.probes, width, height)]
+            return [safe(line) for line in run_lines(self._run, width, height)]
         row = self._recorded()
         if row is not None:
             return [safe(line) for line in recorded_lines(row, self._base(), width)]
@@ -58,9 +57,45 @@ class ProbesPanel(Panel):
         return f"Probes after edit {row.number}" if row else "Probes"
 
 
-def probe_lines(probes: tuple[ProbeResult, ...], width: int, height: int) -> list[str]:
-    """The probes of one edit on at most `height` lines of at most `width` cells."""
-    lines = _packed([_efficacy(probes), *_counted(probes), _perplexity(probes)], width)
+def _drawn(run: Run | None, stack: StackChanged | None) -> tuple[object, ...]:
+    """All that the panel draws."""
+    return (stack, run and (run.probes, run.batch, run.earlier, run.committed))
+
+
+def run_lines(run: Run, width: int, height: int) -> list[str]:
+    """The probes of a run, how all requests of an edit of many came out, and how the earlier edits hold."""
+    return probe_lines(run.probes, width, height, [*_all_of(run.batch), earlier_words(run.earlier)])
+
+
+def earlier_words(earlier: EarlierProbed | None) -> str:
+    """How the earlier edits hold, and of how many they are a sample."""
+    if earlier is None or not earlier.earlier_asked:
+        return ""
+    sample = f" (of {earlier.earlier})" if earlier.earlier > earlier.earlier_asked else ""
+    words = f"earlier edits {earlier.earlier_held}/{earlier.earlier_asked}{sample}"
+    if earlier.neighbours_asked:
+        words += f", their neighbours {earlier.neighbours_held}/{earlier.neighbours_asked}"
+    lost = (
+        f" ✗ #{' #'.join(map(str, earlier.lost[:3]))}{'…' if len(earlier.lost) > 3 else ''}" if earlier.lost else " ✓"
+    )
+    return words + lost
+
+
+def _all_of(batch: BatchProbed | None) -> list[str]:
+    if batch is None:
+        return []
+    parts = [f"{batch.requests} requests: efficacy {pair(batch.efficacy)}"]
+    parts += [f"{word} {pair(counts)}" for word, counts in _kinds(batch) if counts]
+    return [*parts, f"S {number(batch.s, 3)}"]
+
+
+def _kinds(batch: BatchProbed) -> tuple[tuple[str, tuple[int, int] | None], ...]:
+    return (("paraphrase", batch.paraphrases), ("neighbour", batch.neighbours))
+
+
+def probe_lines(probes: tuple[ProbeResult, ...], width: int, height: int, more: list[str] | None = None) -> list[str]:
+    """The probes of one edit, and what `more` there is, on at most `height` lines of at most `width` cells."""
+    lines = _packed([_efficacy(probes), *_counted(probes), _perplexity(probes), *(more or [])], width)
     texts = [p for p in probes if p.kind == "generation" and p.answer]
     if texts and height > len(lines):
         lines += wrapped("sample  " + " ".join(texts[-1].answer.split()), width)
