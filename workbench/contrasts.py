@@ -28,6 +28,8 @@ class Compared(Event):
     b: str
     kl: float | None
     """KL(A ‖ B) in nats; None: infinite, or not a number."""
+    kl_back: float | None
+    """KL(B ‖ A)."""
     shared: int
     """How many of the `of` likeliest tokens both have."""
     of: int

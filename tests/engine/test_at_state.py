@@ -129,6 +129,8 @@ def test_two_states_are_compared_by_kl_and_shared_tokens(three: Engine) -> None:
     assert (found.a, found.b, found.of) == ("base", "main", 10)
     assert found.kl is not None
     assert found.kl > 0
+    (back,) = [e for e in drain(three.generate(PROMPT, states=["main", "base"]))[0] if isinstance(e, ev.Compared)]
+    assert (back.kl, back.kl_back) == (found.kl_back, found.kl)
     base, edited = answers(three, "base", "main")
     events, _ = drain(three.generate(PROMPT, states=["main", "main"], sampling=Sampling(max_new=1)))
     (same,) = [event for event in events if isinstance(event, ev.Compared)]

@@ -18,10 +18,9 @@ from workbench.tui.widgets.live_strip import outcome
 from workbench.tui.widgets.norms import NormsPanel, norm_lines, short_module
 from workbench.tui.widgets.now import NowPanel, now_lines
 from workbench.tui.widgets.panel import Panel, Rows
-from workbench.tui.widgets.probe_table import ProbeTable, probe_cells
+from workbench.tui.widgets.probe_table import Asked, ProbeTable
 from workbench.tui.widgets.probes import ProbesPanel, probe_lines, recorded_lines
 from workbench.tui.widgets.shell import shell_commands, verdict
-from workbench.tui.widgets.side import compared, diff_text, marked, overlap, shown_token, token_lines
 from workbench.tui.widgets.stack_table import StackTable
 from workbench.tui.widgets.stages import request_line, stage_line
 
@@ -98,7 +97,6 @@ def test_probes_are_counted_by_kind_and_the_sample_is_shown() -> None:
 def test_a_measure_that_was_not_taken_is_a_dash() -> None:
     bare = row(1, efficacy=None, paraphrases=None, neighbours=None, perplexity=None, ratio=None)
     assert recorded_lines(bare, None, 76) == ["efficacy Rome -   paraphrase -   neighbour -"]
-    assert probe_cells(replace(PROBES[0], before=None), "3")[-1] == "-"
 
 
 @pytest.mark.parametrize("kind", sorted(ev.TYPES))
@@ -127,6 +125,10 @@ def _hostile(cls: type[ev.Event]) -> ev.Event:
         "float | None": 0.5,
         "int | None": 1,
         "tuple[int, ...]": (0,),
+        "tuple[int, int]": (1, 2),
+        "tuple[int, int] | None": (1, 2),
+        "tuple[EditRow, ...]": (row(1, subject=HOSTILE),),
+        "StackChanged": stack(folder=HOSTILE),
         "tuple[tuple[float, ...], ...]": ((0.5,),),
     }
     values: dict[str, Any] = {}
@@ -145,31 +147,6 @@ def test_warnings_and_failures_are_marked_by_a_sign() -> None:
     assert (
         described(ev.Verified(position=1, edit="a", expected="x", actual="y", outcome="different")).weight == "failure"
     )
-
-
-def test_differing_words_are_bracketed_and_brackets_of_the_model_stay_its_own() -> None:
-    a, b = compared(" Apple, and [he] was", " Microsoft, and [he] was")
-    assert marked(a).plain == " [Apple], and [he] was"
-    assert marked(b).plain == " [Microsoft], and [he] was"
-    assert sum(span.differs for span in b) == 1
-    assert not any(span.differs for span in compared("same words", "same words")[0])
-    assert marked(compared(HOSTILE, "x")[0]).plain.count("\x1b") == 0
-
-
-def test_a_diff_holds_both_texts() -> None:
-    assert diff_text("the Macintosh in 1984", "the Windows in 1984").plain == "the [-Macintosh-] {+Windows+} in 1984"
-
-
-def test_next_tokens_are_shown_side_by_side_or_with_bars() -> None:
-    top = ((" Apple", 0.81), ("\n", 0.04), (" ", 0.02))
-    assert token_lines(top, 40, 1) == ["Apple 0.81  ␊ 0.04  ␣ 0.02"]
-    assert token_lines(top, 16, 1) == ["Apple 0.81"]
-    bars = token_lines(top, 60, 4)
-    assert len(bars) == 3
-    assert bars[0].count("█") > bars[1].count("█")
-    assert shown_token(" \x1b") == "␛"
-    assert overlap(top, ((" Apple", 0.5), (" x", 0.1), (" y", 0.1))) == "top-3 overlap 1/3"
-    assert overlap(top, ()) == ""
 
 
 def test_commands_for_a_shell_survive_any_folder_name() -> None:
@@ -279,7 +256,7 @@ async def test_columns_fit_every_width(width: int) -> None:
     async with app.run_test(size=(width, 30)):
         nasty = row(3, subject=HOSTILE * 9, prompt="{}" + "北京" * 40, target_new=HOSTILE, created="", note=HOSTILE)
         table.show(told([stack(edits=(row(1), nasty), position=2)]))
-        probes.show(told(PROBES))
+        probes.show(told([replace(one, side="stack") for one in PROBES]), Asked(("base", "stack"), ("base", HOSTILE)))
         for panel in (table, probes):
             assert all(line.cell_len <= panel.content_size.width for line in panel.lines(*panel.content_size))
             assert not any("\x1b" in line for line in text_of(panel))

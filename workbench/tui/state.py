@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from workbench import events as ev
 
@@ -126,7 +126,8 @@ def _told(state: State, event: ev.Event) -> State:
         case ev.ProbeResult() if not (state.run and event.job == state.run.started.job):
             return replace(state, probes=(*state.probes, event))
         case _ if type(event) in _LAST:
-            return replace(state, **{_LAST[type(event)]: event})
+            last: dict[str, Any] = {_LAST[type(event)]: event}
+            return replace(state, **last)
         case _:
             return replace(state, run=_ran(state.run, event)) if state.run else state
 

@@ -1,63 +1,50 @@
-"""Compare: the base and the stack side by side, on one prompt and on every probe."""
+"""Compare: two states of the stack side by side, on one prompt and on every probe."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import asyncio
+from pathlib import Path
 from typing import ClassVar
 
-from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Input, Static
+from textual.widgets import Input, Label, Static
 
+from workbench.contrasts import MOST_ADDED, AddedProbe
+from workbench.errors import WorkbenchError
+from workbench.stack.files import make_folder, write_atomic
 from workbench.text import visible
+from workbench.tui import states
+from workbench.tui.added import read_added, write_added
+from workbench.tui.comparison import Asked, Comparison, Sampling, comparison, document, markdown, sampling_of
+from workbench.tui.screens.add_probe import AddProbeScreen
 from workbench.tui.screens.base import WorkbenchScreen
+from workbench.tui.screens.choose_state import ChooseStateScreen
+from workbench.tui.screens.export import Export, ExportScreen, Target
 from workbench.tui.state import State
+from workbench.tui.widgets import probe_table
 from workbench.tui.widgets.line_input import LineInput, settled
 from workbench.tui.widgets.probe_table import ProbeTable
-from workbench.tui.widgets.side import Side, Span, Top, compared, diff_text, differing, marked, overlap
+from workbench.tui.widgets.side import Side, SideView
+from workbench.tui.widgets.side_views import VIEW_WORDS, VIEWS, View, as_one, side_views
+from workbench.tui.widgets.state_choice import StateChoice
 from workbench.tui.widgets.text import safe
 
-SIDES = ("base", "stack")
 TOP = 10
 """Next tokens asked for on each side."""
+MOST_PROBES = 1_000
 LEAST_NEW, MOST_NEW = 10, 200
+"""What + and - go between; more can be typed."""
 HOT = 0.8
 """Temperature when sampling."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How both sides generate: the same for both."""
-
-    max_new: int = 40
-    temperature: float = 0.0
-    seed: int = 0
-
-    def __str__(self) -> str:
-        how = "greedy" if self.temperature == 0 else f"sampling at {self.temperature:g}, seed {self.seed}"
-        return f"max {self.max_new} tokens   {how}"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """All that the two sides show; drawn anew only when it is another."""
-
-    titles: tuple[str, str]
-    texts: tuple[str, str]
-    tops: tuple[Top, Top]
-    prompt: str
-    waiting: str
-    """What to say instead of a text."""
-    finished: bool
-    diff: bool
-    settings: str
-
-    def whole(self, text: Text) -> Text:
-        """The prompt and `text`, or why there is none."""
-        return safe(self.prompt, "dim", lines=True).append_text(text) if text.plain else safe(self.waiting, "dim")
+FIELDS = (("max", "max", "40", r"\d{0,4}"), ("temp", "temp", "0", r"[\d.]{0,5}"), ("seed", "seed", "0", r"\d{0,19}"))
+TARGETS = (
+    Target("markdown", "Markdown", "to be read: texts, next tokens, probes", "comparison.md"),
+    Target("json", "JSON", "the same, for programs", "comparison.json"),
+)
+PLACEHOLDER = "A prompt for both, for instance: The capital of Greece is"
 
 
 class CompareScreen(WorkbenchScreen):
@@ -66,18 +53,22 @@ class CompareScreen(WorkbenchScreen):
     CSS_PATH = "compare.tcss"
     AUTO_FOCUS = "#prompt"
     HELP = (
-        "Both sides get the same prompt, seed and sampling. [Brackets] mark the words that differ. "
-        "Escape leaves the prompt so that the single keys work."
+        "A and B are states of the stack: the base, any position, a branch, a tag. Both get the same prompt, seed and "
+        "sampling. [Brackets] mark the words that differ. Escape leaves the prompt so that the single keys work."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "generate", "Generate", id="compare.generate", priority=True),
         Binding("n", "failing(1)", "Next failing", id="compare.next-failing"),
-        Binding("N", "failing(-1)", "Previous failing", id="compare.previous-failing", key_display="N"),
+        Binding("N", "failing(-1)", "Previous failing", id="compare.previous-failing", key_display="N", show=False),
         Binding("s", "swap", "Swap A/B", id="compare.swap"),
-        Binding("d", "diff", "Diff", id="compare.diff", tooltip="Both texts as one"),
+        Binding("d", "view", "View", id="compare.diff", tooltip="Text, next token, both texts as one"),
         Binding("R", "probe", "Re-run probes", id="compare.probe", key_display="R"),
+        Binding("a", "add_probe", "Add probe", id="compare.add-probe", tooltip="A prompt to watch in every state"),
+        Binding("x", "export", "Export", id="compare.export", tooltip="Writes what is shown to a file"),
         Binding("y", "copy", "Copy", id="compare.copy", tooltip="Copies both texts"),
-        Binding("g", "sampling", "Greedy/sample", id="compare.sampling"),
+        Binding("A", "choose('a')", "Choose A", id="compare.choose-a", key_display="A", show=False),
+        Binding("B", "choose('b')", "Choose B", id="compare.choose-b", key_display="B", show=False),
+        Binding("g", "sampling", "Greedy/sample", id="compare.sampling", show=False),
         Binding("plus", "longer(10)", "Longer", id="compare.longer", show=False, key_display="+"),
         Binding("minus", "longer(-10)", "Shorter", id="compare.shorter", show=False, key_display="-"),
         Binding("escape", "leave", "Leave the prompt", id="compare.leave", priority=True),
@@ -86,20 +77,30 @@ class CompareScreen(WorkbenchScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._settings = Settings()
-        self._prompt = ""
-        """The prompt of what is shown."""
-        self._job = ""
-        self._applied: tuple[str, ...] = ()
-        """Ids of the edits that were applied when it was asked for."""
-        self._swapped = False
-        self._picture: Picture | None = None
+        self._words = (states.BASE, states.PRESENT)
+        """A and B, as they will be asked for."""
+        self._asked: Asked | None = None
+        """What is shown."""
+        self._probed: Asked | None = None
+        """What the probes were asked for."""
+        self._view: View = "text"
+        self._shown: object = None
+        self._folder = ""
+        """The stack that the added probes are of."""
+        self._added: tuple[AddedProbe, ...] = ()
+        self._keeping = asyncio.Lock()
 
     def compose_body(self) -> ComposeResult:
-        """Prompt, sides, probes."""
+        """Prompt and settings, sides, probes."""
         with Vertical(id="prompt-box"):
-            yield LineInput(placeholder="A prompt for both, for instance: The capital of Greece is", id="prompt")
-            yield Static(id="settings", markup=False)
+            yield LineInput(placeholder=PLACEHOLDER, id="prompt", max_length=4_000)
+            with Horizontal(id="settings"):
+                yield StateChoice("A", id="choose-a")
+                yield StateChoice("B", id="choose-b")
+                for name, label, value, allowed in FIELDS:
+                    yield Label(label)
+                    yield LineInput(value, id=name, restrict=allowed, compact=True)
+                yield Static(id="view", markup=False)
         with Horizontal(id="sides"):
             yield Side(id="a")
             yield Side(id="b")
@@ -107,86 +108,91 @@ class CompareScreen(WorkbenchScreen):
 
     def on_mount(self) -> None:
         """Writes the borders."""
-        box = self.query_one("#prompt-box")
-        box.border_title = "Prompt"
-        box.border_subtitle = "enter generates both sides"
+        self.query_one("#prompt-box").border_title = "Prompt"
 
     def show(self, state: State) -> None:
-        """Draws both sides and the probes."""
-        self.query_one(ProbeTable).show(state)
-        now = _applied(state)
-        at = self._applied if self._prompt else now
-        names = [{"base": "base", "stack": f"stack @{len(at)}"}[side] for side in self._order]
-        stale = "   the stack has changed: enter asks again" if at != now else ""
-        picture = Picture(
-            titles=(f"A  {names[0]}", f"B  {names[1]}"),
-            texts=(self._said(state, self._order[0]), self._said(state, self._order[1])),
-            tops=(self._top(state, self._order[0]), self._top(state, self._order[1])),
-            prompt=self._prompt,
-            waiting=self._waiting(state),
-            finished=not self._generating(state),
-            diff=self.has_class("-diff"),
-            settings=f"A {names[0]}   B {names[1]}   {self._settings}{stale}",
-        )
-        if picture != self._picture:
-            self._picture = picture
-            self.query_one("#settings", Static).update(safe(picture.settings))
-            self._draw(picture)
+        """Draws settings, both sides and the probes."""
+        self._take_folder(state)
+        self._show_probes(state)
+        names = [states.name_of(state.stack, word) for word in self._words]
+        self.query_one("#choose-a", StateChoice).name_it(names[0])
+        self.query_one("#choose-b", StateChoice).name_it(names[1])
+        self.query_one("#view", Static).update(VIEW_WORDS[self._view])
+        found = comparison(state, self._asked) if self._asked else None
+        said = (names, found, self._view, self._stale(state), self._waiting(state), self.has_class("-narrow"))
+        if said != self._shown:
+            self._shown = said
+            self.query_one("#prompt-box").border_subtitle = self._stale(state) or "enter generates both sides"
+            self._draw(state, names, found)
 
-    def _draw(self, picture: Picture) -> None:
-        sides = self.query_one("#a", Side), self.query_one("#b", Side)
-        both = picture.finished and all(picture.texts)
-        shared = overlap(*picture.tops)
-        if both and picture.diff:
-            title = f"{picture.titles[0]} -> {picture.titles[1]}   [-only A-] {{+only B+}}"
-            sides[1].describe(title, picture.whole(diff_text(*picture.texts)), picture.tops[1], shared)
-            return
-        spans = compared(*picture.texts) if both else ([Span(picture.texts[0])], [Span(picture.texts[1])])
-        count = max(differing(spans[0]), differing(spans[1]))
-        notes = (shared, f"{count} span{'s differ' if count != 1 else ' differs'}" if both else "")
-        for i, side in enumerate(sides):
-            side.describe(picture.titles[i], picture.whole(marked(spans[i])), picture.tops[i], notes[i])
+    def _stale(self, state: State) -> str:
+        """That what is shown is not what would be said now, and why."""
+        asked = self._asked
+        if asked is None:
+            return ""
+        if asked.words != self._words:
+            return "A or B is another: enter asks again"
+        changed = asked.made_of != self._made_of(state)
+        return "the stack has changed: enter asks again" if changed else ""
 
-    @property
-    def _order(self) -> tuple[str, str]:
-        return (SIDES[1], SIDES[0]) if self._swapped else (SIDES[0], SIDES[1])
+    def _made_of(self, state: State) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        a, b = self._words
+        return states.made_of(state.stack, a), states.made_of(state.stack, b)
 
-    def _said(self, state: State, side: str) -> str:
-        """What `side` generated after the prompt."""
-        text = state.generations.get(side, "")
-        return text.removeprefix(self._prompt) if self._prompt else text
-
-    def _top(self, state: State, side: str) -> Top:
-        found = (a.top for a in reversed(state.answers) if a.prompt == self._prompt and a.side == side)
-        return next(found, ())
-
-    def _generating(self, state: State) -> bool:
-        return bool(self._job) and state.job == self._job
+    def _draw(self, state: State, names: list[str], found: Comparison | None) -> None:
+        a, b = self.query_one("#a", Side), self.query_one("#b", Side)
+        self.set_class(self._view == "diff" and found is not None and found.finished, "-diff")
+        if found is None:
+            waiting = safe(self._waiting(state), "dim")
+            a.show(SideView(f"A  {names[0]}", waiting))
+            b.show(SideView(f"B  {names[1]}", waiting))
+        elif self._view == "diff" and found.finished:
+            b.show(as_one(found))
+        else:
+            views = side_views(found, self._view, self._waiting(state), narrow=self.has_class("-narrow"))
+            a.show(views[0])
+            b.show(views[1])
 
     def _waiting(self, state: State) -> str:
-        if self._generating(state):
+        if self._asked and state.job == self._asked.job and state.job:
             return "Generating ..."
         if state.engine == "stopped":
             return "The engine has stopped; ctrl+r restarts it."
-        return "Nothing was generated." if self._prompt else "Write a prompt and press enter."
+        if state.engine == "starting":
+            return "The model is still loading."
+        return "Nothing was generated." if self._asked else "Write a prompt and press enter."
+
+    def _show_probes(self, state: State) -> None:
+        asked = None
+        if self._probed is not None and (state.probes or state.doing == "probe" or state.job == self._probed.job):
+            made = tuple(states.made_of(state.stack, word) for word in self._probed.words)
+            names = self._probed.names
+            asked = probe_table.Asked(self._probed.words, names, stale=made != self._probed.made_of)
+        self.query_one(ProbeTable).show(state, asked, len(self._added))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Greyed while the engine cannot take it, absent where there is nothing to act on."""
-        state = self.bench.state
         typing = isinstance(self.focused, Input)
         if action == "leave":
-            return typing
-        if typing and action != "generate":
-            return False
+            return typing or isinstance(self.focused, StateChoice)
         if action == "generate":
-            return self.free()
+            return False if isinstance(self.focused, StateChoice) else self.free()
+        if typing:
+            return False
         if action == "probe":
-            return self.free() if state.stack and state.stack.position else False
+            return self.free() if self._has_probes else False
         if action == "failing":
             return self.query_one(ProbeTable).has_failing
-        if action in ("copy", "diff"):
-            return bool(state.generations)
+        if action in ("filter", "remove_probe"):
+            return bool(self.query_one(ProbeTable).rows)
+        if action in ("copy", "view", "export"):
+            return self._asked is not None or (action == "export" and bool(self.query_one(ProbeTable).rows))
         return super().check_action(action, parameters)
+
+    @property
+    def _has_probes(self) -> bool:
+        stack = self.bench.state.stack
+        return bool(self._added) or bool(stack and stack.edits)
 
     @on(ProbeTable.Chosen)
     async def _chosen(self) -> None:
@@ -194,26 +200,57 @@ class CompareScreen(WorkbenchScreen):
 
     async def action_generate(self) -> None:
         """Generates on both sides; with the cursor in the probes, from that probe's prompt."""
-        field, probe = self.query_one("#prompt", Input), self.query_one(ProbeTable)
-        await settled(field)
-        if probe.has_focus and probe.selected and probe.selected.prompt:
-            field.value = probe.selected.prompt
-        prompt = field.value
-        if not prompt.strip():
+        field, table = self.query_one("#prompt", Input), self.query_one(ProbeTable)
+        await settled(self.focused)
+        if table.has_focus and table.selected and table.selected.kind != "perplexity":
+            field.value = table.selected.prompt
+        if not field.value.strip():
             self.notify("The prompt is empty.", severity="warning")
-            return
-        settings = self._settings
-        self.bench.send("answer", prompt=prompt, sides=list(SIDES), k=TOP)
+        elif (sampling := self._sampling()) is not None:
+            self._generate(field.value, sampling)
+
+    def _sampling(self) -> Sampling | None:
+        """What the fields say; None, and said why, if that is nothing."""
+        texts = [self.query_one(f"#{name}", Input).value for name, *_ in FIELDS]
+        try:
+            return sampling_of(*texts)
+        except ValueError as error:
+            self.notify(str(error), severity="warning", markup=False)
+            return None
+
+    def _generate(self, prompt: str, sampling: Sampling) -> None:
+        words = self._words
         job = self.bench.send(
             "generate",
             prompt=prompt,
-            sides=list(SIDES),
-            max_new=settings.max_new,
-            temperature=settings.temperature,
-            seed=settings.seed,
+            states=list(words),
+            k=TOP,
+            max_new=sampling.max_new,
+            temperature=sampling.temperature,
+            seed=sampling.seed,
         )
         if job:
-            self._prompt, self._job, self._applied = prompt, job, _applied(self.bench.state)
+            self._asked = self._asking(prompt, sampling, job)
+            self.show(self.bench.state)
+
+    def _asking(self, prompt: str, sampling: Sampling, job: str) -> Asked:
+        state = self.bench.state
+        a, b = (states.name_of(state.stack, word) for word in self._words)
+        return Asked(prompt, self._words, (a, b), self._made_of(state), sampling, job)
+
+    @on(StateChoice.Asked)
+    def _wanted(self, event: StateChoice.Asked) -> None:
+        self.action_choose("a" if event.choice.id == "choose-a" else "b")
+
+    @work
+    async def action_choose(self, side: str) -> None:
+        """Asks for the state of A or B."""
+        index = "ab".index(side)
+        stack = self.bench.state.stack
+        word = await self.app.push_screen_wait(ChooseStateScreen(side.upper(), stack, self._words[index]))
+        if word:
+            a, b = self._words
+            self._words = (word, b) if side == "a" else (a, word)
             self.show(self.bench.state)
 
     def action_failing(self, step: int) -> None:
@@ -222,43 +259,132 @@ class CompareScreen(WorkbenchScreen):
         if table.to_failing(step):
             self.set_focus(table)
 
+    def action_filter(self) -> None:
+        """Shows probes of the next kind."""
+        self.query_one(ProbeTable).next_filter()
+
     def action_swap(self) -> None:
         """A becomes B."""
-        self._swapped = not self._swapped
+        self._words = self._words[::-1]
+        self._asked = self._asked.swapped() if self._asked else None
+        self._probed = self._probed.swapped() if self._probed else None
         self.show(self.bench.state)
 
-    def action_diff(self) -> None:
-        """Both texts as one, and back."""
-        self.toggle_class("-diff")
+    def action_view(self) -> None:
+        """Texts, next tokens, both texts as one."""
+        self._view = VIEWS[(VIEWS.index(self._view) + 1) % len(VIEWS)]
         self.show(self.bench.state)
 
     def action_probe(self) -> None:
-        """Asks every probe again."""
-        self.bench.send("probe")
+        """Asks every probe in both states."""
+        added = [probe.to_json() for probe in self._added]
+        job = self.bench.send("probe", states=list(self._words), added=added, most=MOST_PROBES)
+        if job:
+            self._probed = self._asking("", Sampling(), job)
+            self.show(self.bench.state)
+
+    @work
+    async def action_add_probe(self) -> None:
+        """Adds a probe to those that are watched in this stack."""
+        prompt = self.query_one("#prompt", Input).value
+        probe = await self.app.push_screen_wait(AddProbeScreen(prompt))
+        if probe is None:
+            return
+        if probe in self._added or len(self._added) >= MOST_ADDED:
+            why = "That probe is there already." if probe in self._added else f"{MOST_ADDED} probes are the most."
+            self.notify(why, severity="warning")
+            return
+        self._keep((*self._added, probe))
+        self.notify("Added; R asks it.")
+
+    def action_remove_probe(self) -> None:
+        """Takes an added probe out again."""
+        row = self.query_one(ProbeTable).selected
+        rest = tuple(p for p in self._added if row is None or (p.kind, p.prompt) != (row.kind, row.prompt))
+        if row is None or row.edit or rest == self._added:
+            self.notify("Only probes that were added can be removed.", severity="warning")
+            return
+        self._keep(rest)
+        self.notify("Removed; R asks the others.")
+
+    def _take_folder(self, state: State) -> None:
+        folder = state.stack.folder if state.stack else ""
+        if folder and folder != self._folder:
+            self._folder, self._added = folder, ()
+            self._asked = self._probed = None
+            self._words = (states.BASE, states.PRESENT)
+            self._read_added(Path(folder))
+
+    @work(exclusive=True, group="added")
+    async def _read_added(self, folder: Path) -> None:
+        try:
+            found, said = await asyncio.to_thread(read_added, folder)
+        except WorkbenchError as error:
+            self.bench.tell(error)
+            return
+        if said:
+            self.notify(visible(said), severity="warning", markup=False)
+        self._added = found
+        self.show(self.bench.state)
+        self.refresh_bindings()
+
+    def _keep(self, probes: tuple[AddedProbe, ...]) -> None:
+        self._added = probes
+        self.show(self.bench.state)
+        self._write(Path(self._folder), probes)
+
+    @work
+    async def _write(self, folder: Path, probes: tuple[AddedProbe, ...]) -> None:
+        try:
+            async with self._keeping:
+                await asyncio.to_thread(write_added, folder, probes)
+        except WorkbenchError as error:
+            self.bench.tell(error)
 
     def action_sampling(self) -> None:
         """Greedy, or sampling with a fixed seed."""
-        self._settings = replace(self._settings, temperature=0.0 if self._settings.temperature else HOT)
-        self.show(self.bench.state)
+        field = self.query_one("#temp", Input)
+        field.value = f"{HOT:g}" if field.value.strip() in ("", "0") else "0"
 
     def action_longer(self, tokens: int) -> None:
         """More tokens, or fewer."""
-        wanted = min(max(self._settings.max_new + tokens, LEAST_NEW), MOST_NEW)
-        self._settings = replace(self._settings, max_new=wanted)
-        self.show(self.bench.state)
+        field = self.query_one("#max", Input)
+        present = int(field.value) if field.value.isdecimal() else 0
+        field.value = str(min(max(present + tokens, LEAST_NEW), MOST_NEW))
+
+    @work
+    async def action_export(self) -> None:
+        """Writes what is shown to a file."""
+        chosen = await self.app.push_screen_wait(ExportScreen("Export the comparison", TARGETS))
+        if chosen is None:
+            return
+        try:
+            await asyncio.to_thread(self._write_export, chosen, self._exported(chosen.kind))
+        except WorkbenchError as error:
+            self.bench.tell(error)
+        else:
+            self.notify(f"Written to {visible(str(chosen.path))}.", markup=False)
+
+    def _exported(self, kind: str) -> bytes:
+        table = self.query_one(ProbeTable)
+        asked = self._asked or self._asking("", Sampling(), "")
+        write = document if kind == "json" else markdown
+        return write(comparison(self.bench.state, asked), table.rows, table.names).encode("utf-8", "backslashreplace")
+
+    @staticmethod
+    def _write_export(chosen: Export, data: bytes) -> None:
+        make_folder(chosen.path.parent)
+        write_atomic(chosen.path, data)
 
     def action_copy(self) -> None:
         """Copies both texts."""
-        state = self.bench.state
-        texts = [f"{side}: {self._prompt}{self._said(state, side)}" for side in self._order]
+        if self._asked is None:
+            return
+        found = comparison(self.bench.state, self._asked)
+        texts = [f"{side.name}: {self._asked.prompt}{side.text}" for side in found.sides]
         self.app.copy_to_clipboard("\n\n".join(visible(text, keep="\n") for text in texts))
         self.notify("Both texts copied.")
 
     def action_leave(self) -> None:
         """Leaves the prompt, so that single keys work."""
         self.set_focus(self.query_one(ProbeTable))
-
-
-def _applied(state: State) -> tuple[str, ...]:
-    """Ids of the applied edits."""
-    return tuple(row.id for row in state.stack.edits[: state.stack.position]) if state.stack else ()

@@ -1,54 +1,121 @@
-"""Every probe across the stack: what is expected, what the base gave, what the model gives now."""
+"""Every probe in two states of the stack: what is expected, what each answered, what changed, what fails."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from rich.text import Text
+from textual.binding import Binding, BindingType
 
 from workbench.events import ProbeResult, StackChanged
 from workbench.tui.state import State
+from workbench.tui.watched import FILTERS, Filter, Watched, recorded, summary, watched
 from workbench.tui.widgets.panel import Rows
-from workbench.tui.widgets.probes import failing
 from workbench.tui.widgets.text import fit, number, tick
 
-WORDS = {"neighbourhood": "neighbour", "perplexity": "held-out"}
-EDIT_FROM, CHANGE_FROM = 90, 76
+EDIT_FROM, CHANGE_FROM, ANSWERS_FROM = 90, 76, 104
 """Widths from which these columns are shown."""
+FILTER_WORDS = {"neighbourhood": "neighbours", "paraphrase": "paraphrases", "added": "added ones"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the probes were last asked for."""
+
+    words: tuple[str, str]
+    """A and B, as the engine was asked."""
+    names: tuple[str, str]
+    """The same as the screen calls them."""
+    stale: bool = False
+    """The stack has changed since."""
 
 
 class ProbeTable(Rows):
     """The results of the last probe command; before one, those of the last edit."""
 
     HELP = (
-        "Every probe of every applied edit, asked on the base and on the stack.\n\n"
-        "An efficacy or paraphrase probe holds when the new answer is likelier than the true one; "
-        "a neighbour holds when its answer has not given way."
+        "Every probe of every edit that is active in A or B, and those added with a, asked in both.\n\n"
+        "An efficacy or paraphrase probe holds when the new answer is likelier than the true one; a neighbour holds "
+        "when its answer has not given way. The number beside a tick is p(expected); from 110 columns on, the answer "
+        "that was given and its p."
     )
 
-    _probes: tuple[ProbeResult, ...] = ()
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f", "screen.filter", "Filter", id="probes.filter", tooltip="All, failing, or of one kind"),
+        Binding("delete", "screen.remove_probe", "Remove", id="probes.remove", show=False, tooltip="An added probe"),
+    ]
+
+    _results: tuple[ProbeResult, ...] = ()
+    _asked: Asked | None = None
     _stack: StackChanged | None = None
+    _added = 0
+    _busy = False
+    _all: tuple[Watched, ...] = ()
+    _rows: tuple[Watched, ...] = ()
+    _filter: Filter = "all"
 
     def on_mount(self) -> None:
         """Writes the border."""
         self.name_it("Probes across the stack")
 
-    def show(self, state: State) -> None:
-        """Draws the probes of `state`."""
-        probes = state.probes or (state.run.probes if state.run else ())
-        probes = tuple(probe for probe in probes if probe.kind != "generation")
-        if probes != self._probes or state.stack is not self._stack:
-            self._probes, self._stack = probes, state.stack
-            self.cursor = self.validate_cursor(self.cursor)
-            self.name_it(self._title(state), self._summary())
-            self.refresh()
+    def show(self, state: State, asked: Asked | None = None, added: int = 0) -> None:
+        """Draws the probes of `state`: those of the states that were `asked`, else those of the last edit.
+
+        `added` is how many probes a person has added.
+        """
+        results = state.probes if asked else state.run.probes if state.run else ()
+        busy = state.doing == "probe"
+        if (results, asked, added, busy) == (self._results, self._asked, self._added, self._busy) and (
+            state.stack is self._stack
+        ):
+            return
+        if state.stack is not self._stack:
+            rows = state.stack.edits if state.stack else ()
+            self._numbers = {row.id: str(row.number) for row in rows}
+        self._results, self._asked, self._stack, self._added, self._busy = results, asked, state.stack, added, busy
+        self._all = watched(results, *asked.words) if asked else recorded(results)
+        self._narrow()
+
+    _numbers: dict[str, str] = {}  # noqa: RUF012  replaced, never changed
 
     @property
-    def selected(self) -> ProbeResult | None:
+    def rows(self) -> tuple[Watched, ...]:
+        """All probes, whatever the filter."""
+        return self._all
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the two states are called."""
+        return self._asked.names if self._asked else ("before", "after")
+
+    @property
+    def filter(self) -> Filter:
+        """What is shown."""
+        return self._filter
+
+    def next_filter(self) -> None:
+        """Goes on to the next kind of probes, and round."""
+        self._filter = FILTERS[(FILTERS.index(self._filter) + 1) % len(FILTERS)]
+        self._narrow()
+
+    def _narrow(self) -> None:
+        before = self.selected
+        self._rows = tuple(row for row in self._all if row.passes(self._filter))
+        keys = [(row.edit, row.kind, row.prompt) for row in self._rows]
+        at = (before.edit, before.kind, before.prompt) if before else None
+        self.cursor = keys.index(at) if at in keys else self.validate_cursor(self.cursor)
+        self.name_it(self._title(), self._summary())
+        self.refresh()
+
+    @property
+    def selected(self) -> Watched | None:
         """The probe under the cursor."""
-        return self._probes[self.cursor] if self.cursor < len(self._probes) else None
+        return self._rows[self.cursor] if self.cursor < len(self._rows) else None
 
     def to_failing(self, step: int) -> bool:
         """Moves the cursor to the next failing probe after it (before it if `step` is -1), round the end."""
-        found = failing(self._probes)
+        found = [i for i, row in enumerate(self._rows) if row.passed is False]
         if not found:
             return False
         if step > 0:
@@ -59,68 +126,83 @@ class ProbeTable(Rows):
 
     @property
     def has_failing(self) -> bool:
-        """Whether any probe does not hold."""
-        return bool(failing(self._probes))
+        """Whether any probe that is shown does not hold."""
+        return any(row.passed is False for row in self._rows)
 
     def count(self) -> int:
-        """How many probes."""
-        return len(self._probes)
+        """How many probes are shown."""
+        return len(self._rows)
 
     def empty(self) -> str:
         """How to get some."""
-        return "No probes yet. Escape, then R asks every probe of the applied edits."
+        if self._busy:
+            return "Asking the probes ..."
+        if self._all:
+            return f"No probe is {FILTER_WORDS.get(self._filter, self._filter)}; f shows others."
+        if self._asked:
+            return "Nothing was asked: no edit with probes is active in A or B. a adds a probe."
+        added = f" and the {self._added} that were added" if self._added else ""
+        return f"No probes yet. Escape, then R asks those of the edits{added} in A and B; a adds one."
 
     def header(self, width: int) -> Text | None:
         """The names of the columns."""
-        return Text(_columns(width, ("Edit", "Kind", "Prompt", "expect", "base", "stack", "change")), "bold")
+        names = ("A  " + self.names[0], "B  " + self.names[1]) if self._asked else self.names
+        return Text(_columns(width, ("Edit", "Kind", "Prompt", "expect", *names, "change")), "bold")
 
     def row(self, index: int, width: int) -> Text:
         """One probe."""
-        probe = self._probes[index]
-        return Text(
-            _columns(width, probe_cells(probe, self._number(probe.edit))), "red" if probe.passed is False else ""
-        )
+        row = self._rows[index]
+        edit = self._numbers.get(row.edit, "-" if row.kind == "perplexity" else "?" if row.edit else "+")
+        return Text(_columns(width, probe_cells(row, edit, wide=width >= ANSWERS_FROM)), _style(row))
 
-    def _title(self, state: State) -> str:
-        if not state.probes:
-            return "Probes of the last edit, when it was made" if self._probes else "Probes"
-        at, now = state.probes[-1].side, str(state.stack.position if state.stack else 0)
-        return "Probes across the stack" + ("" if at == now else f" as it was @{at}; R asks again")
-
-    def _number(self, edit: str) -> str:
-        rows = self._stack.edits if self._stack else ()
-        return next((str(row.number) for row in rows if row.id == edit), "-")
+    def _title(self) -> str:
+        if not self._asked:
+            return "Probes of the last edit, when it was made" if self._all else "Probes across the stack"
+        stale = "   the stack has changed: R asks again" if self._asked.stale else ""
+        return "Probes across the stack" + stale
 
     def _summary(self) -> str:
-        judged = [probe for probe in self._probes if probe.passed is not None]
-        return f"{sum(p.passed is True for p in judged)} of {len(judged)} pass" if judged else ""
+        asking = f"asking, {len(self._results)} answers so far" if self._busy and self._asked else ""
+        shown = (
+            "" if self._filter == "all" else f"{len(self._rows)} shown: {FILTER_WORDS.get(self._filter, self._filter)}"
+        )
+        return "   ".join(part for part in (asking, shown, summary(self._all)) if part)
 
 
 Cells = tuple[str, str, str, str, str, str, str]
 
 
-def probe_cells(probe: ProbeResult, edit: str) -> Cells:
-    """Edit, kind, prompt, what is expected, base, stack, change."""
-    kind = WORDS.get(probe.kind, probe.kind)
-    if probe.kind == "perplexity":
-        now, digits = probe.value, 2
-        said = f"{tick(probe.passed)} {number(now, 2)}" if probe.passed is not None else number(now, 2)
-    else:
-        now, digits = probe.p_expected, 2
-        said = f"{tick(probe.passed)} {number(now, 2)} {probe.answer.strip()}"
-    known = now is not None and probe.before is not None
-    change = f"{now - probe.before:+.2f}" if known and now is not None and probe.before is not None else "-"
-    prompt = probe.prompt or ("perplexity" if probe.kind == "perplexity" else "")
-    return edit, kind, prompt, probe.expected.strip(), number(probe.before, digits), said, change
+def probe_cells(row: Watched, edit: str, *, wide: bool) -> Cells:
+    """Edit, kind, prompt, what is expected, A, B, change; with `wide` the answers that were given."""
+    a, b = _said(row.a, wide=wide, judged=False), _said(row.b, wide=wide, judged=True)
+    change = "-" if row.change is None else f"{row.change:+.2f}"
+    return edit, row.word, row.prompt or row.word, row.expected.strip(), a, b, change
+
+
+def _said(result: ProbeResult | None, *, wide: bool, judged: bool) -> str:
+    """What one state answered; in A, where edits are not expected to hold, only what does hold is ticked."""
+    if result is None:
+        return ""
+    mark = tick(result.passed) if result.passed or (judged and result.passed is False) else ""
+    if result.kind == "perplexity":
+        return f"{number(result.value, 2)} {mark}".strip()
+    if wide and result.answer:
+        return f"{fit(result.answer.strip() or '␣', 12)} {number(result.p_answer, 2)} {mark}"
+    return f"{mark or ' '} {number(result.p_expected, 2)} {result.answer.strip()}".rstrip()
+
+
+def _style(row: Watched) -> str:
+    return "red" if row.passed is False else ""
 
 
 def _columns(width: int, cells: Cells) -> str:
     """The cells side by side; edit and change go first when it gets narrow."""
-    edit, kind, prompt, expected, base, stack, change = cells
+    edit, kind, prompt, expected, a, b, change = cells
     left = (f"{edit:>4}  " if width >= EDIT_FROM else "") + fit(kind, 10) + " "
-    right = f" {fit(base, 7)} {fit(stack, 24 if width >= EDIT_FROM else 16)}"
+    side = 20 if width >= ANSWERS_FROM else 13
+    right = f" {fit(a, side)} {fit(b, side)}"
     if width >= CHANGE_FROM:
         right += f" {fit(change, 6, right=True)}"
-    room = max(width - len(left) - len(right) - 1, 8)
+    room = max(width - len(left) - side * 2 - 2 - (7 if width >= CHANGE_FROM else 0) - 1, 8)
     expect = min(room // 3, 14)
     return fit(f"{left}{fit(prompt, room - expect)} {fit(expected, expect)}{right}", width)

@@ -19,6 +19,8 @@ from workbench.tui.widgets.text import bar, fit, safe
 Top = tuple[tuple[str, float], ...]
 """Tokens and their probabilities, likeliest first."""
 
+BARS_FROM = 12
+"""Rows from which the text leaves room for bars."""
 MAX_WORDS = 2_000
 """Words a comparison looks at; what comes after is shown but not compared."""
 
@@ -96,20 +98,24 @@ def _bracketed(text: str, left: str, right: str, style: str) -> Text:
     return safe(start, lines=True).append_text(inside).append_text(safe(end, lines=True))
 
 
-def token_lines(top: Top, width: int, rows: int) -> list[str]:
-    """The likeliest tokens: with bars, one a row, if there are rows; else side by side."""
-    if not top:
-        return []
-    if rows <= 1:
-        line = ""
-        for token, p in top:
-            word = f"{shown_token(token)} {p:.2f}"
-            if len(line) + len(word) + 2 > width:
-                break
-            line += f"  {word}" if line else word
-        return [line]
-    room = min(max(width // 3, 8), 18)
-    return [f"{fit(shown_token(t), room)} {p:.2f}  {bar(p, min(max(width - room - 7, 1), 24))}" for t, p in top[:rows]]
+def token_line(top: Top, width: int) -> str:
+    """The likeliest tokens side by side, as many as fit."""
+    line = ""
+    for token, p in top:
+        word = f"{shown_token(token)} {p:.2f}"
+        if len(line) + len(word) + 2 > width:
+            break
+        line += f"  {word}" if line else word
+    return line
+
+
+def token_bars(top: Top, other: Top, width: int, rows: int) -> list[str]:
+    """The likeliest tokens, one a row, with a bar each; in [brackets] those that are not among the `other` side's."""
+    shared = {token for token, _ in other}
+    names = [shown_token(t) if t in shared or not other else f"[{shown_token(t)}]" for t, _ in top[:rows]]
+    room = min(max(width // 3, 8), 24)
+    long = min(max(width - room - 7, 1), 60)
+    return [f"{fit(name, room)} {p:.2f}  {bar(p, long)}" for name, (_, p) in zip(names, top, strict=False)]
 
 
 def shown_token(token: str) -> str:
@@ -117,29 +123,42 @@ def shown_token(token: str) -> str:
     return visible(token.removeprefix(" ")) or "␣"
 
 
-def overlap(a: Top, b: Top) -> str:
-    """How many of the likeliest tokens both sides share."""
-    if not a or not b:
-        return ""
-    k = min(len(a), len(b))
-    shared = {token for token, _ in a[:k]} & {token for token, _ in b[:k]}
-    return f"top-{k} overlap {len(shared)}/{k}"
+@dataclass(frozen=True)
+class SideView:
+    """All that one side shows."""
+
+    title: str
+    text: Text
+    top: Top = ()
+    other: Top = ()
+    """The other side's likeliest tokens."""
+    subtitle: str = ""
+    bars: bool = False
+    """The next tokens have all the room, and the text none."""
+    empty: str = ""
+    """What to say where there are no tokens to draw bars of."""
 
 
 class Side(Vertical):
-    """A text that scrolls over its next tokens."""
+    """A text that scrolls over its next tokens; or those alone."""
+
+    HELP = (
+        "What one state says after the prompt, and its likeliest next tokens. [Brackets] mark what the other side does "
+        "not say, or has not among its likeliest ten. d goes round text, next token and both texts as one."
+    )
 
     DEFAULT_CSS = """
     Side { border: round $primary-muted; padding: 0 1; height: 1fr; width: 1fr; border-subtitle-color: $text-muted; }
     Side:focus-within { border: round $accent; }
-    Side VerticalScroll { height: 1fr; }
+    Side VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; }
     Side VerticalScroll > Static { width: 1fr; height: auto; }
     Side > #tokens { height: auto; }
+    Side.-bars VerticalScroll { display: none; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  textual's word
         super().__init__(id=id)
-        self._text, self._top = Text(), Top()
+        self._view = SideView("", Text())
 
     def compose(self) -> ComposeResult:
         """The text and the tokens."""
@@ -147,24 +166,30 @@ class Side(Vertical):
             yield Static(id="text", markup=False)
         yield Static(id="tokens", markup=False)
 
-    def describe(self, title: str, text: Text, top: Top, subtitle: str = "") -> None:
-        """Shows a text and tokens; titles may come from anywhere."""
-        self.border_title = Content(visible(title))
-        self.border_subtitle = Content(visible(subtitle))
-        if text != self._text or text.spans != self._text.spans:
-            self._text = text
-            self.query_one("#text", Static).update(text)
-        if top != self._top:
-            self._top = top
-            self._draw_tokens()
+    def show(self, view: SideView) -> None:
+        """Draws `view`; titles may come from anywhere."""
+        before, self._view = self._view, view
+        if view == before:
+            return
+        self.border_title = Content(visible(view.title))
+        self.border_subtitle = Content(visible(view.subtitle))
+        self.set_class(view.bars, "-bars")
+        if view.text != before.text or view.text.spans != before.text.spans:
+            self.query_one("#text", Static).update(view.text)
+        self._draw_tokens()
 
     def on_resize(self) -> None:
         """Fits the tokens again."""
         self._draw_tokens()
 
     def _draw_tokens(self) -> None:
-        width, height = self.content_size
-        lines = token_lines(self._top, width, height // 3 if height >= 12 else 1)
+        view, (width, height) = self._view, self.content_size
+        if view.bars:
+            lines = token_bars(view.top, view.other, width, height) or [view.empty]
+        elif height >= BARS_FROM:
+            lines = token_bars(view.top, view.other, width, height // 3)
+        else:
+            lines = [token_line(view.top, width)] if view.top else []
         self.query_one("#tokens", Static).update(Text("\n").join(Text(line) for line in lines))
 
 
