@@ -83,7 +83,7 @@ def test_keys_may_be_swapped_and_written_as_people_write_them(entry: dict[str, s
 
 
 async def test_a_key_in_another_place_works_there_and_shows_everywhere(open_desk: OpenDesk, config: Path) -> None:
-    config.write_text('[keys]\nrun = "f9"\nqueue.remove = "x"\nplace.log = "f7"\nhelp = "f6"\n')
+    config.write_text('[keys]\nrun = "f9"\nqueue.remove = "x"\nplace.log = "f7"\nhelp = "f12"\n')
     async with open_desk(pause_at=3) as desk:
         assert "F7 Log" in desk.lines()[0]
         await desk.add("One", "{} is", "x")
@@ -92,16 +92,16 @@ async def test_a_key_in_another_place_works_there_and_shows_everywhere(open_desk
         await desk.until_said("x Remove")
         line = desk.lines()[-1]
         assert "f9 Run" in line
-        assert "f6 Help" in line
+        assert "f12 Help" in line
         await desk.pilot.press("d", "ctrl+r")
         assert len(desk.app.queue) == 2
         assert not desk.engine.verbs()
         await desk.pilot.press("x")
         assert len(desk.app.queue) == 1
-        await desk.pilot.press("f6")
-        await desk.until_said("f6 closes")
+        await desk.pilot.press("f12")
+        await desk.until_said("f12 closes")
         assert "f9 starts" in desk.text(), "sentences name it too"
-        await desk.pilot.press("f6", "f9")
+        await desk.pilot.press("f12", "f9")
         await desk.until_said("RUNNING")
         assert "f9 Pause" in desk.lines()[-1]
         await desk.pilot.press("f9")

@@ -136,6 +136,24 @@ class Queue:
         rest.insert(max(0, min(len(rest), self._items.index(item) + by)), item)
         self._set(tuple(rest))
 
+    def put_back_at(self, place: int, item: QueueItem) -> None:
+        """An item that was taken out is in again, where it was; nothing if it is there already."""
+        if self.get(item.key) is None:
+            items = list(self._items)
+            items.insert(place, item)
+            self._set(tuple(items))
+
+    def duplicate(self, key: str) -> QueueItem:
+        """The same draft once more, under the first. Raises UsageError if it is gone."""
+        item = self.get(key)
+        if item is None:
+            raise UsageError("That edit is no longer in the queue.")
+        twin = QueueItem(item.draft)
+        items = list(self._items)
+        items.insert(items.index(item) + 1, twin)
+        self._set(tuple(items))
+        return twin
+
     def start(self, key: str, tip: str) -> None:
         """The item's edit begins; `tip` is the id of the newest applied edit."""
         self._change(key, running=True, failure="", tip=tip)

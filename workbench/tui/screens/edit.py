@@ -13,7 +13,9 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from workbench.errors import WorkbenchError
+from workbench.text import visible
 from workbench.tui.draft import Draft
+from workbench.tui.keynames import REBOUND, spoken
 from workbench.tui.queue import QueueItem
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.screens.form import FormResult, FormScreen
@@ -57,9 +59,15 @@ class EditScreen(WorkbenchScreen):
         Binding("a", "add_edit", "Add", id="queue.add", show=False),
         Binding("i", "import_file", "Import", id="queue.import", show=False),
         Binding("ctrl+t", "trace", "Trace", id="edit.trace", tooltip="Where in the model this fact lives"),
+        Binding("ctrl+z", "put_back", "Put back", id="queue.put-back", tooltip="Undo the last removal from the queue"),
         Binding("escape", "leave_input", "Leave form", id="edit.leave", show=False, priority=True),
     ]
     place = "edit"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._removed: list[tuple[int, QueueItem]] = []
+        """What was taken out of the queue, and where it stood; newest last."""
 
     def compose_body(self) -> ComposeResult:
         """Left: what is wanted; right, if it is wide: what happens."""
@@ -144,8 +152,27 @@ class EditScreen(WorkbenchScreen):
     def action_remove_item(self) -> None:
         """Takes the item under the cursor out."""
         item = self._table.selected
-        if item is not None:
-            self._try(lambda: self.bench.queue.remove(item.key))
+        if item is None:
+            return
+        place = self.bench.queue.items.index(item)
+        if self._try(lambda: self.bench.queue.remove(item.key)):
+            self._removed.append((place, item))
+            key = spoken(REBOUND.get().get("queue.put-back", "ctrl+z"))
+            self.notify(f"{visible(item.draft.subject) or 'An edit'} removed; {key} puts it back.", markup=False)
+
+    def action_put_back(self) -> None:
+        """Undoes the last removal."""
+        if self._removed:
+            place, item = self._removed.pop()
+            self.bench.queue.put_back_at(place, item)
+            self.bench.queue_changed()
+            self._table.select(item.key)
+
+    def action_duplicate_item(self) -> None:
+        """Queues the item under the cursor once more."""
+        item, twins = self._table.selected, list[QueueItem]()
+        if item is not None and self._try(lambda: twins.append(self.bench.queue.duplicate(item.key))):
+            self._table.select(twins[0].key)
 
     def action_move_item(self, by: int) -> None:
         """Moves the item under the cursor."""
@@ -195,10 +222,12 @@ class EditScreen(WorkbenchScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys of the queue work only where there is something to act on."""
         del parameters
-        if action in ("remove_item", "edit_item", "hold_item", "copy_item"):
+        if action in ("remove_item", "edit_item", "hold_item", "copy_item", "duplicate_item"):
             return self.is_mounted and self._table.selected is not None
         if action == "trace":
             return self.is_mounted and self._fact() is not None
+        if action == "put_back":
+            return bool(self._removed)
         if action == "move_item":
             return len(self.bench.queue) > 1
         return action != "leave_input" or self._in_form(self.focused)
@@ -206,12 +235,15 @@ class EditScreen(WorkbenchScreen):
     def _in_form(self, widget: Widget | None) -> bool:
         return widget is not None and any(isinstance(node, RequestForm) for node in widget.ancestors)
 
-    def _try(self, change: Callable[[], None]) -> None:
+    def _try(self, change: Callable[[], None]) -> bool:
         try:
             change()
         except WorkbenchError as error:
             self.bench.tell(error)
-        self.bench.queue_changed()
+            return False
+        finally:
+            self.bench.queue_changed()
+        return True
 
 
 def as_json(item: QueueItem) -> str:

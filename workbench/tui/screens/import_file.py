@@ -1,4 +1,4 @@
-"""Asks for a request file and reads it beside the screen; gives its edits, or says what is wrong with it."""
+"""Asks for a request file: completes its path, shows what is in it before it is taken, or says what is wrong."""
 
 from __future__ import annotations
 
@@ -6,70 +6,186 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from rich.text import Text
+from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
+from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from workbench.errors import WorkbenchError
 from workbench.requests import read_requests
-from workbench.text import visible
+from workbench.text import shortened, visible
 from workbench.tui.draft import Draft
+from workbench.tui.paths import Listing, completed, file_of, listing
 from workbench.tui.queue import drafts_of
+from workbench.tui.widgets.keys import KeyLine
 from workbench.tui.widgets.line_input import LineInput, settled
+from workbench.tui.widgets.panel import Rows
+from workbench.tui.widgets.text import fit, size
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
+
+PAUSE = 0.2
+"""Seconds without typing before a file is read."""
+SHOWN = 4
+"""Edits of a file that are shown before it is taken."""
+
+
+class PathRows(Rows, can_focus=False):
+    """The folder's entries that go on from what is typed."""
+
+    listing = Listing("")
+
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.listing.entries)
+
+    def empty(self) -> str:
+        """Why there are none."""
+        return visible(self.listing.problem)
+
+    def row(self, index: int, width: int) -> Text:
+        """One of them, with its size."""
+        entry = self.listing.entries[index]
+        note = "" if entry.folder else size(entry.size)
+        line = Text(fit(entry.name + ("/" if entry.folder else ""), max(width - 10, 8)) + fit(note, 10, right=True))
+        if index == self.cursor:
+            line.stylize("reverse")
+        return line
 
 
 class ImportScreen(ModalScreen[tuple[Draft, ...]]):
     """The file's edits as drafts; none if it was left with escape."""
 
     CSS_PATH = "import_file.tcss"
-
+    HELP = (
+        "Type the path of a file, or choose it: up and down, or a click, and tab to complete. JSON, JSONL and CSV; "
+        "also CounterFact, EasyEdit and zsRE files. What is in it shows before it is taken; one bad record refuses it."
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "read", "Read", id="import.read", priority=True),
+        Binding("enter", "read", "Import", id="import.read", priority=True, tooltip="Queue the edits of this file"),
+        Binding("tab", "complete", "Complete", id="import.complete", priority=True, tooltip="Take the chosen name"),
+        Binding("up", "choose(-1)", "Name before", id="import.previous", show=False, priority=True),
+        Binding("down", "choose(1)", "Next name", id="import.next", show=False, priority=True),
         Binding("escape", "leave", "Back", id="import.back", priority=True),
     ]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._timer: Timer | None = None
+        self._drafts: tuple[Path, tuple[Draft, ...]] | None = None
+        """The file that was read last, and its edits."""
+
     def compose(self) -> ComposeResult:
-        """The path, and under it what is wrong with the file."""
+        """The path, what it may go on with, and what is in the file."""
         with Vertical(id="import"):
-            yield Static("JSON, JSONL or CSV; also CounterFact, EasyEdit and zsRE files.", markup=False)
-            yield LineInput(placeholder="path to the file", id="path")
+            yield LineInput(placeholder="path to the file", id="path", compact=True)
+            yield PathRows(id="names")
             yield Static("", id="import-said", markup=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
-        """Writes the border."""
+        """Writes the border, and looks into the present folder."""
         box = self.query_one("#import")
-        box.border_title, box.border_subtitle = "Import edits", "enter reads the file, escape leaves"
+        box.border_title, box.border_subtitle = "Import edits", "JSON, JSONL, CSV; CounterFact, EasyEdit, zsRE"
+        self._look()
 
-    async def action_read(self) -> None:
-        """Reads the file that is named."""
-        field = self.query_one(Input)
-        await settled(field)
-        if field.value.strip():
-            self._read(Path(field.value.strip()))
+    @on(Input.Changed, "#path")
+    def _typed(self) -> None:
+        self._look()
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(PAUSE, self._preview)
 
-    @work(exclusive=True)
-    async def _read(self, path: Path) -> None:
-        said = self.query_one("#import-said", Static)
-        said.update("Reading ...")
+    @work(exclusive=True, group="names")
+    async def _look(self) -> None:
+        rows, field = self.query_one(PathRows), self.query_one(Input)
+        found = await asyncio.to_thread(listing, field.value)
+        if field.value == found.typed:
+            rows.listing, rows.cursor = found, 0
+            rows.refresh()
+
+    @work(exclusive=True, group="preview")
+    async def _preview(self) -> None:
+        path = await asyncio.to_thread(file_of, self.query_one(Input).value)
+        if path is None:
+            self._drafts = None
+            self._say("")
+        else:
+            await self._read(path)
+
+    async def _read(self, path: Path) -> tuple[Draft, ...]:
+        """The file's edits; none, with the reason said, if it cannot be read."""
+        self._say("Reading ...")
         try:
             drafts = await asyncio.to_thread(_drafts, path)
         except WorkbenchError as error:
-            said.update(visible(f"✗ {error.message} {error.hint}".strip()))
-        except RuntimeError as error:
-            said.update(visible(f"✗ {path} is not a path: {error}"))
+            self._drafts = None
+            self._say(f"✗ {error.message} {error.hint}".strip())
+            return ()
+        self._drafts = (path, drafts)
+        self._say(preview(drafts))
+        return drafts
+
+    def _say(self, text: str) -> None:
+        self.query_one("#import-said", Static).update(visible(text, keep="\n"))
+
+    def action_choose(self, rows: int) -> None:
+        """Moves along the names."""
+        self.query_one(PathRows).action_move(rows)
+
+    def action_complete(self) -> None:
+        """Takes the name under the cursor into the path."""
+        rows, field = self.query_one(PathRows), self.query_one(Input)
+        if rows.count() and rows.listing.typed == field.value:
+            field.value = completed(field.value, rows.listing.entries[rows.cursor])
+            field.action_end()
+
+    @on(Rows.Moved)
+    def _moved(self) -> None:
+        self.query_one(PathRows).refresh()
+
+    @on(Rows.Chosen)
+    def _clicked(self) -> None:
+        self.action_complete()
+
+    @work(exclusive=True, group="read")
+    async def action_read(self) -> None:
+        """Imports the file that is named; a folder is opened, and a beginning completed."""
+        field = self.query_one(Input)
+        await settled(field)
+        path = await asyncio.to_thread(file_of, field.value)
+        if path is None and self.query_one(PathRows).count():
+            self.action_complete()
+        elif path is None:
+            self._say(f"✗ There is no file {shortened(field.value, 200)}.")
         else:
-            self.dismiss(drafts)
+            known = self._drafts
+            drafts = known[1] if known and known[0] == path else await self._read(path)
+            if drafts:
+                self.dismiss(drafts)
 
     def action_leave(self) -> None:
         """Imports nothing."""
         self.dismiss(())
 
 
+def preview(drafts: tuple[Draft, ...]) -> str:
+    """How many edits there are, and the first few."""
+    lines = [f"✓ {len(drafts)} edit{'' if len(drafts) == 1 else 's'}; enter queues them."]
+    lines += [f"  {_short(d.subject)}: {_short(d.prompt)} -> {_short(d.target_new)}" for d in drafts[:SHOWN]]
+    if len(drafts) > SHOWN:
+        lines.append(f"  and {len(drafts) - SHOWN} more")
+    return "\n".join(lines)
+
+
+def _short(text: str) -> str:
+    return shortened(visible(text), 40)
+
+
 def _drafts(path: Path) -> tuple[Draft, ...]:
-    """The file's edits. Raises WorkbenchError, and RuntimeError for an unknown ~user."""
-    return drafts_of(read_requests(path.expanduser()))
+    """The file's edits. Raises WorkbenchError."""
+    return drafts_of(read_requests(path))
