@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.batches import make_deep_model
 from tests.engine.making import make_model, open_on
 from workbench.engine.engine import Engine
 
@@ -15,6 +16,12 @@ from workbench.engine.engine import Engine
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A GPT-2 of 4 layers in a folder. Read only."""
     return make_model(tmp_path_factory.mktemp("models") / "small")
+
+
+@pytest.fixture(scope="session")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with C at three layers, for edits that are spread over them. Read only."""
+    return make_deep_model(tmp_path_factory.mktemp("models") / "deep")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.batches import CHANGES, EMMET, MEMIT, REQUESTS, SPREAD, THIRD, UNMAKEABLE, make_deep_model
+from tests.engine.batches import CHANGES, EMMET, MEMIT, REQUESTS, SPREAD, THIRD, UNMAKEABLE
 from tests.engine.making import OTHER, REQUEST, drain, open_on, weight_bytes
 from tests.engine.test_engine import only
 from tests.engine.test_server import Child
@@ -20,12 +20,6 @@ from workbench.engine.engine import Engine
 from workbench.errors import StorageError, UsageError
 from workbench.stack import files
 from workbench.stack.editfile import read_edit
-
-
-@pytest.fixture(scope="session")
-def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Read only."""
-    return make_deep_model(tmp_path_factory.mktemp("models") / "deep")
 
 
 @pytest.fixture
