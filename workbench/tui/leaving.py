@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import select
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from textual.app import App
 
 SIGNALS = ("SIGTERM", "SIGHUP")
+HANG_UP = 1
+"""SIGHUP, also where it is not known by name."""
 LONGEST = 15.0
 """Seconds that leaving may take: twice what an engine is given to end."""
 
@@ -22,8 +27,14 @@ async def until_left(app: App[Any]) -> int:
 
     def on_signal(number: int, _: FrameType | None) -> None:
         leaving.begin(number)
-        loop.call_soon_threadsafe(app.exit, None, 128 + number)
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(app.exit, None, 128 + number)
 
+    def on_hang_up() -> None:
+        on_signal(HANG_UP, None)
+
+    if os.isatty(0):
+        threading.Thread(target=_watch, args=(on_hang_up,), daemon=True, name="terminal").start()
     before = {number: signal.signal(number, on_signal) for number in _numbers()}
     try:
         await app.run_async()
@@ -41,13 +52,24 @@ class _Leaving:
 
     def begin(self, number: int) -> None:
         """The first signal decides the exit code; after a hang-up there is no terminal to write to any more."""
-        if number == getattr(signal, "SIGHUP", None):
+        if number == HANG_UP:
             _let_go_of_the_terminal()
         if not self.code:
             self.code = 128 + number
             last = threading.Timer(LONGEST, os._exit, (self.code,))
             last.daemon = True
             last.start()
+
+
+def _watch(on_hang_up: Callable[[], None]) -> None:
+    """Waits until the terminal is gone: it may go without a signal, as under nohup."""
+    poll = getattr(select, "poll", None)
+    if poll is None:
+        return
+    terminal = poll()
+    terminal.register(0, 0)
+    if any(happened & select.POLLHUP for _, happened in terminal.poll()):
+        on_hang_up()
 
 
 def _numbers() -> list[signal.Signals]:
