@@ -112,7 +112,7 @@ class EditScreen(WorkbenchScreen):
     @work
     async def _open_form(self) -> None:
         form = self.query_one(RequestForm)
-        result = await self.app.push_screen_wait(FormScreen("New edit", form.draft))
+        result = await self.app.push_screen_wait(FormScreen("New edit", form.draft, form.facts))
         if result is not None:
             form.fill(Draft())
             self._enqueue(result.draft, first=result.then == "apply")
@@ -133,7 +133,8 @@ class EditScreen(WorkbenchScreen):
         if item is None:
             return
         number = self.bench.queue.items.index(item) + 1
-        result = await self.app.push_screen_wait(FormScreen(f"Edit queue item {number}", item.draft))
+        facts = self.query_one(RequestForm).facts
+        result = await self.app.push_screen_wait(FormScreen(f"Edit queue item {number}", item.draft, facts))
         if result is None:
             return
         try:

@@ -13,6 +13,7 @@ from textual.widgets import Button, Input, Label, Static, TextArea
 
 from workbench.tui.bench import bench
 from workbench.tui.draft import Draft, with_chat
+from workbench.tui.known_facts import Completions, KnownFacts
 from workbench.tui.screens.advanced import AdvancedScreen
 from workbench.tui.screens.confirm import ConfirmScreen
 from workbench.tui.state import State
@@ -26,9 +27,10 @@ from workbench.tui.widgets.request_form import verdicts
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
+PROMPT_SHAPE = "{} where the subject stands"
 LINES = (
     ("subject", "Subject", ""),
-    ("prompt", "Prompt", "{} where the subject stands"),
+    ("prompt", "Prompt", PROMPT_SHAPE),
     ("target_new", "Target new", ""),
     ("target_true", "Target true", "optional"),
 )
@@ -47,7 +49,7 @@ class FormResult:
 
 
 class FormScreen(ModalScreen[FormResult | None]):
-    """Gives the draft back, or None if it was discarded."""
+    """Gives the draft back, or None if it was discarded; `facts` complete what is typed."""
 
     CSS_PATH = "form.tcss"
 
@@ -60,8 +62,9 @@ class FormScreen(ModalScreen[FormResult | None]):
         Binding("escape", "discard", "Discard", id="form.discard", priority=True),
     ]
 
-    def __init__(self, title: str, draft: Draft) -> None:
+    def __init__(self, title: str, draft: Draft, facts: KnownFacts | None = None) -> None:
         super().__init__()
+        self._completions = Completions(facts or KnownFacts(), PROMPT_SHAPE)
         self._title = title
         self._first = replace(draft, settings=with_chat(draft.recipe_settings, draft.chat))
 
@@ -130,6 +133,7 @@ class FormScreen(ModalScreen[FormResult | None]):
         draft, line = self.draft, self.query_one(AnswerLine)
         if draft != line.draft:
             line.ask(draft)
+        self._completions.attach(self, draft.subject, draft.prompt)
         said = verdicts(draft, line.answer, line.target_tokens)
         for name, _, _ in LINES:
             verdict = self.query_one(f"#{name}-verdict", Static)

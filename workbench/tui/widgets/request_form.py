@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalGroup
 from textual.message import Message
@@ -17,6 +18,7 @@ from workbench.events import Answered
 from workbench.text import shortened, visible
 from workbench.tui.bench import bench
 from workbench.tui.draft import Draft, Field
+from workbench.tui.known_facts import Completions, KnownFacts, facts_of
 from workbench.tui.state import State
 from workbench.tui.widgets.answer_line import AnswerLine
 from workbench.tui.widgets.line_input import LineInput, settled
@@ -31,6 +33,7 @@ FIELDS: tuple[tuple[Field, str, str], ...] = (
     ("target_new", "Target", "for instance: Rome"),
 )
 """Name, label, and an example that shows while the field is empty."""
+EXAMPLES = {name: example for name, _, example in FIELDS}
 
 
 def verdicts(draft: Draft, answer: Answered | None, tokens: int | None) -> dict[str, str]:
@@ -92,6 +95,8 @@ class RequestForm(VerticalGroup):
 
     HELP = (
         "Write {} in the prompt where the subject stands, or write the subject itself.\n\n"
+        "Where a list of what the model was taught lies beside it, as with atlas, what is typed is completed in grey; "
+        "the right arrow takes it.\n\n"
         "enter adds the edit to the queue, ctrl+s keeps it there even if it is not ready, escape leaves the form."
     )
 
@@ -108,6 +113,10 @@ class RequestForm(VerticalGroup):
             self.draft = draft
 
     _rest = Draft()
+    _model = ""
+    facts = KnownFacts()
+    """What the open model was taught, where that is known."""
+    _completions = Completions(facts)
 
     def compose(self) -> ComposeResult:
         """One line a field."""
@@ -148,11 +157,21 @@ class RequestForm(VerticalGroup):
         self._check()
 
     def show(self, state: State) -> None:
-        """Takes in the answer, and the model's own settings."""
+        """Takes in the answer, the model's own settings, and which model it is."""
+        if state.model is not None and state.model.model != self._model:
+            self._model = state.model.model
+            self._look_up(self._model)
         recipe = state.model.recipe if state.model else {}
         words = [str(recipe.get("method", "")), *(f"{k} {recipe[k]}" for k in ("layer", "seed") if k in recipe)]
         self.query_one(More).profile = "  ".join(word for word in words if word)
         self.query_one(AnswerLine).show(state)
+
+    @work(exclusive=True)
+    async def _look_up(self, model: str) -> None:
+        """Reads what that model was taught, beside the screen."""
+        self.facts = await asyncio.to_thread(facts_of, model)
+        self._completions = Completions(self.facts, EXAMPLES["prompt"])
+        self._check()
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
@@ -165,6 +184,7 @@ class RequestForm(VerticalGroup):
         line = self.query_one(AnswerLine)
         if draft != line.draft:
             line.ask(draft)
+        self._completions.attach(self, draft.subject, draft.prompt)
         said = verdicts(draft, line.answer, line.target_tokens)
         for name, _, _ in FIELDS:
             verdict = self.query_one(f"#{name}-verdict", Static)
