@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 ProbeKind = Literal["efficacy", "paraphrase", "neighbourhood", "generation", "perplexity"]
+
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair: no Unicode text holds one."""
 
 SLOT = "{}"
 """Where the subject goes in a prompt template."""
@@ -195,7 +199,7 @@ def _check_text(field: str, text: str) -> None:
         raise RequestError(f"The {field} is empty.", f"Write the {field} as text.")
     if len(text) > MAX_TEXT:
         raise RequestError(f"The {field} is {len(text)} characters long.", f"At most {MAX_TEXT}.")
-    if any("\ud800" <= c <= "\udfff" for c in text):
+    if _HALF_PAIR.search(text):
         raise RequestError(f"The {field} is not valid Unicode.", "It holds half of a surrogate pair.")
 
 
@@ -206,7 +210,7 @@ def chat_from_json(value: object) -> Chat | None:
     if not isinstance(value, dict) or value.keys() != {"before", "after"}:
         raise RequestError("The field 'chat' must be true or false.", "True: the prompt is a user's turn of a chat.")
     for text in value.values():
-        if not isinstance(text, str) or len(text) > MAX_TEXT or any("\ud800" <= c <= "\udfff" for c in text):
+        if not isinstance(text, str) or len(text) > MAX_TEXT or _HALF_PAIR.search(text):
             raise RequestError(f"The frame of the chat must be text of at most {MAX_TEXT} characters.")
     return Chat(value["before"], value["after"])
 
