@@ -12,6 +12,7 @@ from typing import Any
 from tests.tui.story import MODEL, MODULE, RECIPE, norms, row, step
 from workbench import events as ev
 from workbench.engine.protocol import Command
+from workbench.guards import Guard, told
 from workbench.tui.client import OnEvent, OnStopped
 
 
@@ -31,6 +32,8 @@ class ScriptedEngine:
     answer: tuple[tuple[str, float], ...] = ((" Paris", 0.81), (" Lyon", 0.05), (" the", 0.03))
     failures: dict[str, str] = field(default_factory=dict)
     """Why the edit of a subject fails."""
+    sizes: dict[str, float] = field(default_factory=dict)
+    """|ΔW|/|W| of the edit of a subject; the guard is asked about what is beyond its limit."""
     sent: list[Command] = field(default_factory=list)
     stopped: bool = False
     _on_event: OnEvent | None = None
@@ -53,6 +56,8 @@ class ScriptedEngine:
         self.sent.append(command)
         if command.do == "cancel":
             self._cancelled.add(str(command.args["of"]))
+        elif command.do == "decide":
+            return
         elif self.auto:
             task = asyncio.get_running_loop().create_task(self._do(command))
             self._tasks.add(task)
@@ -132,15 +137,35 @@ class ScriptedEngine:
                 self.cancelled(job, number)
                 return
             self.say(step(number, stopped="steps" if number == 20 else ""), job)
+        guard = Guard.from_json(command.args["guard"])
+        tripped = guard.trips({"ratio": self.sizes.get(request["subject"], 0.02)})
+        if tripped and (answer := await self._ask(job, tripped)) in ("", "discard"):
+            self.cancelled(job, 20, told(tripped[0]) if answer else "")
+            return
         self.commit(job, request)
+
+    async def _ask(self, job: str, tripped: tuple[ev.GuardTripped, ...]) -> str:
+        """The answer; "" if the job was cancelled."""
+        for one in tripped:
+            self.say(one, job)
+        self.say(ev.GuardAsked(measures=tuple(one.measure for one in tripped)), job)
+        while job not in self._cancelled:
+            for command in self.sent:
+                if command.do == "decide" and command.args["of"] == job:
+                    return str(command.args["answer"])
+            await asyncio.sleep(0.01)
+        return ""
 
     def started(self, command: Command) -> ev.EditStarted:
         index, of = command.args.get("index", 1), command.args.get("of", 1)
         return ev.EditStarted(request=command.args["request"], recipe=RECIPE, module=MODULE, index=index, of=of)
 
-    def cancelled(self, job: str, at: int = 0) -> None:
-        self.say(ev.EditCancelled(position=self.position, step=at), job)
-        self.say(ev.JobDone(ok=False, message="Stopped.", exit_code=130), job)
+    def cancelled(self, job: str, at: int = 0, reason: str = "") -> None:
+        self.say(ev.EditCancelled(position=self.position, step=at, reason=reason), job)
+        if reason:
+            self.say(ev.JobDone(ok=True), job)
+        else:
+            self.say(ev.JobDone(ok=False, message="Stopped.", exit_code=130), job)
 
     def commit(self, job: str, request: dict[str, Any]) -> None:
         self.say(norms(0.012 * (self.position + 1)), job)

@@ -8,7 +8,6 @@ import pytest
 
 from tests.tui.conftest import OpenDesk
 from tests.tui.story import step
-from workbench import events as ev
 from workbench.tui.screens.edit import EditScreen
 from workbench.tui.state import State
 
@@ -110,21 +109,6 @@ async def test_stop_now_keeps_the_edit_in_the_queue_and_ends_the_run(open_desk: 
         assert "every weight is as before" in desk.text()
         assert desk.engine.verbs() == ["apply", "cancel"]
         assert desk.engine.rows == ()
-
-
-async def test_a_guard_pauses_the_queue(open_desk: OpenDesk) -> None:
-    async with open_desk(auto=False) as desk:
-        desk.engine.load()
-        await desk.add("One", "{} is", "x")
-        await desk.add("Two", "{} is", "x")
-        await desk.pilot.press("ctrl+r")
-        await desk.until(lambda: desk.engine.verbs() == ["apply"])
-        command = desk.engine.sent[-1]
-        desk.engine.say(ev.GuardTripped(measure="ratio", value=0.4, limit=0.25), command.job)
-        desk.engine.commit(command.job, command.args["request"])
-        await desk.pilot.pause(0.3)
-        assert desk.engine.verbs() == ["apply"]
-        assert desk.subjects() == ["Two"]
 
 
 async def test_a_thousand_steps_at_once_are_drawn_a_few_times(

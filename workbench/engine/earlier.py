@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice, zip_longest
 from typing import TypeVar
 
 from workbench.edits import EditRequest
-from workbench.engine.conflicts import facts
+from workbench.engine.conflicts import facts, same_words
 from workbench.engine.core import Core
 from workbench.events import EarlierProbed
 from workbench.probing.probes import Probe, ask, probes_of
@@ -32,7 +32,7 @@ def probe_earlier(core: Core, new: Sequence[EditRequest]) -> EarlierProbed | Non
     known = standing(core.stack.active, new)
     if not known:
         return None
-    asked = chosen(even_sample(known, EDITS))
+    asked = chosen(even_sample(known, EDITS), {same_words(one.text) for one in (*new, *(it for _, it in known))})
     probes = core.base_answers.settle([probe for _, probe in asked])
     results = ask(core.loaded.model, core.loaded.tokenizer, probes)
     held = {"efficacy": 0, "neighbourhood": 0}
@@ -65,11 +65,17 @@ def standing(edits: Sequence[Edit], new: Sequence[EditRequest]) -> list[tuple[in
     return found[::-1]
 
 
-def chosen(requests: Sequence[tuple[int, EditRequest]]) -> list[Asked]:
-    """The probe of every request, then neighbours, the first of each before the second of any, up to `ROWS`."""
+def chosen(requests: Sequence[tuple[int, EditRequest]], edited: Collection[str] = ()) -> list[Asked]:
+    """The probe of every request, then neighbours, the first of each before the second of any, up to `ROWS`.
+
+    A neighbour that is itself one of the prompts `edited`, as `same_words` has them, is not asked.
+    """
     probes = [(number, probes_of(request)) for number, request in requests]
     own = [(number, all_[0]) for number, all_ in probes]
-    neighbours = [[(number, one) for one in all_ if one.kind == "neighbourhood"] for number, all_ in probes]
+    neighbours = [
+        [(number, one) for one in all_ if one.kind == "neighbourhood" and same_words(one.prompt) not in edited]
+        for number, all_ in probes
+    ]
     by_turns = (one for turn in zip_longest(*neighbours) for one in turn if one is not None)
     return [*own, *islice(by_turns, max(0, ROWS - len(own)))]
 

@@ -87,8 +87,8 @@ class GuardLimitsScreen(ModalScreen[Limits | None]):
     def _verdict(self, name: str, value: float | None) -> str:
         try:
             limit = self._limit(name)
-        except UsageError as error:
-            return f"✗ {error.message}"
+        except UsageError:
+            return f"✗ {_range(name)}, or empty"
         if value is None:
             return "not measured yet"
         holds = limit is None or MEASURES[name].holds(value, limit)
@@ -140,5 +140,8 @@ def written(name: str, limit: float | None) -> str:
 def meaning(name: str) -> str:
     """Range, default and meaning of a limit."""
     measure = MEASURES[name]
-    low, high, usual = (written(name, value) for value in (measure.low, measure.high, measure.default))
-    return f"  {measure.meaning}; {low} to {high}, default {usual}"
+    return f"  {measure.meaning}; {_range(name)}, default {written(name, measure.default)}"
+
+
+def _range(name: str) -> str:
+    return f"{written(name, MEASURES[name].low)} to {written(name, MEASURES[name].high)}"

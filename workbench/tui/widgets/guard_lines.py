@@ -55,12 +55,12 @@ def guard_lines(guard: Guard, values: Mapping[str, float], width: int, height: i
     words = _by_weight(guard, values)
     lines, left = ["guard "], list(words)
     while left:
-        joined = f"{lines[-1]} {left[0][1]}"
+        joined = f"{lines[-1]} {left[0][1]}" if lines[-1] else left[0][1]
         if cell_len(joined) <= width - (6 if len(lines) == height and len(left) > 1 else 0):
             lines[-1] = joined + " "
             left.pop(0)
-        elif len(lines) < height and lines[-1].strip() != "guard":
-            lines.append("      ")
+        elif len(lines) < height and lines[-1].strip() not in ("", "guard"):
+            lines.append("")
         else:
             break
     if left:
@@ -78,14 +78,13 @@ def _by_weight(guard: Guard, values: Mapping[str, float]) -> list[tuple[bool, st
 
 
 def reading(guard: Guard, name: str, value: float | None) -> str:
-    """One measure: "ppl +0.4% < 20% ✓"; a hyphen for what is not measured yet."""
+    """One measure: "ppl +0.4% < 20% ✓"; the limit alone for what is not measured yet."""
     measure, limit = MEASURES[name], guard.limit(name)
-    shown = said(name, value)
+    parts = [SHORT.get(name, measure.label), "" if value is None else said(name, value)]
     if limit is None:
-        return f"{SHORT.get(name, measure.label)} {shown}, no limit"
-    verdict = "" if value is None else " ✓" if measure.holds(value, limit) else " ✗"
-    sign = ">" if measure.least else "<"
-    return f"{SHORT.get(name, measure.label)} {shown}{sign}{measure.said(limit)}{verdict}"
+        return " ".join(filter(None, (*parts, "no limit")))
+    verdict = "" if value is None else "✓" if measure.holds(value, limit) else "✗"
+    return " ".join(filter(None, (*parts, ">" if measure.least else "<", measure.said(limit), verdict)))
 
 
 def said(name: str, value: float | None) -> str:

@@ -15,6 +15,8 @@ from workbench.tui.widgets.guard_lines import guard_lines, readings
 from workbench.tui.widgets.panel import Panel
 from workbench.tui.widgets.text import compact, fit, number, sparkline, wrapped
 
+NAMES = ("|W|", "|ΔW|", "ratio")
+
 
 class NormsPanel(Panel):
     """|W|, |ΔW|, their ratio, the factors u and v, the drift along the stack, and the guard's present values."""
@@ -51,17 +53,24 @@ class NormsPanel(Panel):
 
 def norm_lines(key: KeyReady | None, norms: NormReport | None, stack: StackChanged | None, width: int) -> list[str]:
     """Lines of at most `width` cells; none while nothing is known."""
-    lines: list[str] = []
-    if norms:
-        numbers = f"{'|W|':>9}{'|ΔW|':>9}{'ratio':>9}"
-        room = max(width - len(numbers), 6)
-        values = f"{compact(norms.weight_norm):>9}{compact(norms.delta_norm):>9}{compact(norms.ratio):>9}"
-        lines += [fit("module", room) + numbers, fit(short_module(norms.module, room), room) + values]
+    lines = _sizes(norms, width) if norms else []
     drift = _drift(norms, stack, width)
     factors = _factors(key, norms)
     if drift and len(drift) + 2 + len(factors[0] if factors else "") <= width:
         return [*lines, "  ".join([drift, *factors[:1]]), *factors[1:]]
     return [*lines, *([drift] if drift else []), *factors]
+
+
+def _sizes(norms: NormReport, width: int) -> list[str]:
+    """|W|, |ΔW| and their ratio: on one line where they fit, else under a heading."""
+    values = (compact(norms.weight_norm), compact(norms.delta_norm), compact(norms.ratio))
+    words = "  ".join(f"{name} {value}" for name, value in zip(NAMES, values, strict=True))
+    if len(norms.module) + 2 + len(words) <= width:
+        return [f"{fit(norms.module, width - len(words) - 2)}  {words}"]
+    heading = "".join(f"{name:>9}" for name in NAMES)
+    room = max(width - len(heading), 6)
+    numbers = "".join(f"{value:>9}" for value in values)
+    return [fit("module", room) + heading, fit(short_module(norms.module, room), room) + numbers]
 
 
 def _drift(norms: NormReport | None, stack: StackChanged | None, width: int) -> str:
