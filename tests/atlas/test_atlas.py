@@ -125,3 +125,23 @@ def test_the_tour_holds_what_its_files_say() -> None:
     efficacy = [e for e in results if isinstance(e, ev.ProbeResult) and e.kind == "efficacy"]
     assert len(efficacy) >= 8
     assert all(e.passed for e in efficacy)
+
+
+@pytest.mark.parametrize("method", ["emmet", "memit"])
+def test_some_facts_become_one_edit_and_go_again_to_the_last_byte(method: str, tmp_path: Path) -> None:
+    engine = drain(open_engine("atlas", device="cpu", stack=tmp_path / "stack"))[1]
+    pristine, requests = weight_bytes(engine), benchmark_requests(4)
+    events, done = drain(engine.apply_batch(requests, {"method": method, "moment_weight": 100.0, "steps": 20}))
+    assert done
+    (probed,) = (event for event in events if isinstance(event, ev.BatchProbed))
+    assert probed.efficacy == (4, 4)
+    assert probed.ns is not None
+    assert probed.ns > 0.9
+    edited = weight_bytes(engine)
+    engine.close()
+    again = drain(open_engine("atlas", device="cpu", stack=tmp_path / "stack"))[1]
+    assert weight_bytes(again) == edited
+    assert drain(again.verify())[1]
+    drain(again.undo())
+    assert weight_bytes(again) == pristine
+    again.close()
