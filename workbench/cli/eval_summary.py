@@ -49,13 +49,12 @@ def _curve(curve: Sequence[ev.CheckpointScored]) -> Iterator[str]:
         return
     yield CHECKPOINT_HEADER
     yield from map(checkpoint_line, curve)
-    yield ""
     edited = [one.edited for one in curve]
-    yield from chart("S of all edits so far", edited, [one.measures["s"] for one in curve])
+    yield from ("", *chart("S of all edits so far", edited, [one.measures["s"] for one in curve]), "")
     read = [one.perplexity for one in curve]
     known = [value for value in read if value is not None]
     if known and max(known) > MOVED * min(known):
-        yield from chart("perplexity", edited, read)
+        yield from (*chart("perplexity", edited, read), "")
 
 
 def _perplexity(results: Results, curve: Sequence[ev.CheckpointScored]) -> Iterator[str]:
@@ -71,7 +70,8 @@ def _perplexity(results: Results, curve: Sequence[ev.CheckpointScored]) -> Itera
         yield f"perplexity  base {base:.4g}, after {count(curve[-1].edited)} {'·' if now is None else f'{now:.4g}'}"
         return
     median, case = alone
-    yield f"perplexity  base {base:.4g}, median of one edit {median:.4g}, largest {case.perplexity:.4g}, case {case.case}"
+    largest = f"largest {case.perplexity:.4g}, case {case.case}"
+    yield f"perplexity  base {base:.4g}, median of one edit {median:.4g}, {largest}"
 
 
 def _plot(output: Output, found: ev.Evaluated, results: Results, plots: Sequence[Path]) -> None:

@@ -75,7 +75,7 @@ def table(found: ev.Evaluated) -> Iterator[str]:
         if ended
         else {"base": "base", "edited": "edited"}
     )
-    yield " " * (_NAME + 2) + " ".join(f"{words:<{_CELL}}" for words in sides.values()).rstrip()
+    yield " " * (_NAME + 1) + " ".join(f"{words:<{_CELL}}" for words in sides.values()).rstrip()
     for name, label in LABELS.items():
         if name in found.rows:
             if name in GROUPS:

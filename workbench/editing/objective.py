@@ -51,6 +51,15 @@ _TRUST: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], _Trust]] = WeakKeyDic
 """By model, and by what decides whether the ways agree: they are compared once, and again on longer rows."""
 
 
+def forget(model: nn.Module) -> None:
+    """Lets the next edit of `model` compare both ways anew: what comes out then depends on no edit before it.
+
+    Whether the edited block is answered from the clean pass is found on the rows of the first edit, and stays: the last
+    bits of later ones would be others where a run begins in their midst.
+    """
+    _TRUST.pop(model, None)
+
+
 def _way(model: PreTrainedModel, site: EditSite, place: Place) -> tuple[Any, ...]:
     """What decides whether both ways agree, beside the length of the rows."""
     hooks = sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())

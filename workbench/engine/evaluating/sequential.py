@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Sequence
 
 from workbench.editing.cancel import check
 from workbench.editing.chat import framed
+from workbench.editing.objective import forget
 from workbench.edits import EditRequest
 from workbench.engine.engine import Engine
 from workbench.engine.evaluating.cases import CaseScore, failure
@@ -107,6 +108,7 @@ class _Sequence:
     def _make(self, unit: Unit) -> Generator[Event, None, str]:
         """Makes the edit of `unit`; returns why not, if it cannot be made."""
         failures: list[str] = []
+        forget(self._engine.core.loaded.model)
         try:
             made = yield from only_warnings(_noting(self._making(unit), failures))
         except (EditError, RequestError) as error:

@@ -11,6 +11,7 @@ from workbench.editing.batch import make_batch
 from workbench.editing.cancel import check
 from workbench.editing.chat import framed
 from workbench.editing.edit import make_update
+from workbench.editing.objective import forget
 from workbench.edits import Recipe
 from workbench.engine.applying import ground_of
 from workbench.engine.batching import batch_ground, sites_of
@@ -98,6 +99,7 @@ class _Made:
 def _make(core: Core, unit: Unit, recipe: Recipe, cancelled: Callable[[], bool]) -> Generator[Event, None, _Made]:
     """Makes the edit of `unit` on the base and shows it."""
     making = _batch if recipe.batched else _one
+    forget(core.loaded.model)
     try:
         with within_memory():
             return (yield from only_warnings(making(core, unit, recipe, cancelled)))
