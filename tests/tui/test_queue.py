@@ -37,7 +37,7 @@ def test_held_invalid_and_failed_items_are_passed_over() -> None:
     queue = Queue()
     eiffel, iphone, broken = queue.add(EIFFEL, IPHONE, BROKEN)
     queue.hold(eiffel.key, True)
-    queue.fail(iphone.key, "no such layer")
+    queue.fail(iphone.key, reason="no such layer")
     assert queue.ready() == ()
     assert [item.state for item in queue] == ["queued", "failed", "invalid"]
     assert [item.reason for item in queue] == ["", "no such layer", "prompt: no {} for the subject"]
@@ -51,7 +51,7 @@ def test_held_invalid_and_failed_items_are_passed_over() -> None:
 def test_the_item_that_is_being_made_cannot_be_changed(change: str) -> None:
     queue = Queue()
     item, _ = queue.add(EIFFEL, IPHONE)
-    queue.start(item.key, "")
+    queue.start(item.key, tip="")
     before = queue.items
     with pytest.raises(UsageError, match="being made now"):
         {
@@ -66,7 +66,7 @@ def test_the_item_that_is_being_made_cannot_be_changed(change: str) -> None:
 def test_others_can_be_changed_while_one_is_being_made() -> None:
     queue = Queue()
     first, second, third = queue.add(EIFFEL, IPHONE, BROKEN)
-    queue.start(first.key, "")
+    queue.start(first.key, tip="")
     queue.move(third.key, -2)
     queue.remove(second.key)
     queue.edit(third.key, IPHONE)
@@ -80,7 +80,7 @@ def test_everything_comes_back_from_disk(tmp_path: Path) -> None:
     long = Draft("A", "{} x", "y", "z", "p one\np two", "n => m\no", "method=rome steps=30")
     eiffel, _, broken, _ = queue.add(EIFFEL, IPHONE, BROKEN, long)
     queue.hold(eiffel.key, True)
-    queue.fail(broken.key, "why \x1b[31m")
+    queue.fail(broken.key, reason="why \x1b[31m")
     (tmp_path / FILE).write_bytes(saved[-1])
     items, found = read_queue(tmp_path)
     assert items == queue.items
@@ -135,7 +135,7 @@ def test_a_running_item_is_saved_so_that_a_kill_can_be_settled() -> None:
     saved: list[bytes] = []
     queue = Queue(save=saved.append)
     (item,) = queue.add(EIFFEL)
-    queue.start(item.key, "")
+    queue.start(item.key, tip="")
     assert json.loads(saved[-1])["items"][0]["tip"] == ""
 
 

@@ -211,9 +211,9 @@ class WorkbenchApp(App[None]):
         """Stops the job in progress, if there is one."""
         self.session.cancel()
 
-    def run_queue(self) -> None:
-        """The queue's edits are made, one after the other."""
-        self.session.run()
+    def run_queue(self, batch: dict[str, Any] | None = None) -> None:
+        """The queue's edits are made, one after the other; with `batch`, all that are ready as one edit so set."""
+        self.session.run(batch)
 
     def queue_changed(self) -> None:
         """Draws the queue anew."""

@@ -40,8 +40,8 @@ class Bench(Protocol):
         """Stops the job in progress, if there is one."""
         ...
 
-    def run_queue(self) -> None:
-        """The queue's edits are made, one after the other."""
+    def run_queue(self, batch: dict[str, Any] | None = None) -> None:
+        """The queue's edits are made, one after the other; with `batch`, all that are ready as one edit so set."""
         ...
 
     def queue_changed(self) -> None:

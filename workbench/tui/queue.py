@@ -154,40 +154,51 @@ class Queue:
         self._set(tuple(items))
         return twin
 
-    def start(self, key: str, tip: str) -> None:
-        """The item's edit begins; `tip` is the id of the newest applied edit."""
-        self._change(key, running=True, failure="", tip=tip)
+    def start(self, *keys: str, tip: str) -> None:
+        """One edit of these items begins; `tip` is the id of the newest applied edit."""
+        for key in keys:
+            self._free(key)
+        self._put(*keys, running=True, failure="", tip=tip)
 
-    def done(self, key: str) -> None:
-        """The item's edit is on disk."""
-        self._set(tuple(item for item in self._items if item.key != key))
+    def done(self, *keys: str) -> None:
+        """The items' edit is on disk."""
+        self._set(tuple(item for item in self._items if item.key not in keys))
 
-    def fail(self, key: str, reason: str) -> None:
-        """The item's edit could not be made."""
-        self._put(key, running=False, failure=reason, tip=None)
+    def fail(self, *keys: str, reason: str) -> None:
+        """The items' edit could not be made."""
+        self._put(*keys, running=False, failure=reason, tip=None)
 
-    def put_back(self, key: str, reason: str = "") -> None:
-        """The item's edit was stopped and waits again; with a reason, held."""
-        self._put(key, running=False, tip=None, held=bool(reason), failure=reason)
+    def put_back(self, *keys: str, reason: str = "") -> None:
+        """The items' edit was stopped and they wait again; with a reason, held."""
+        self._put(*keys, running=False, tip=None, held=bool(reason), failure=reason)
 
     def interrupt(self) -> None:
         """The engine is gone: nothing is being made any more. What became of the last edit is seen by `settle`."""
         self._set(tuple(replace(item, running=False) for item in self._items))
 
     def settle(self, applied: EditRow | None) -> str:
-        """After a crash: an item that was being made is done if `applied`, the newest applied edit, is it.
+        """After a crash: items that were being made are done if `applied`, the newest applied edit, is of them.
 
         Returns:
             What was found, in words, or "".
         """
-        item = next((item for item in self._items if item.tip is not None and not item.running), None)
-        if item is None:
+        items = tuple(item for item in self._items if item.tip is not None and not item.running)
+        if not items:
             return ""
-        if applied is not None and applied.id != item.tip and item.draft.makes(applied):
-            self.done(item.key)
-            return f"The edit of {item.draft.subject} had been made; it left the queue."
-        self.put_back(item.key)
-        return f"The edit of {item.draft.subject} was interrupted; it waits in the queue."
+        keys, name = [item.key for item in items], items[0].draft.subject
+        if applied is not None and applied.id != items[0].tip and any(item.draft.makes(applied) for item in items):
+            self.made_of(*keys, count=applied.requests)
+            return f"The edit of {name} had been made; it left the queue."
+        self.put_back(*keys)
+        return f"The edit of {name} was interrupted; it waits in the queue."
+
+    def made_of(self, *keys: str, count: int) -> None:
+        """One edit of `count` of these items is on disk. Which were left out, if some were, cannot be told here."""
+        if count >= len(keys):
+            self.done(*keys)
+        else:
+            reason = f"an edit was made of {count} of these {len(keys)}, and the log says which were left out"
+            self.fail(*keys, reason=reason)
 
     def to_bytes(self) -> bytes:
         """The file's content."""
@@ -206,8 +217,8 @@ class Queue:
         self._free(key)
         self._put(key, **values)
 
-    def _put(self, key: str, **values: Any) -> None:
-        self._set(tuple(replace(item, **values) if item.key == key else item for item in self._items))
+    def _put(self, *keys: str, **values: Any) -> None:
+        self._set(tuple(replace(item, **values) if item.key in keys else item for item in self._items))
 
     def _set(self, items: tuple[QueueItem, ...]) -> None:
         if items == self._items:

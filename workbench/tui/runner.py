@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from workbench import events as ev
+from workbench.engine.protocol import Verb
 from workbench.errors import RequestError, UsageError
 from workbench.tui.queue import Queue, QueueItem
 from workbench.tui.state import State
 
-Apply = Callable[[dict[str, Any]], str]
-"""Sends the arguments of an apply; returns the job's id, or "" if the engine does not take it."""
+Apply = Callable[[Verb, dict[str, Any]], str]
+"""Sends an apply, or an apply_batch, with its arguments; returns the job's id, or "" if the engine does not take it."""
 
 
 class Runner:
@@ -24,8 +25,12 @@ class Runner:
         """Edits made since the run began."""
         self.failed = 0
         self._apply = apply
-        self._key = ""
+        self._keys: tuple[str, ...] = ()
         self._job = ""
+        self._batch: dict[str, Any] | None = None
+        """The settings of the one edit that shall be made of all that is ready."""
+        self._of = 0
+        """How many requests are in the edit of many."""
 
     @property
     def in_flight(self) -> str:
@@ -38,9 +43,14 @@ class Runner:
             self.made = self.failed = 0
         self.armed = True
 
+    def arm_batch(self, settings: dict[str, Any]) -> None:
+        """One edit shall be made of all that is ready, with these settings; then the run ends."""
+        self._batch = settings
+        self.arm()
+
     def disarm(self) -> None:
         """The run ends after the edit in flight."""
-        self.armed = False
+        self.armed, self._batch = False, None
 
     def pump(self, state: State) -> str:
         """Starts the next edit if one can be started now.
@@ -52,34 +62,48 @@ class Runner:
             return ""
         ready = self.queue.ready()
         if not ready:
-            self.armed = False
+            self.disarm()
             return self._summary()
-        self._start(ready[0], len(ready), state)
+        if self._batch is None:
+            self._start(ready[0], len(ready), state)
+        else:
+            self._start_batch(ready, self._batch, state)
         return ""
 
     def _start(self, item: QueueItem, ready: int, state: State) -> None:
         try:
             request, recipe = item.draft.request().to_json(), item.draft.overrides()
         except (RequestError, UsageError) as error:
-            self.queue.fail(item.key, error.message)
+            self.queue.fail(item.key, reason=error.message)
             return
         index = self.made + self.failed + 1
-        job = self._apply({"request": request, "recipe": recipe, "index": index, "of": index + ready - 1})
+        args = {"request": request, "recipe": recipe, "index": index, "of": index + ready - 1}
+        self._begin((item,), self._apply("apply", args), state)
+
+    def _start_batch(self, items: Sequence[QueueItem], settings: dict[str, Any], state: State) -> None:
+        self._batch, self._of = None, len(items)
+        requests = [item.draft.request().to_json() for item in items]
+        self._begin(items, self._apply("apply_batch", {"requests": requests, "recipe": settings}), state)
+        self.armed = False
+
+    def _begin(self, items: Sequence[QueueItem], job: str, state: State) -> None:
         if not job:
             self.armed = False
             return
-        self._key, self._job = item.key, job
         tip = newest_applied(state)
-        self.queue.start(item.key, tip.id if tip else "")
+        self._keys, self._job = tuple(item.key for item in items), job
+        self.queue.start(*self._keys, tip=tip.id if tip else "")
 
     def heed(self, event: ev.Event) -> None:
         """Follows the edit in flight; an event of another job changes nothing."""
         if not self._job or event.job != self._job:
             return
         match event:
+            case ev.BatchProbed():
+                self._of = event.requests
             case ev.EditCommitted():
-                self.queue.done(self._key)
-                self._key, self.made = "", self.made + 1
+                self.queue.made_of(*self._keys, count=self._of if len(self._keys) > 1 else 1)
+                self._keys, self.made = (), self.made + 1
             case ev.EditFailed():
                 self._fail(event.message, event.hint)
             case ev.EditCancelled():
@@ -88,25 +112,26 @@ class Runner:
                 self._finish(event)
 
     def _finish(self, event: ev.JobDone) -> None:
-        if self._key and event.exit_code == 130:
+        if self._keys and event.exit_code == 130:
             self._put_back()
-        elif self._key:
+        elif self._keys:
             self._fail(event.message or "The engine ended the job without an edit.", event.hint)
         self._job = ""
 
     def _fail(self, message: str, hint: str) -> None:
-        self.queue.fail(self._key, f"{message} {hint}".strip())
-        self._key, self.failed = "", self.failed + 1
+        self.queue.fail(*self._keys, reason=f"{message} {hint}".strip())
+        self._keys, self.failed = (), self.failed + 1
 
     def _put_back(self, reason: str = "") -> None:
-        self.queue.put_back(self._key, f"discarded by the guard: {reason}" if reason else "")
-        self._key, self.armed = "", False
+        self.queue.put_back(*self._keys, reason=f"discarded by the guard: {reason}" if reason else "")
+        self._keys = ()
+        self.disarm()
 
     def lost(self) -> None:
         """The engine is gone. When the stack is open again, `Queue.settle` sees whether the edit was made."""
         self.queue.interrupt()
-        self._key = self._job = ""
-        self.armed = False
+        self._keys, self._job = (), ""
+        self.disarm()
 
     def _summary(self) -> str:
         if not (self.made or self.failed):

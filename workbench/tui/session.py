@@ -140,14 +140,21 @@ class Session:
         self.changed = True
         self._client.send(Command("decide", secrets.token_hex(3), {"of": run.started.job, "answer": answer}))
 
-    def run(self) -> None:
-        """The queue's edits are made, from now on or as soon as the engine is free."""
+    def run(self, batch: dict[str, Any] | None = None) -> None:
+        """The queue's edits are made, from now on or as soon as the engine is free; with `batch`, one edit of all.
+
+        Args:
+            batch: the settings of that edit, with a batched method.
+        """
         if self.state.engine == "stopped" or self.state.where == "recorded":
             self._say(unavailable(self.state), "warning")
             return
         if not self.runner.in_flight:
             self.guarding.begin()
-        self.runner.arm()
+        if batch is None:
+            self.runner.arm()
+        else:
+            self.runner.arm_batch(batch)
         self.pump()
 
     def pause(self) -> None:
@@ -215,8 +222,8 @@ class Session:
         self.runner.lost()
         self.changed = True
 
-    def _send_apply(self, args: dict[str, Any]) -> str:
-        return self.send("apply", guard=self.guarding.guard.to_json(), **args)
+    def _send_apply(self, verb: Verb, args: dict[str, Any]) -> str:
+        return self.send(verb, guard=self.guarding.guard.to_json(), **args)
 
 
 def unavailable(state: State) -> str:

@@ -13,11 +13,13 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from workbench.errors import WorkbenchError
+from workbench.recipes import BATCHED
 from workbench.text import visible
 from workbench.tui.draft import Draft
 from workbench.tui.keynames import REBOUND, spoken
 from workbench.tui.queue import QueueItem
 from workbench.tui.screens.base import WorkbenchScreen
+from workbench.tui.screens.confirm import ChoiceScreen
 from workbench.tui.screens.form import FormResult, FormScreen
 from workbench.tui.screens.import_file import ImportScreen
 from workbench.tui.screens.trace import Fact, TraceScreen, draft_fact, row_fact
@@ -34,6 +36,7 @@ from workbench.tui.widgets.stack_pane import StackPane
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
+UNLIKE = "These edits have different settings: one edit of all needs the same. Hold some, or change them."
 PARTS = "RequestForm, QueueTable, LiveStrip, StackPane, Plot, NowPanel, NormsPanel, ProbesPanel"
 """Selector of all that shows the state."""
 
@@ -161,6 +164,22 @@ class EditScreen(WorkbenchScreen):
             key = spoken(REBOUND.get().get("queue.put-back", "ctrl+z"))
             self.notify(f"{visible(item.draft.subject) or 'An edit'} removed; {key} puts it back.", markup=False)
 
+    @work
+    async def action_run_batch(self) -> None:
+        """Makes one edit of all that are ready, by a batched method: theirs, or the one that is asked for."""
+        ready = self.bench.queue.ready()
+        if len({item.draft.recipe_settings for item in ready}) != 1:
+            self.notify(UNLIKE, severity="warning", markup=False)
+            return
+        settings = ready[0].draft.overrides()
+        if settings.get("method") not in BATCHED:
+            choices = (("m", "MEMIT", "memit"), ("e", "EMMET", "emmet"))
+            answer = await self.app.push_screen_wait(ChoiceScreen(f"One edit of {len(ready)} requests, by:", choices))
+            if not answer:
+                return
+            settings["method"] = answer
+        self.bench.run_queue(settings)
+
     def action_put_back(self) -> None:
         """Undoes the last removal."""
         if self._removed:
@@ -227,6 +246,8 @@ class EditScreen(WorkbenchScreen):
             return self.is_mounted and self._table.selected is not None
         if action == "trace":
             return self.is_mounted and self._fact() is not None
+        if action == "run_batch":
+            return len(self.bench.queue.ready()) > 1 and self.bench.queue.running is None
         if action == "put_back":
             return bool(self._removed)
         if action == "move_item":

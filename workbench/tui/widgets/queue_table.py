@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SIGNS = {"queued": "·", "running": "▶", "failed": "✗", "invalid": "✗", "held": "‖"}
 STYLES = {"queued": "", "running": "bold", "failed": "red", "invalid": "red", "held": "dim"}
 MOVE = Binding.Group("Move")
+ONE = "Make one edit of all that are ready, by MEMIT or EMMET"
 DOWN, UP = "Move this edit down", "Move this edit up"
 
 
@@ -41,6 +42,7 @@ class QueueTable(Rows):
         Binding("space", "screen.hold_item", "Hold", id="queue.hold", tooltip="Runs pass this edit over, or not"),
         Binding("i", "screen.import_file", "Import", id="queue.import", tooltip="Add the edits of a file"),
         Binding("D", "screen.duplicate_item", "Twin", key_display="D", id="queue.twin", tooltip="Queue it once more"),
+        Binding("B", "screen.run_batch", "As one", key_display="B", id="queue.batch", tooltip=ONE),
         Binding("c", "screen.copy_item", "Copy", id="queue.copy", tooltip="Copy this edit as JSON"),
     ]
 
