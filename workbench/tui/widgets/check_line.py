@@ -22,7 +22,7 @@ class CheckLine(Widget, can_focus=True):
     CheckLine:focus { text-style: reverse; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "toggle", "Tick", id="check.toggle", tooltip="Tick it, or not"),
+        Binding("space", "tick", "Tick", id="check.tick", tooltip="Tick it, or not"),
     ]
 
     ticked: reactive[bool] = reactive(False)
@@ -38,7 +38,7 @@ class CheckLine(Widget, can_focus=True):
         """The tick and the label."""
         return Text(f"[{'x' if self.ticked else ' '}] {self._label}", no_wrap=True, overflow="ellipsis")
 
-    def action_toggle(self) -> None:
+    def action_tick(self) -> None:
         """Ticks it, or not."""
         self.ticked = not self.ticked
 
@@ -49,4 +49,4 @@ class CheckLine(Widget, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """As space."""
         event.stop()
-        self.action_toggle()
+        self.action_tick()
