@@ -46,6 +46,8 @@ class EditRow(Event):
     """How many requests it is made of; the texts are the first one's."""
     efficacies: tuple[int, int] | None = None
     """(held, asked) of the requests, where there are several."""
+    earlier: tuple[int, int] | None = None
+    """(held, asked) of the earlier edits and their neighbours, right after this one was made."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -132,7 +132,7 @@ def _row(document: object) -> EditRow | None:
     values: dict[str, Any] = {name: tuple(value) if type(value) is list else value for name, value in document.items()}
     if not all(type(values[name]) in kinds for name, kinds in _FIELDS.items()):
         return None
-    pairs = (values["paraphrases"], values["neighbours"], values["efficacies"])
+    pairs = [values[name] for name, kinds in _FIELDS.items() if kinds is _PAIR]
     whole = all(pair is None or [type(n) for n in pair] == [int, int] for pair in pairs)
     known = values["state"] in STATES and all(type(name) is str for name in values["names"])
     return EditRow(**values) if whole and known else None

@@ -18,6 +18,8 @@ State = Literal["applied", "undone", "broken", "off"]
 Names = Mapping[str, tuple[str, ...]]
 """What edits are called, by their ids."""
 NO_NAMES: Names = MappingProxyType({})
+MOST_COUNTED = 1_000_000
+"""Probes of an edit that are believed to have been counted."""
 
 
 class Listed(Protocol):
@@ -111,7 +113,17 @@ def edit_row(stack: Listed, edit: Edit, index: int, names: Names = NO_NAMES) -> 
         names=names.get(edit.id, ()),
         requests=len(edit.requests),
         efficacies=efficacy if len(edit.requests) > 1 else None,
+        earlier=_earlier(_table(edit.metrics.get("earlier"))),
     )
+
+
+def _earlier(told: dict[str, Any]) -> tuple[int, int] | None:
+    """Both kinds of probes of earlier edits together; None where none were asked, or a count is no number."""
+    counts = [told.get(f"{kind}_{what}") for what in ("held", "asked") for kind in ("earlier", "neighbours")]
+    whole = [count for count in counts if type(count) is int and 0 <= count <= MOST_COUNTED]
+    if len(whole) < len(counts) or whole[0] + whole[1] > whole[2] + whole[3] or not whole[2] + whole[3]:
+        return None
+    return whole[0] + whole[1], whole[2] + whole[3]
 
 
 def _state(stack: Listed, edit: Edit, index: int) -> State:
