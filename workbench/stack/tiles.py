@@ -16,6 +16,7 @@ from torch import Tensor
 
 from workbench.stack.cores import cores_for, on_cores
 from workbench.stack.record import Factors, Layout
+from workbench.stack.whole import add_whole, whole_of
 
 CPU_TILE = 2**18
 """Elements of a tile: 2 MiB in float64, a core's second-level cache or its share of the third. A quarter of it spends
@@ -31,6 +32,8 @@ _Rows = npt.NDArray[np.float32]
 def add_outers(total: Tensor, factors: Sequence[Factors], layout: Layout) -> None:
     """Adds outer(b_i, a_i) to `total`, in place, for each rank i of each of `factors` in turn.
 
+    An update kept as itself, beside an identity, is added in one go, which gives the same bits.
+
     On an exception, an interruption included, `total` holds some products and not others.
 
     Args:
@@ -38,6 +41,20 @@ def add_outers(total: Tensor, factors: Sequence[Factors], layout: Layout) -> Non
         factors: of this one module, in stack order.
         layout: how `total` lies.
     """
+    waiting: list[Factors] = []
+    for one in factors:
+        delta = whole_of(one)
+        if delta is None:
+            waiting.append(one)
+            continue
+        _add_products(total, waiting, layout)
+        add_whole(total, one, delta, layout)
+        waiting = []
+    _add_products(total, waiting, layout)
+
+
+def _add_products(total: Tensor, factors: Sequence[Factors], layout: Layout) -> None:
+    """One product after the other, tile by tile."""
     cores = cores_for(total.numel() * sum(one.a.shape[0] for one in factors), total.device)
     rows, columns = tile_shape(total, cores)
     corners = [(top, left) for top in range(0, total.shape[0], rows) for left in range(0, total.shape[1], columns)]
