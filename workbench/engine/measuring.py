@@ -53,7 +53,7 @@ class Measuring(ABC):
     def stand(self, edit: Edit, watch: Watch | None) -> Generator[Event, None, Edit]:
         """Asks how the earlier edits hold and passes the guard; gives `edit` with what came of both."""
         core, metrics = self.core, dict(edit.metrics)
-        earlier = probe_earlier(core)
+        earlier = probe_earlier(core, edit.requests)
         if earlier is not None:
             yield earlier
             metrics["earlier"] = as_table(earlier)
