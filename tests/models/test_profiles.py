@@ -21,6 +21,7 @@ from workbench.models.profiles import (
     shipped_profiles,
     user_profiles,
 )
+from workbench.recipes import chosen_recipe
 
 XL = ModelFacts("openai-community/gpt2-xl", "gpt2", 48, 1600, None, 50257, lambda: "f" * 64)
 
@@ -103,6 +104,57 @@ def test_in_the_users_folder_the_first_that_fits_wins_by_name_of_file(folder: Pa
     user_file({**mine(), "recipe": {"layer": 4}}, "a.json")
     user_file({**mine(model_type="llama"), "recipe": {"layer": 2}}, "0.json")
     assert find_profile(folder, XL).recipe.layer == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "layers", "weight"),
+    [
+        ("openai-community/gpt2-xl", "memit", (13, 14, 15, 16, 17), 20_000.0),
+        ("openai-community/gpt2-xl", "emmet", (17,), 1_000.0),
+        ("EleutherAI/gpt-j-6B", "memit", (3, 4, 5, 6, 7, 8), 15_000.0),
+        ("EleutherAI/gpt-j-6B", "emmet", (5,), 10_000.0),
+        ("meta-llama/Llama-2-7b-hf", "memit", (5,), 1.0),
+    ],
+)
+def test_batched_methods_have_their_published_layers_and_weights(
+    name: str, method: str, layers: tuple[int, ...], weight: float, folder: Path
+) -> None:
+    found = find_profile(folder, PUBLISHED[name][0])
+    chosen = chosen_recipe(found.recipe, {"method": method}, found.methods)
+    assert (chosen.edited_layers, chosen.moment_weight) == (layers, weight)
+    assert chosen.lr == found.recipe.lr
+
+
+def test_a_profile_keeps_what_it_has_of_other_methods(folder: Path) -> None:
+    methods = {"memit": {"layers": [1, 2], "moment_weight": 5.0}, "rome": {"clamp_factor": 2.0}}
+    user_file({**mine(), "methods": methods})
+    found = find_profile(folder, XL)
+    assert found.methods == methods
+    assert json.loads(profile_text(found))["methods"] == methods
+    assert '"layers": [1, 2]' in profile_text(found)
+    assert chosen_recipe(found.recipe, {"method": "rome"}, found.methods).clamp_factor == 2.0
+    assert "methods" not in found.recipe.to_json()
+
+
+@pytest.mark.parametrize(
+    ("methods", "said"),
+    [
+        ([], "not an object"),
+        ({"memit": 3}, "not an object"),
+        ({"ft": {}}, "no place for 'ft'"),
+        ({"imported": {}}, "no place for 'imported'"),
+        ({"r-rome": {}}, "no place for 'r-rome'"),
+        ({"memit": {"method": "emmet"}}, "a method of its own"),
+        ({"memit": {"mu": 0.5}}, "mu is no setting of memit"),
+        ({"emmet": {"layers": [1, 2]}}, "layers is no setting of emmet"),
+        ({"emmet": {"v_lr": 1}}, "unknown setting"),
+        ({"memit": {"layers": [3, 48]}}, "names layer 48; the model has 48"),
+    ],
+)
+def test_what_a_profile_cannot_have_of_a_method_is_named(methods: object, said: str, folder: Path) -> None:
+    user_file({**mine(), "methods": methods})
+    with pytest.raises(ModelError, match=said):
+        find_profile(folder, XL)
 
 
 @pytest.mark.parametrize(

@@ -38,16 +38,8 @@ T = TypeVar("T")
 class FastObjective:
     """loss(δ) from one clean pass and steps over suffixes. Make it and use it inside `frozen` and `gradients`."""
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        site: EditSite,
-        scoring: Scoring,
-        place: Place = "mlp",
-        *,
-        adds: bool | None = None,
-    ) -> None:
-        """Makes the clean pass. `adds`: what another objective of this model and site has found it to be.
+    def __init__(self, model: PreTrainedModel, site: EditSite, scoring: Scoring, place: Place = "mlp") -> None:
+        """Makes the clean pass.
 
         Raises:
             ModelError: no head. EditError: a row too long.
@@ -65,7 +57,7 @@ class FastObjective:
         self._device = site.weight(model).device
         self._places: dict[range, Tensor] = {}
         self._place = place
-        self.adds = place == "block" or (self._check_adds() if adds is None else adds)
+        self.adds = place == "block" or self._check_adds()
         """Whether the edited block is answered from the clean pass too."""
 
     @property

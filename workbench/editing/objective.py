@@ -37,27 +37,19 @@ class Prepared:
     """Why the plain way is taken though the fast one was wanted; empty: it is not."""
 
 
-@dataclass(frozen=True)
-class _Trust:
-    """What was found when both ways were compared."""
+_AGREED: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], int]] = WeakKeyDictionary()
+"""By model, and by what decides whether the ways agree: tokens of the longest row that they were found to agree beside.
 
-    longest: int
-    """Tokens of the longest row that they agreed beside; 0: they were not compared yet."""
-    adds: bool | None
-    """As FastObjective has it."""
-
-
-_TRUST: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], _Trust]] = WeakKeyDictionary()
-"""By model, and by what decides whether the ways agree: they are compared once, and again on longer rows."""
+They are compared once, and again beside longer rows.
+"""
 
 
 def forget(model: nn.Module) -> None:
-    """Lets the next edit of `model` compare both ways anew: what comes out then depends on no edit before it.
+    """Lets the next edit of `model` compare both ways anew: which is taken then depends on no edit before it.
 
-    Whether the edited block is answered from the clean pass is found on the rows of the first edit, and stays: the last
-    bits of later ones would be others where a run begins in their midst.
+    Matters for a model whose ways agree beside some texts alone.
     """
-    _TRUST.pop(model, None)
+    _AGREED.pop(model, None)
 
 
 def _way(model: PreTrainedModel, site: EditSite, place: Place) -> tuple[Any, ...]:
@@ -79,13 +71,12 @@ def prepare(
     try:
         with frozen(model), gradients():
             scoring, place = Scoring(texts, recipe, wide_dtype(site, model)), _place(recipe)
-            trust = _TRUST.setdefault(model, {})
             way, longest = _way(model, site, place), max(len(row.ids) for row in scoring.rows)
-            before = trust.get(way, _Trust(0, None))
-            fast = FastObjective(model, site, scoring, place, adds=before.adds)
-            if longest > before.longest:
+            agreed = _AGREED.setdefault(model, {})
+            fast = FastObjective(model, site, scoring, place)
+            if longest > agreed.get(way, 0):
                 _check_on_two_rows(model, site, texts, recipe, fast)
-                trust[way] = _Trust(longest, fast.adds)
+                agreed[way] = longest
         return Prepared(fast, tuple(fast.keys(i) for i in range(len(texts))))
     except WorkbenchError:
         raise

@@ -6,7 +6,7 @@ import hashlib
 import math
 import platform
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -42,8 +42,18 @@ HELD_OUT_LINES = 64
 class Core:
     """One model, one stack, and the weights that both give."""
 
-    def __init__(self, loaded: LoadedModel, stack: Stack, profile: Recipe, *, writable: bool) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        stack: Stack,
+        profile: Recipe,
+        *,
+        writable: bool,
+        methods: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """`methods`: what the profile has of other methods than its recipe's, as `models.profile_file.Profile`."""
         self.loaded, self.stack, self.profile, self.writable = loaded, stack, profile, writable
+        self._methods = methods or {}
         self.live = LiveWeights(loaded.model, keep_fp32=loaded.keep_fp32)
         self._templates: dict[tuple[Any, int], tuple[str, ...]] = {}
         self._updates: dict[str, tuple[Factors, ...]] = {}
@@ -67,8 +77,8 @@ class Core:
         return self.live.as_held(base)
 
     def recipe(self, changes: dict[str, Any]) -> Recipe:
-        """The profile with `changes`. Raises UsageError."""
-        return chosen_recipe(self.profile, changes)
+        """The profile with `changes`; with another method, that method's settings in it. Raises UsageError."""
+        return chosen_recipe(self.profile, changes, self._methods)
 
     def site(self, layer: int) -> EditSite:
         """The module that an edit at `layer` changes. Raises ModelError."""

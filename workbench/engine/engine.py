@@ -346,7 +346,7 @@ def open_engine(
     folder = stack or default_stack(loaded.name)
     opened = Stack.open(folder, write=write, base=base_of(loaded))
     try:
-        core = Core(loaded, opened, profile.recipe, writable=write)
+        core = Core(loaded, opened, profile.recipe, writable=write, methods=profile.methods)
         if opened.position:
             yield ModelLoading(stage=f"rebuilding {opened.position} edits", fraction=0.9)
         yield from rebuild(core, fall_back=fall_back)

@@ -2,9 +2,11 @@
 
     {"name": "gpt2-xl", "checkpoint": "openai-community/gpt2-xl", "source": "...",
      "match": {"model_type": "gpt2", "layers": 48, "hidden_size": 1600},
-     "recipe": {"layer": 17, "lr": 0.5}}
+     "recipe": {"layer": 17, "lr": 0.5},
+     "methods": {"memit": {"layers": [13, 14, 15, 16, 17], "moment_weight": 20000}}}
 
-All of `match` must hold. What the recipe leaves out is as `workbench.edits.Recipe` has it.
+All of `match` must hold. What the recipe leaves out is as `workbench.edits.Recipe` has it; what is in `methods` is in
+force where that method is chosen in place of the recipe's own.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from workbench.edits import MAX_TEXT, Recipe
+from workbench.edits import MAX_TEXT, METHODS, Recipe
 from workbench.errors import ModelError, WorkbenchError
+from workbench.recipes import chosen_recipe
 from workbench.text import shortened
 
 MAX_BYTES = 64 * 1024
@@ -67,6 +70,8 @@ class Profile:
     """Digest of the recipe as `workbench tune` wrote it; another recipe beside it: changed by hand since."""
     origin: Origin = "default"
     path: Path | None = None
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By method other than the recipe's, the settings in which it differs."""
 
     @property
     def known(self) -> bool:
@@ -90,6 +95,8 @@ class Profile:
         """A plain document; `parse_profile` reads it back."""
         texts = {name: getattr(self, name) for name in TEXTS if getattr(self, name)}
         document = {**texts, "match": self.match, "recipe": self.recipe.to_json()}
+        if self.methods:
+            document["methods"] = self.methods
         return {**document, "tuned": self.tuned} if self.tuned else document
 
 
@@ -124,15 +131,28 @@ def parse_profile(document: object, path: Path, origin: Origin) -> Profile:
     if origin == "model" and not {"recipe", "match"} & document.keys():
         return Profile(path.stem, Recipe.from_json(document), origin=origin, path=path)
     for name in document:
-        if name not in (*TEXTS, "match", "recipe", "tuned"):
+        if name not in (*TEXTS, "match", "recipe", "methods", "tuned"):
             _refuse(f"there is no field '{shortened(name, 60)}'")
     for name in (*TEXTS, "tuned"):
         if not isinstance(document.get(name, ""), str) or len(document.get(name, "")) > MAX_TEXT:
             _refuse(f"the field '{name}' is not a text of at most {MAX_TEXT} characters")
     texts = {name: document[name] for name in (*TEXTS, "tuned") if name in document}
     texts.setdefault("name", path.stem)
-    match = _match(document.get("match", {}), origin)
-    return Profile(**texts, recipe=Recipe.from_json(document.get("recipe")), match=match, origin=origin, path=path)
+    match, recipe = _match(document.get("match", {}), origin), Recipe.from_json(document.get("recipe"))
+    methods = _methods(document.get("methods", {}), recipe)
+    return Profile(**texts, recipe=recipe, methods=methods, match=match, origin=origin, path=path)
+
+
+def _methods(methods: object, recipe: Recipe) -> dict[str, dict[str, Any]]:
+    if not isinstance(methods, dict) or not all(isinstance(settings, dict) for settings in methods.values()):
+        _refuse("the field 'methods' is not an object of objects")
+    for method, settings in methods.items():
+        if method not in METHODS or method == recipe.method:
+            _refuse(f"the field 'methods' has no place for '{shortened(method, 60)}'")
+        if "method" in settings:
+            _refuse(f"the field 'methods.{method}' names a method of its own")
+        chosen_recipe(recipe, {"method": method}, methods)
+    return methods
 
 
 def _match(match: object, origin: Origin) -> dict[str, Any]:

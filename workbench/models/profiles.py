@@ -19,6 +19,7 @@ from workbench.errors import ModelError
 from workbench.models.options import PLAIN, LoadOptions
 from workbench.models.profile_file import ModelFacts, Origin, Profile, read_profile_file
 from workbench.models.user import config_root
+from workbench.recipes import chosen_recipe
 
 if TYPE_CHECKING:
     from workbench.models.load import LoadedModel
@@ -79,12 +80,18 @@ def find_profile(folder: Path, model: ModelFacts) -> Profile:
     found = next((profile for profile in _candidates(folder) if profile.origin == "model" or profile.fits(model)), None)
     if found is None:
         return Profile("default", Recipe(layer=max(0, round(model.layers / 3) - 1)))
-    if found.recipe.layer >= model.layers:
+    named = max((found.recipe.layer, *_layers_of(found)))
+    if named >= model.layers:
         raise ModelError(
-            f"The editing profile '{found.name}' names layer {found.recipe.layer}; the model has {model.layers}.",
+            f"The editing profile '{found.name}' names layer {named}; the model has {model.layers}.",
             f"Correct {found.path}.",
         )
     return found
+
+
+def _layers_of(profile: Profile) -> list[int]:
+    """The last layer of each further method's recipe."""
+    return [chosen_recipe(profile.recipe, {"method": m}, profile.methods).layer for m in profile.methods]
 
 
 def _candidates(folder: Path) -> Iterator[Profile]:
@@ -140,7 +147,11 @@ def find_one(model: str) -> str:
 def profile_text(profile: Profile) -> str:
     """The profile as a file has it."""
     text = json.dumps(profile.to_json(), indent=1, ensure_ascii=False)
-    return re.sub(r"\[\s+(\d+),\s+(\d+)\s+\]", r"[\1, \2]", text) + "\n"
+    return re.sub(r"\[\s+\d+(?:,\s+\d+)*\s+\]", _in_one_line, text) + "\n"
+
+
+def _in_one_line(numbers: re.Match[str]) -> str:
+    return f"[{', '.join(re.findall(r'[0-9]+', numbers[0]))}]"
 
 
 def _number(config: Any, name: str) -> int | None:
