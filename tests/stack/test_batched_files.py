@@ -16,6 +16,7 @@ from tests.stack.test_hostile import joined, refused, set_to, split
 from workbench.edits import Recipe
 from workbench.errors import EditError
 from workbench.stack import fields, limits
+from workbench.stack.bundle import EDIT_FILE
 from workbench.stack.editfile import decode_edit, encode_edit, file_name, read_edit, read_header
 from workbench.stack.record import SEVERAL, Edit
 from workbench.stack.store import Stack
@@ -87,6 +88,10 @@ def test_the_name_of_a_file_says_how_many_more_requests_there_are() -> None:
     saved = written(batch(3), 3)[0]
     assert file_name(saved) == f"0001-tower-1-and-2-more-{saved.id[:8]}.safetensors"
     assert file_name(written(batch(1), 1)[0]).startswith("0001-tower-1-")
+    long = [dataclasses.replace(one, subject="x" * 80) for one in requests(3)]
+    longest = file_name(written(batch(3, requests=tuple(long)), 3)[0])
+    assert EDIT_FILE.fullmatch(longest)
+    assert "-and-2-more-" in longest
 
 
 def test_a_stack_takes_it_as_any_other(tmp_path: Path) -> None:

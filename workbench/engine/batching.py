@@ -67,7 +67,6 @@ def apply_batch(
     started = time.monotonic()
     check_batch(requests, recipe)
     sites = sites_of(core, recipe)
-    check_size(requests, sites)
     yield EditStarted(
         request=requests[0].to_json(),
         recipe=recipe.to_json(),
@@ -76,6 +75,7 @@ def apply_batch(
         of=of,
         requests=len(requests),
     )
+    check_size(requests, sites)
     making = BatchMaking(core, sites, requests, recipe, cancelled)
     return (yield from committed(core, making, sites[-1].module, watch, started))
 

@@ -49,6 +49,8 @@ __all__ = [
 ]
 
 SUFFIX = ".safetensors"
+LONGEST_SLUG = 40
+"""Letters of a file's name between its number and its id."""
 
 _TAG = b"workbench-edit-1\0"
 _NAME = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
@@ -112,8 +114,8 @@ def file_name(edit: Edit) -> str:
     Of several requests the first subject and how many more: `0001-eiffel-tower-and-99-more-7be104c2.safetensors`.
     """
     plain = unicodedata.normalize("NFKD", edit.request.subject).encode("ascii", "ignore").decode("ascii").lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", plain)[:40].strip("-") or "edit"
     more = f"-and-{len(edit.requests) - 1}-more" if len(edit.requests) > 1 else ""
+    slug = re.sub(r"[^a-z0-9]+", "-", plain)[: LONGEST_SLUG - len(more)].strip("-") or "edit"
     return f"{edit.number:04d}-{slug}{more}-{edit.id[:8]}{SUFFIX}"
 
 
