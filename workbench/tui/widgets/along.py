@@ -46,28 +46,28 @@ def _decimals(value: float | None, digits: int = 3) -> str:
 MEASURES = (
     Measure(
         "drift",
-        "Drift |W − W0| / |W0|",
+        "Drift along the stack, |W − W0| / |W0|",
         lambda row: row.drift,
         lambda row: _decimals(row.drift),
         lambda _: 0.0,
     ),
     Measure(
         "ppl",
-        "Perplexity on held-out text",
+        "Perplexity along the stack, held-out text",
         lambda row: row.perplexity,
         lambda row: _decimals(row.perplexity, 4),
         lambda stack: stack.perplexity_base,
     ),
     Measure(
         "neighbours",
-        "Neighbours held, of each edit's own",
+        "Neighbours held along the stack",
         lambda row: _part(row.neighbours),
         lambda row: pair(row.neighbours),
         lambda _: None,
     ),
     Measure(
         "earlier",
-        "Earlier edits and their neighbours held",
+        "Earlier edits held along the stack",
         lambda row: _part(row.earlier),
         lambda row: pair(row.earlier),
         lambda _: None,
@@ -144,7 +144,7 @@ def figure(stack: StackChanged | None, measure: Measure) -> Figure:
     applied = Series(measure.name, tuple(values[: stack.position + 1]))
     undone = Series("undone", tuple(values[stack.position :]), stack.position, "dots")
     curves = (applied, undone) if stack.position < len(stack.edits) else (applied,)
-    return Figure(curves, "edit", len(stack.edits), empty=f"No edit has recorded this: {measure.title.lower()}.")
+    return Figure(curves, "edit", len(stack.edits), empty=f"No edit has recorded this: {measure.name}.")
 
 
 def numbers(stack: StackChanged | None, width: int) -> list[str]:
