@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -13,14 +14,17 @@ from transformers import PreTrainedModel
 from tests import zoo
 from tests.editing.helpers import TEMPLATES, drain, error, steps
 from workbench.editing import Update, make_update
+from workbench.editing import objective as ways
 from workbench.editing.clean import runs_of
 from workbench.editing.fast import FastObjective
 from workbench.editing.flags import frozen, gradients
+from workbench.editing.hooks import forward_hook
 from workbench.editing.lookup import texts_of
 from workbench.editing.loss import PlainObjective
 from workbench.editing.objective import prepare
 from workbench.editing.rows import align
 from workbench.editing.scoring import Scoring
+from workbench.editing.stand_ins import in_one_kernel
 from workbench.edits import EditRequest, Recipe
 from workbench.events import Event, Warning  # noqa: A004
 from workbench.models.families import EditSite, edit_site
@@ -208,3 +212,64 @@ def test_several_requests_in_one_pass_are_each_what_they_are_alone() -> None:
             assert error(gradient[i], single.gradient()[0]) < 1e-5
         assert joint.terms.loss[i] == pytest.approx(float(single.terms.loss[0]), rel=1e-5)
         assert error(together.keys[i].inputs, alone.keys[0].inputs) < 1e-6
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the rows of an objective whenever both ways are compared on it."""
+    seen: list[int] = []
+
+    def counting(*given: Any) -> None:
+        seen.append(len(given[-1].scoring.rows))
+        compare(*given)
+
+    compare = ways._check_on_two_rows
+    monkeypatch.setattr(ways, "_check_on_two_rows", counting)
+    return seen
+
+
+def test_both_ways_are_compared_once_a_model_and_module_and_again_beside_longer_rows(compared: list[int]) -> None:
+    model, tokenizer = zoo.tiny("llama"), zoo.tokenizer("llama")
+
+    def prepared(request: EditRequest = REQUEST, layer: int = 1) -> None:
+        ways.prepare(model, edit_site(model, layer), [texts_of(tokenizer, request, TEMPLATES)], RECIPE)
+
+    for times in (1, 1):
+        prepared()
+        assert len(compared) == times
+    prepared(EditRequest("{} is", "Clara", "stone"))
+    assert len(compared) == 1
+    prepared(EditRequest("{} is the old capital city that, in the year of that winter,", "Clara", "stone"))
+    assert len(compared) == 2
+    prepared(layer=2)
+    assert len(compared) == 3
+    with forward_hook(model.get_submodule("model.layers.3"), lambda *_: None):
+        prepared()
+    assert len(compared) == 4
+    ways.forget(model)
+    prepared()
+    assert len(compared) == 5
+
+
+def test_another_model_of_the_same_kind_is_compared_on_its_own(compared: list[int]) -> None:
+    for _ in range(2):
+        model = zoo.tiny("gpt2")
+        ways.prepare(model, edit_site(model, 1), [texts_of(zoo.tokenizer(), REQUEST, TEMPLATES)], RECIPE)
+    assert len(compared) == 2
+
+
+def test_gelu_in_many_small_steps_is_taken_in_one_and_only_where_that_rounds_alike() -> None:
+    wide, narrow = zoo.tiny("gpt2"), zoo.tiny("gpt2", dtype=torch.bfloat16)
+    found = in_one_kernel(wide)
+    assert len(found) == 4
+    inputs = torch.linspace(-6, 6, 1001)
+    for module, fused in found.items():
+        assert torch.allclose(fused(inputs), module(inputs), rtol=0, atol=5e-7)
+    assert in_one_kernel(narrow) == {}
+    assert in_one_kernel(zoo.tiny("llama")) == {}
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_every_module_has_its_own_forward_again(family: str) -> None:
+    edit(family)
+    assert not [name for name, module in model_of(family).named_modules() if "forward" in vars(module)]
