@@ -14,6 +14,8 @@ from typing import Any
 
 from textual.app import App
 
+from workbench.tui import garbage
+
 SIGNALS = ("SIGTERM", "SIGHUP")
 HANG_UP = 1
 """SIGHUP, also where it is not known by name."""
@@ -36,9 +38,11 @@ async def until_left(app: App[Any]) -> int:
     if os.isatty(0):
         threading.Thread(target=_watch, args=(on_hang_up,), daemon=True, name="terminal").start()
     before = {number: signal.signal(number, on_signal) for number in _numbers()}
+    settling = asyncio.create_task(garbage.settle_later())
     try:
         await app.run_async()
     finally:
+        settling.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
     return leaving.code or app.return_code or 0
