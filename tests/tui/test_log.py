@@ -88,7 +88,7 @@ async def test_help_shows_the_keys_of_what_has_the_focus_and_the_screen_keeps_wo
         await pilot.press("f1")
         await pilot.pause()
         shown = text(app)
-        for words in ("f1 closes", "Each row is one", "This place", "This panel", "Move along the rows"):
+        for words in ("f1 closes", "● applied", "This place", "This panel", "Move along the rows"):
             assert words in shown
         assert "Everywhere" in [line.plain for line in help_lines(app.screen, 32)]
         await pilot.press("u")

@@ -23,9 +23,10 @@ from workbench.tui.reach import reachable
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.session import unavailable
 
+OUT_OF_SIGHT = "Its part is not in sight; a wider window shows it."
 HERE, EVERYWHERE = "Here", "Everywhere"
-PASSED_OVER = ("rows", "focus")
-"""Groups of ids that only move about."""
+PASSED_OVER = ("rows", "focus", "helping", "palette")
+"""Groups of ids that only move about, and the palette itself."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,11 @@ def _placed(screen: Screen[Any], place: tuple[str, type[WorkbenchScreen]], owner
     mode, kind = place
     here = isinstance(screen, kind)
     node = _find(screen, owner) if here else None
-    works = node is None or standing(node, binding.action)
-    reason = "" if works or node is None else _why_not(node, binding.action)
+    reason = ""
+    if here:
+        reason = (
+            OUT_OF_SIGHT if node is None else "" if standing(node, binding.action) else _why_not(node, binding.action)
+        )
 
     async def run() -> None:
         await _go(screen.app, mode, owner, binding)
@@ -115,7 +119,7 @@ async def _go(app: App[Any], mode: str, owner: Node, binding: Binding) -> None:
     if isinstance(node, Widget) and node.focusable:
         app.screen.set_focus(node)
     if node is None or not standing(node, binding.action):
-        reason = "There is nothing here to do that with." if node is None else _why_not(node, binding.action)
+        reason = OUT_OF_SIGHT if node is None else _why_not(node, binding.action)
         app.notify(reason, severity="warning", markup=False)
         return
     await app.run_action(binding.action, node)

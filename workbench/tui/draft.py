@@ -166,6 +166,11 @@ def settings_of(text: str) -> dict[str, Any]:
     return values
 
 
+def recipe_settings(text: str) -> dict[str, Any]:
+    """As `settings_of`, without what is the request's own."""
+    return {name: value for name, value in settings_of(text).items() if name != CHAT}
+
+
 def with_chat(settings: str, chat: bool) -> str:
     """The settings, with `chat` or without."""
     return f"{settings} {CHAT}=true".strip() if chat else settings

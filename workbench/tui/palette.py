@@ -49,7 +49,8 @@ def shown(deed: Deed) -> Text:
 
 def said(deed: Deed) -> str:
     """The line under it, as markup in which nothing is markup."""
-    return (f"not now: {deed.reason}" if deed.reason else deed.more or deed.name).replace("[", "\\[")
+    text = f"not now: {deed.reason}" if deed.reason else deed.more if deed.more != deed.name else ""
+    return text.replace("[", "\\[")
 
 
 def themes(app: App[Any]) -> Iterator[Deed]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -218,7 +219,9 @@ class Session:
         self.changed = True
 
     def _lost(self, reason: str) -> None:
-        self.state = stopped(self.state, self._load_failure or reason)
+        said = self._load_failure or reason
+        ended = ev.Warning(message=f"The engine stopped: {said}", hint=f"{key_name('run')} restarts it.", t=time.time())
+        self.state = stopped(fold(self.state, ended), said)
         self.runner.lost()
         self.changed = True
 

@@ -87,17 +87,23 @@ def title(screen: Screen[object]) -> str:
 
 
 def help_lines(screen: Screen[object], width: int) -> list[Text]:
-    """What has the focus, its keys, the screen's keys and those of the app, at most `width` cells wide."""
-    lines: list[Text] = []
-    for text in _texts(screen):
-        lines += [Text(line) for line in wrapped(named(text), width)]
-        lines.append(Text())
+    """What has the focus, its keys, those of the screen and the app, and what the screen is; `width` cells at most."""
+    inner, outer = _texts(screen)
+    lines = _paragraphs(inner, width)
     for name, keys in _sections(screen).items():
         if keys:
             lines.append(Text(name, "bold underline"))
             lines += [line for labels, what in keys.values() for line in _key_lines(labels, what, width)]
             lines.append(Text())
-    return lines[:-1]
+    return [*lines, *_paragraphs(outer, width)][:-1]
+
+
+def _paragraphs(texts: list[str], width: int) -> list[Text]:
+    """Sentences of the program's own, an empty line after each text."""
+    lines = []
+    for text in texts:
+        lines += [*(Text(line) for line in wrapped(named(text), width)), Text()]
+    return lines
 
 
 def _focused(screen: Screen[object]) -> Iterator[Widget]:
@@ -106,9 +112,10 @@ def _focused(screen: Screen[object]) -> Iterator[Widget]:
     return (node for node in nodes if isinstance(node, Widget) and not isinstance(node, TYPING))
 
 
-def _texts(screen: Screen[object]) -> Iterator[str]:
-    """The help of the focused widget, then of the screen."""
-    return (node.HELP for node in _focused(screen) if node.HELP)
+def _texts(screen: Screen[object]) -> tuple[list[str], list[str]]:
+    """The help of what has the focus, which comes before the keys, and of the screen, which comes after them."""
+    inner = [node.HELP for node in _focused(screen) if node.HELP and node is not screen]
+    return inner, [screen.HELP] if screen.HELP else []
 
 
 def _sections(screen: Screen[object]) -> Sections:

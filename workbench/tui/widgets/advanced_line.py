@@ -12,10 +12,9 @@ from textual.widget import Widget
 
 from workbench.errors import UsageError
 from workbench.recipes import Recipe
-from workbench.text import visible
 from workbench.tui.draft import settings_of
 from workbench.tui.state import State
-from workbench.tui.widgets.hyper_rows import CHANGED, Choices
+from workbench.tui.widgets.hyper_rows import CHANGED, Choices, summary_of
 
 if TYPE_CHECKING:
     from textual import events
@@ -66,8 +65,7 @@ class AdvancedLine(Widget, can_focus=True):
 
     def render(self) -> Text:
         """The line, cut to the width."""
-        summary = f"✗ {self.problem}" if self.problem else self._choices().summary
-        line = Text(f"▸ Advanced  {visible(summary)}", no_wrap=True)
+        line = Text(f"▸ Advanced  {summary_of(self.ground, self.settings)}", no_wrap=True)
         line.truncate(self.size.width, overflow="ellipsis")
         return line
 

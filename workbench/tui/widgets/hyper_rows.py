@@ -8,8 +8,11 @@ from typing import Any, ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 
+from workbench.errors import UsageError
 from workbench.recipe_words import Hyper, hypers_of, plain
 from workbench.recipes import Recipe, chosen_recipe
+from workbench.text import visible
+from workbench.tui.draft import recipe_settings
 from workbench.tui.widgets.panel import Rows
 from workbench.tui.widgets.text import fit
 
@@ -78,6 +81,14 @@ class Choices:
                 mark = CHANGED if hyper.name in self.changes else ""
                 found.append(f"{hyper.name} {plain(self.value(hyper.name))}{mark}")
         return "  ".join(found)
+
+
+def summary_of(ground: Recipe | None, settings: str) -> str:
+    """The settings of a draft in one line, or why they cannot be used."""
+    try:
+        return visible(Choices(ground or Recipe(), recipe_settings(settings)).summary)
+    except UsageError as error:
+        return f"✗ {visible(error.message)}"
 
 
 class HyperRows(Rows):

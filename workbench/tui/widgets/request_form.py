@@ -15,13 +15,17 @@ from textual.widget import Widget
 from textual.widgets import Input, Label, Static
 
 from workbench.events import Answered
+from workbench.recipes import Recipe
 from workbench.text import shortened, visible
 from workbench.tui.bench import bench
 from workbench.tui.draft import Draft, Field
 from workbench.tui.known_facts import Completions, KnownFacts, facts_of
 from workbench.tui.state import State
+from workbench.tui.widgets.advanced_line import profile_of
 from workbench.tui.widgets.answer_line import AnswerLine
+from workbench.tui.widgets.hyper_rows import summary_of
 from workbench.tui.widgets.line_input import LineInput, settled
+from workbench.tui.widgets.text import fit
 
 if TYPE_CHECKING:
     from textual import events
@@ -62,23 +66,42 @@ class More(Widget, can_focus=True):
         Binding("enter,space", "open", "Probes and settings", id="form.more"),
     ]
 
+    HELP = "Paraphrases and neighbours to ask afterwards, and how the edit is made; enter opens the whole form."
+
     draft: reactive[Draft] = reactive(Draft())
-    profile: reactive[str] = reactive("")
-    """The model's own settings, in words."""
+    ground: reactive[Recipe | None] = reactive(None)
+    """The model's own settings."""
 
     class Opened(Message):
         """The whole form is wanted."""
 
     def render(self) -> Text:
-        """Counts of probes, and the settings."""
+        """Counts of probes, and the settings; with three lines, the probes themselves."""
+        lines = self._three() if self.size.height > 2 else [self._one()]
+        for line in lines:
+            line.truncate(self.size.width, overflow="ellipsis")
+        return Text("\n", no_wrap=True).join(lines)
+
+    def _one(self) -> Text:
         counts = []
         for name, text in (("paraphrase", self.draft.paraphrases), ("neighbour", self.draft.neighbours)):
-            count = sum(1 for line in text.split("\n") if line.strip())
+            count = len(_lines(text))
             counts.append(f"{count} {name}{'' if count == 1 else 's'}")
-        settings = visible(self.draft.settings) or self.profile
-        line = Text(f"Probes   [{', '.join(counts)}]   ▸ Advanced  {shortened(settings, 36)}", no_wrap=True)
-        line.truncate(self.size.width, overflow="ellipsis")
-        return line
+        own = self.ground
+        words = f"{own.method}  layer {own.layer}  seed {own.seed}" if own else ""
+        settings = visible(self.draft.settings) or words
+        return Text(f"Probes   [{', '.join(counts)}]   ▸ Advanced  {shortened(settings, 36)}")
+
+    def _three(self) -> list[Text]:
+        found = []
+        for label, text in (("Paraphrases", self.draft.paraphrases), ("Neighbours", self.draft.neighbours)):
+            lines = _lines(text)
+            count = f"{len(lines)} line{'' if len(lines) == 1 else 's'}" if lines else ""
+            width = max(self.size.width - 14 - len(count), 10)
+            line = Text(f"{label:<12}{fit(' | '.join(lines), width) if lines else 'none yet; enter opens the form'}")
+            line.append(f"  {count}")
+            found.append(line)
+        return [*found, Text(f"▸ {'Advanced':<10}{summary_of(self.ground, self.draft.settings)}")]
 
     def action_open(self) -> None:
         """Opens the whole form."""
@@ -88,6 +111,10 @@ class More(Widget, can_focus=True):
         """As enter."""
         event.stop()
         self.action_open()
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 class RequestForm(VerticalGroup):
@@ -161,9 +188,7 @@ class RequestForm(VerticalGroup):
         if state.model is not None and state.model.model != self._model:
             self._model = state.model.model
             self._look_up(self._model)
-        recipe = state.model.recipe if state.model else {}
-        words = [str(recipe.get("method", "")), *(f"{k} {recipe[k]}" for k in ("layer", "seed") if k in recipe)]
-        self.query_one(More).profile = "  ".join(word for word in words if word)
+        self.query_one(More).ground = profile_of(state)
         self.query_one(AnswerLine).show(state)
 
     @work(exclusive=True)
