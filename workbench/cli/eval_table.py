@@ -25,7 +25,7 @@ LABELS = {
 """The measures in the order in which they are shown."""
 GROUPS = {"es": "scores", "em": "magnitudes", "ea": "token accuracy", "entropy": "what it writes"}
 """What begins with a measure."""
-_NAME, _CELL = 16, 20
+_NAME, _CELL, _REWRITE = 16, 20, 29
 CASE_HEADER = "  case     ES     PS     NS  |ΔW|/|W|  perplexity  edit"
 CHECKPOINT_HEADER = "  edits  scored     ES     PS     NS      S  perplexity   drift"
 MEANING = (
@@ -45,9 +45,15 @@ def case_line(scored: ev.CaseScored) -> str:
         *(f"{_share(scored.edited.get(name)):>5}" for name in ("es", "ps", "ns")),
         f"{_number(scored.ratio):>8}",
         f"{_number(scored.perplexity):>10}",
-        f"{shortened(scored.subject, 30)} → {shortened(scored.target_new, 20)}",
+        _rewrite(scored.subject, scored.target_new),
     ]
     return "  ".join(fields) + (f"  not made: {scored.failed}" if scored.failed else "")
+
+
+def _rewrite(subject: str, target: str) -> str:
+    """As in: Lisbon → Peru; so short that the line fits 80 columns."""
+    target = shortened(target, 12)
+    return f"{shortened(subject, _REWRITE - 3 - len(target))} → {target}"
 
 
 def checkpoint_line(scored: ev.CheckpointScored) -> str:
@@ -61,10 +67,7 @@ def checkpoint_words(scored: ev.CheckpointScored) -> str:
     """One checkpoint, between the lines of cases."""
     shares = "  ".join(f"{name.upper()} {_share(scored.measures.get(name))}" for name in ("es", "ps", "ns", "s"))
     of = "all" if scored.scored == scored.edited else f"{scored.scored}"
-    return (
-        f"  after {scored.edited}, {of} asked:  {shares}  perplexity {_number(scored.perplexity)}  "
-        f"drift {_number(scored.drift)}"
-    )
+    return f"  after {scored.edited}, {of} asked: {shares}  perplexity {_number(scored.perplexity)}"
 
 
 def table(found: ev.Evaluated) -> Iterator[str]:
@@ -89,7 +92,13 @@ def _cell(row: Mapping[str, Any], side: str) -> str:
     value, low, high = (row.get(name) for name in (side, f"{side}_low", f"{side}_high"))
     if value is None:
         return "     ·"
-    return f"{value:.3f}" if low is None or high is None else f"{value:>6.3f} [{low:.2f},{high:.2f}]"
+    text = f"{_signed(value, 3):>6}"
+    return text if low is None or high is None else f"{text} [{_signed(low, 2)},{_signed(high, 2)}]"
+
+
+def _signed(value: float, digits: int) -> str:
+    """So many digits, and no sign before a zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def chart(name: str, edits: Sequence[int], values: Sequence[float | None]) -> Iterator[str]:
