@@ -1,0 +1,123 @@
+"""An engine on another machine: the same events over a slow link, and a link that is cut in the middle of an edit."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.engine.making import OTHER, REQUEST, make_model
+from tests.tui.conftest import Desk
+from workbench.edits import EditRequest
+from workbench.errors import UsageError
+from workbench.models.options import LoadOptions
+from workbench.stack.index import read_index
+from workbench.tui.app import WorkbenchApp
+from workbench.tui.client import ProcessClient
+from workbench.tui.draft import Draft
+from workbench.tui.far import far_arguments
+from workbench.tui.home import HERE, Home
+from workbench.tui.run import Wanted
+
+RELAY = Path(__file__).with_name("relay.py")
+ENGINE = f"{shlex.quote(sys.executable)} -m workbench.engine.server"
+
+
+def relayed(delay: float, piece: int) -> str:
+    """The command of an engine behind a link that carries `piece` bytes every `delay` seconds."""
+    return f"{shlex.quote(sys.executable)} {shlex.quote(str(RELAY))} {delay} {piece} {ENGINE}"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+async def test_a_slow_link_edits_and_a_cut_one_loses_only_the_edit_in_flight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKBENCH_CONFIG", str(tmp_path / "config"))
+    model = make_model(tmp_path / "model")
+    stack, log = tmp_path / "far" / "stack", tmp_path / "engine.log"
+    wanted = Wanted(str(model), stack, "cpu", engine=relayed(0.02, 700))
+    clients: list[ProcessClient] = []
+
+    def make(folder: Path) -> ProcessClient:
+        clients.append(ProcessClient(wanted.arguments(folder, log), log))
+        return clients[-1]
+
+    app = WorkbenchApp(stack, make, wanted.home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        desk = Desk(app, pilot, [])
+        await desk.until(lambda: app.state.engine == "idle", 60)
+        assert app.state.where == "elsewhere"
+        add(desk, OTHER)
+        await pilot.press("ctrl+r")
+        await desk.until(lambda: app.state.engine == "idle" and position(desk) == 1, 60)
+
+        add(desk, REQUEST, "steps=300 loss_stop=0")
+        await pilot.press("ctrl+r")
+        await desk.until(lambda: bool(app.state.run and app.state.run.steps and app.state.run.running), 60)
+        process = clients[-1]._process
+        assert process is not None
+        os.kill(process.pid, signal.SIGKILL)
+        await desk.until_said("✗ STOPPED")
+        assert [item.state for item in app.queue] == ["queued"]
+
+        await pilot.press("ctrl+r")
+        await desk.until(lambda: app.state.engine == "idle", 60)
+        assert position(desk) == 1
+        assert desk.subjects() == [REQUEST.subject]
+    assert not list(stack.glob("queue*.json")), "the queue is kept here, not on the engine's machine"
+    assert len(list((tmp_path / "config" / "queues").iterdir())) == 1
+    index, _ = read_index(stack)
+    assert index is not None
+    assert (len(index.order), index.position) == (1, 1)
+
+
+def add(desk: Desk, request: EditRequest, settings: str = "") -> None:
+    desk.app.queue.add(Draft(request.subject, request.prompt, request.target_new, settings=settings))
+    desk.app.queue_changed()
+
+
+def position(desk: Desk) -> int:
+    stack = desk.app.state.stack
+    return stack.position if stack else -1
+
+
+async def test_what_ssh_says_is_the_reason(tmp_path: Path) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text("#!/bin/sh\necho 'ssh: Could not resolve hostname gpu-box' >&2\nexit 255\n")
+    ssh.chmod(0o755)
+    wanted = Wanted(None, Path("edits/atlas"), engine=f"{ssh} gpu-box workbench-engine")
+    log = tmp_path / "engine.log"
+    app = WorkbenchApp(wanted.stack, lambda folder: ProcessClient(wanted.arguments(folder, log), log), wanted.home)
+    async with app.run_test(size=(100, 30)) as pilot:
+        desk = Desk(app, pilot, [])
+        await desk.until_said("✗ STOPPED")
+        assert "Could not resolve hostname gpu-box" in " ".join(desk.text().split())
+
+
+def test_only_what_another_shell_reads_is_quoted_once_more() -> None:
+    options = ["--stack", "my edits/a"]
+    assert far_arguments("ssh -p 22 box workbench-engine", options)[-2:] == ["--stack", "'my edits/a'"]
+    assert far_arguments("docker exec -i box workbench-engine", options)[-2:] == options
+    for wrong in ("", "  ", "ssh 'box"):
+        with pytest.raises(UsageError, match="--engine"):
+            far_arguments(wrong, options)
+
+
+def test_the_options_go_along_and_no_path_of_this_machine() -> None:
+    wanted = Wanted("gpt2", Path("edits/x"), "cuda", "bfloat16", LoadOptions(keep_fp32=True), "run-it there")
+    assert wanted.arguments(Path("edits/y"), Path("here.log")) == [
+        *("run-it", "there", "--model", "gpt2", "--stack", "edits/y"),
+        *("--device", "cuda", "--dtype", "bfloat16", "--keep-fp32"),
+    ]
+
+
+def test_a_queue_elsewhere_has_a_folder_of_its_own_by_engine_and_stack() -> None:
+    folders = {Home("elsewhere", engine).queue_folder(Path(stack)) for engine in ("a", "b") for stack in ("x", "y")}
+    assert len(folders) == 4
+    assert Home("elsewhere", "a").queue_folder(Path("x")) in folders
+    assert HERE.queue_folder(Path("x")) == Path("x")
+    assert Home("recorded").queue_folder(Path("x")) is None
