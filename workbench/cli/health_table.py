@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from workbench import events as ev
 from workbench.cli.lines import count
 
-_NAME, _VALUE = 34, 12
-CURVE_HEADER = " position  edits   drift  spectral  perplexity  entropy  hold  unedited right"
+_NAME, _VALUE = 33, 10
+_COLUMNS = {
+    "position": 8, "edits": 5, "drift": 8, "spectral": 9, "perplexity": 10, "entropy": 7, "hold": 7, "unedited": 8
+}  # fmt: skip
+"""Of a curve, with their widths; "unedited": facts that no edit is about, answered right."""
 
 
 def table(report: ev.HealthReport) -> Iterator[str]:
@@ -39,12 +42,12 @@ def _held(report: ev.HealthReport) -> Iterator[str]:
     yield _row("edits whose target wins (ES)", share(report.es), "", asked)
     yield _row("  paraphrases (PS)", share(report.ps), "", "")
     yield _row("  neighbours (NS)", share(report.ns), "", "")
-    kept = f"{report.kept} of {report.took} that took"
+    kept = f"{report.kept} of {report.took}"
     sampled = report.retention_error and f", ± {share(report.retention_error)}"
     yield _row("earlier edits that still hold", share(report.retention), "", kept + (sampled or ""))
     if report.slope is not None and report.slope_low is not None and report.slope_high is not None:
-        within = f"95 %: {share(100 * report.slope_low)} to {share(100 * report.slope_high)}"
-        yield _row("  lost per 100 later edits", share(100 * report.slope), "", within)
+        within = f"95 %: {_fine(report.slope_low)} to {_fine(report.slope_high)}"
+        yield _row("  lost with each later edit", _fine(report.slope), "", within)
 
 
 def _weights(report: ev.HealthReport) -> Iterator[str]:
@@ -75,16 +78,23 @@ def _division(report: ev.HealthReport) -> Iterator[str]:
 def curve_line(report: ev.HealthReport) -> str:
     """One position, under CURVE_HEADER."""
     fields = [
-        f"{report.position:>9}",
-        f"{report.applied:>5}",
-        f"{number(report.drift):>6}",
-        f"{number(report.spectral):>8}",
-        f"{number(report.perplexity):>10}",
-        f"{number(report.entropy):>7}",
-        f"{share(report.retention):>6}",
-        f"{share(report.cloze):>8}",
+        str(report.position),
+        str(report.applied),
+        number(report.drift),
+        number(report.spectral),
+        number(report.perplexity),
+        number(report.entropy),
+        share(report.retention),
+        share(report.cloze),
     ]
-    return "  ".join(fields).rstrip()
+    return _aligned(fields)
+
+
+def _aligned(fields: Iterable[str]) -> str:
+    return "  ".join(f"{field:>{width}}" for field, width in zip(fields, _COLUMNS.values(), strict=True))
+
+
+CURVE_HEADER = _aligned(_COLUMNS)
 
 
 def _row(name: str, now: str, base: str, more: str = "") -> str:
@@ -99,3 +109,8 @@ def number(value: float | None) -> str:
 def share(value: float | None) -> str:
     """A share in per cent."""
     return "·" if value is None else f"{100 * value:.1f} %"
+
+
+def _fine(value: float) -> str:
+    """A small share in per cent, to three digits."""
+    return f"{100 * value:.3g} %"

@@ -12,8 +12,7 @@ from workbench.engine.core import Core
 from workbench.engine.harness import Harness, Measured
 from workbench.engine.health.cloze import ASKED, Cloze, Item, complete, items_for
 from workbench.engine.states import State
-from workbench.errors import EditError
-from workbench.events import Event, HealthStep, TaskScored
+from workbench.events import Event, HealthStep, TaskScored, Warning  # noqa: A004  the wire's word
 from workbench.models.device import within_memory
 
 PERPLEXITY, CLOZE = "perplexity", "cloze"
@@ -53,7 +52,7 @@ def downstream(
             check(cancelled)
             yield HealthStep(what=name, done=number, of=len(asked.tasks))
             if name == PERPLEXITY:
-                scored = [_perplexity(core)]
+                scored = [(yield from _perplexity(core))]
             elif name == CLOZE:
                 scored = [_cloze((yield from complete(core, _items(core, line, asked), cancelled)))]
             elif harness:
@@ -66,15 +65,19 @@ def downstream(
     return tuple(found)
 
 
-def _perplexity(core: Core) -> TaskScored:
-    base, now = core.perplexity_base(), core.perplexity_here()
-    if base is None or now is None:
-        raise EditError(
-            f"{core.loaded.name} has no held-out text to measure perplexity on.",
-            "Put held_out.txt, one text a line, into the model's folder.",
+def _perplexity(core: Core) -> Generator[Event, None, TaskScored]:
+    if not core.held_out:
+        yield Warning(
+            message=f"{core.loaded.name} has no held-out text to measure perplexity on.",
+            hint="Put held_out.txt, one text a line, into the model's folder.",
         )
     return TaskScored(
-        task=PERPLEXITY, metric="perplexity", base=base, edited=now, items=len(core.held_out), higher_is_better=False
+        task=PERPLEXITY,
+        metric="perplexity",
+        base=core.perplexity_base(),
+        edited=core.perplexity_here(),
+        items=len(core.held_out),
+        higher_is_better=False,
     )
 
 

@@ -19,7 +19,7 @@ from workbench.edits import MAX_TEXT, EditRequest
 from workbench.engine.conflicts import same_words
 from workbench.engine.core import Core
 from workbench.engine.tuning_facts import common_requests
-from workbench.errors import UsageError
+from workbench.errors import StackError, UsageError
 from workbench.events import Event, HealthStep
 from workbench.models.folder import ATLAS
 from workbench.probing.answers import Question, read_answers
@@ -105,9 +105,15 @@ def read_items(file: Path) -> list[Item]:
     """The items of a JSONL file, one {"prompt", "answer"} a line.
 
     Raises:
-        UsageError: it is none, with the line; StorageError: it cannot be read.
+        UsageError: it is none, with the line, or is not there, or larger than LARGEST.
+        StorageError: it may not be read.
     """
-    lines = read_bytes(file, LARGEST).split(b"\n")
+    try:
+        lines = read_bytes(file, LARGEST).split(b"\n")
+    except StackError as error:
+        raise UsageError(
+            f"The questions in '{file}' cannot be read: {error.message}", "Give a file of JSON lines."
+        ) from error
     found = [_item(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not found:
         raise UsageError(f"'{file}' is empty.", 'Write one {"prompt": ..., "answer": ...} a line.')
