@@ -373,19 +373,20 @@ async def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, monkeypatc
         assert told_of
 
 
-@pytest.mark.parametrize("size", [(80, 24), (140, 40), (200, 60), (30, 10)])
+HOSTILE = ("[/INST] \x1b[31m", "汉字" * 2_000, "\u202eאבג " * 400, "e\u0301" * 2_000, "x" * 4_000, "\ud800")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60), (30, 10)])
 async def test_no_text_breaks_the_place(size: tuple[int, int]) -> None:
-    for evil in ("[/INST] \x1b[31m", "汉字" * 2_000, "\u202eאבג " * 400, "e\u0301" * 2_000, "x" * 4_000, "\ud800"):
-        app = SmallBench(
-            CompareScreen, ready(edits=(row(1, subject=evil, target_new=evil, names=(evil,)),), position=1)
-        )
-        async with app.run_test(size=size) as pilot:
-            await pilot.press("escape", "R")
-            results = [replace(one, prompt=evil, answer=evil, expected=evil, side="stack", edit=evil) for one in PROBES]
-            app.tell(*results, ev.JobDone(job=app.state.job, ok=True))
-            await chosen(pilot, "A", "down", "down")
-            await pilot.press("d", "d")
+    edits = tuple(row(n, subject=evil, target_new=evil, names=(evil,)) for n, evil in enumerate(HOSTILE, start=1))
+    app = SmallBench(CompareScreen, ready(edits=edits, position=6))
+    async with app.run_test(size=size) as pilot:
+        results = [replace(PROBES[0], prompt=e, answer=e, expected=e, side="stack", edit=e) for e in HOSTILE]
+        await probed(app, pilot, *results)
+        for number, evil in enumerate(HOSTILE):
+            await chosen(pilot, "A", *["down"] * (number + 2))
             app.tell(ev.GenerationChunk(side="stack", text=evil, prompt=PROMPT))
-            await pilot.pause()
+            await pilot.press("d")
             assert "\x1b" not in text(app)
+            assert "\u202e" not in text(app)
             assert all(cell_len(line) <= size[0] for line in app.picture())

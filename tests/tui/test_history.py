@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -16,9 +17,10 @@ from workbench import events as ev
 from workbench.edits import EditRequest, Recipe
 from workbench.stack.editfile import encode_edit
 from workbench.stack.record import Base, Edit, Factors
+from workbench.tui.screens.confirm import ConfirmScreen
 from workbench.tui.screens.history import HistoryScreen
 from workbench.tui.state import State
-from workbench.tui.widgets.edit_detail import EditDetail, base_facts, edit_facts, fact_lines
+from workbench.tui.widgets.edit_detail import EditDetail, EditFile, base_facts, edit_facts, fact_lines
 from workbench.tui.widgets.stack_table import StackTable
 
 np = pytest.importorskip("numpy")
@@ -39,7 +41,7 @@ async def test_list_and_selected_edit_fit_every_size(size: tuple[int, int]) -> N
         shown = text(app)
         for words in ("[F4 History]", "↶ undone", "● applied", "◦ base", "Edit 3", "LeBron James", "football", "Undo"):
             assert words in shown
-        assert ("Drift along the stack" in shown) == (size[0] >= 120)
+        assert ("Drift along the stack, |W" in shown) == (size[0] >= 120)
         assert ("workbench replay edits/atlas --verify" in shown) == (size[0] >= 120)
 
 
@@ -223,8 +225,9 @@ def test_metrics_in_a_file_may_be_anything() -> None:
             base=Base("b", "", "f", "float32"),
             metrics=cast("dict[str, object]", metrics),
         )
-        facts = edit_facts(row(1), edit, "", None, None)
-        assert ("id", f"{'01' * 8}   (y copies all of it)") in facts
+        facts = edit_facts(row(1), EditFile(edit, 5_000), "", None, None)
+        assert ("sha256", f"{'01' * 8}   the edit's id; y copies all of it") in facts
+        assert ("file", "0001-edit.safetensors   5 kB") in facts
 
 
 def test_facts_are_wrapped_beside_their_name() -> None:
@@ -292,7 +295,216 @@ async def test_b_goes_over_to_another_branch() -> None:
         assert app.sent == [("switch", {"name": "main"})]
 
 
-async def test_a_stack_of_one_branch_offers_no_other() -> None:
+async def test_a_branch_is_begun_where_the_stack_stands() -> None:
+    app = SmallBench(HistoryScreen, ready(names=("main",)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("b", "tab", *"main", "enter")
+        assert "✗ " in text(app)
+        assert app.sent == []
+        await pilot.press(*"-2", "enter")
+        assert app.sent == [("branch", {"name": "main-2"})]
+
+
+async def test_a_new_edit_leaves_the_cursor_where_one_reads() -> None:
+    app = SmallBench(HistoryScreen, ready(applied=3, undone=0))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("down")
+        app.tell(stack(applied=4, undone=0))
+        await pilot.pause()
+        assert "Edit 2" in text(app), "one was reading edit 2"
+        await pilot.press("home")
+        app.tell(stack(applied=5, undone=0))
+        await pilot.pause()
+        assert "Edit 5" in text(app), "one was on the newest, and follows it"
+        app.tell(stack(applied=2, undone=3))
+        await pilot.pause()
+        assert "Edit 5" in text(app)
+
+
+async def test_a_filter_takes_states_tags_and_several_words() -> None:
+    edits = (row(1), row(2, names=("seen",)), row(3, state="off"), row(4, state="broken"))
+    app = SmallBench(HistoryScreen, ready(edits=edits))
+    async with app.run_test(size=(200, 40)) as pilot:
+        assert "Steve Jobs #seen" in text(app)
+        for words, count in (("off", 1), ("broken", 1), ("seen", 1), ("steve micro", 1), ("r-rome", 4)):
+            await pilot.press("slash", *words)
+            assert table(app).count() == count + 1, words
+            await pilot.press("escape")
+
+
+async def test_a_damaged_edit_is_seen_and_can_be_left_out() -> None:
+    edits = (row(1), row(2, state="broken"), row(3, state="undone"))
+    app = SmallBench(HistoryScreen, ready(edits=edits, position=1))
+    async with app.run_test(size=(80, 24)) as pilot:
+        assert "1 broken: o leaves it out, v verifies" in text(app)
+        await pilot.press("up")
+        assert "✗ broken: its file is missing or damaged" in text(app)
+        await pilot.press("o")
+        assert app.sent == [("toggle", {"edit": "02" * 32, "off": True, "resolve": False})]
+
+
+async def test_verifying_says_how_far_it_is() -> None:
     app = SmallBench(HistoryScreen, ready())
-    async with app.run_test(size=(80, 24)):
-        assert not app.screen.check_action("branches", ())
+    async with app.run_test(size=(140, 40)) as pilot:
+        await pilot.press("v")
+        app.tell(ev.Verified(position=1, edit="01" * 32, expected="x", actual="x", outcome="bit-identical"))
+        await pilot.pause()
+        assert "verifying 1 of 4" in text(app)
+        app.tell(ev.JobDone(job=app.state.job, ok=True))
+        await pilot.pause()
+        assert "verifying" not in text(app)
+
+
+async def test_the_commands_follow_the_edit_and_y_copies_the_one_under_the_cursor() -> None:
+    app = SmallBench(HistoryScreen, ready(folder="my edits/a b"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("down", "c")
+        await pilot.pause()
+        assert "The same from a shell" in text(app)
+        await pilot.press("down", "y")
+        assert app.copied == "workbench show 'my edits/a b' 2"
+        await pilot.press("escape", "y")
+        assert app.copied == "02" * 32
+
+
+def answers(verb: str, app: SmallBench) -> dict[str, object]:
+    return next(args for sent, args in reversed(app.sent) if sent == verb)
+
+
+async def test_x_asks_what_to_write_and_where_and_the_engine_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    app = SmallBench(HistoryScreen, ready())
+    async with app.run_test(size=(80, 24)) as pilot:
+        for downs, kind, out in (
+            (0, "bundle", "atlas.zip"),
+            (1, "peft", "atlas-lora"),
+            (4, "edit", "0003-edit.safetensors"),
+        ):
+            app.show(ready())
+            await pilot.press("x", *["down"] * downs, "enter")
+            await pilot.pause()
+            edit = "03" * 32 if kind == "edit" else ""
+            assert answers("export", app) == {
+                "format": kind, "out": str(tmp_path / out), "edit": edit, "replace": False,
+            }  # fmt: skip
+        app.tell(
+            ev.Exported(format="peft", out="atlas-lora", count=3, bytes=132_000), ev.JobDone(job=app.state.job, ok=True)
+        )
+        await pilot.pause()
+        assert [note.message for note in app._notifications] == ["atlas-lora is written: 3 edits, 132 kB."]
+
+
+async def test_what_stands_at_the_place_gives_way_only_when_told(tmp_path: Path) -> None:
+    (tmp_path / "there.zip").write_text("")
+    app = SmallBench(HistoryScreen, ready())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("x")
+        app.screen.query_one("#path", Input).value = str(tmp_path / "there.zip")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "Replace it?" in text(app)
+        await pilot.press("n", "enter", "y")
+        await pilot.pause()
+        assert app.sent == [
+            ("export", {"format": "bundle", "out": str(tmp_path / "there.zip"), "edit": "", "replace": True})
+        ]
+
+
+async def test_a_place_that_was_typed_stays_when_another_kind_is_chosen() -> None:
+    app = SmallBench(HistoryScreen, ready())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("x", "down")
+        assert app.screen.query_one("#path", Input).value == "atlas-lora"
+        app.screen.query_one("#path", Input).value = "mine"
+        await pilot.press("down")
+        assert app.screen.query_one("#path", Input).value == "mine"
+
+
+async def test_where_the_engine_runs_elsewhere_nothing_is_looked_for_here() -> None:
+    app = SmallBench(HistoryScreen, replace(ready(), where="elsewhere"))
+    async with app.run_test(size=(140, 40)) as pilot:
+        await _settled(pilot)
+        assert "The file lies where the engine runs." in text(app)
+        await pilot.press("x", "enter")
+        for _ in range(100):
+            if isinstance(app.screen, ConfirmScreen):
+                break
+            await pilot.pause(0.02)
+        assert "Replace atlas.zip, if it is there already?" in text(app)
+        await pilot.press("n")
+        await _settled(pilot)
+        assert app.sent == [("export", {"format": "bundle", "out": "atlas.zip", "edit": "", "replace": False})]
+
+
+HOSTILE = ("[/INST] \x1b[31m", "汉字" * 2_000, "\u202eאבג " * 400, "e\u0301" * 2_000, "x" * 4_000, "\ud800")
+HEALTH = ev.HealthReport(position=3, applied=3, edit="03" * 32, drift=0.036, perplexity=17.63, perplexity_base=17.61)
+
+
+async def test_h_shows_how_healthy_the_stack_is() -> None:
+    app = SmallBench(HistoryScreen, ready())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("h")
+        await pilot.pause()
+        assert app.sent == [("health", {})]
+        assert "Measuring ..." in text(app)
+        following(app, ev.HealthStep(what="earlier edits", done=2, of=9))
+        await pilot.pause()
+        assert "Measuring earlier edits, 2 of 9" in text(app)
+        phase = ev.Diagnosed(phase="gradual", message="Edits are lost slowly.", hint="workbench compact")
+        following(app, HEALTH, phase, ev.JobDone(job=app.state.job, ok=True))
+        await pilot.pause()
+        for words in ("17.63", "17.61", "! gradual: Edits are lost slowly.", "→ workbench compact"):
+            assert words in text(app)
+        await pilot.press("y")
+        assert "17.63" in app.copied
+        await pilot.press("escape", "h")
+        assert len(app.sent) == 1, "what is known is not measured again"
+        await pilot.press("R")
+        assert len(app.sent) == 2
+
+
+async def test_a_health_report_of_an_earlier_state_says_so() -> None:
+    state = told([HEALTH], ready())
+    app = SmallBench(HistoryScreen, state)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("h")
+        assert app.sent == []
+        following(app, stack(applied=2, undone=2))
+        await pilot.pause()
+        assert "The stack has changed since" in text(app)
+
+
+def following(app: SmallBench, *events: ev.Event) -> None:
+    """The engine says `events` while a window is open."""
+    app.state = told(events, app.state)
+    app.screen.refresh_state(app.state)  # type: ignore[attr-defined]
+
+
+def test_an_edit_of_many_requests_lists_the_first_of_them() -> None:
+    requests = tuple(EditRequest("{} is in", f"Town {n}", "Rome") for n in range(30))
+    edit = Edit(requests=requests, recipe=Recipe(method="memit"), base=Base("b", "", "f", "float32"))
+    many = row(1, requests=30, efficacies=(29, 30), subject="Town 0")
+    words = [text for _, text in edit_facts(many, EditFile(edit, 1), "", None, None)]
+    assert words[0] == "30 requests made one edit, 29 of 30 hold"
+    assert words[1] == "    1  Town 0:  {} is in -> Rome"
+    assert words[13] == "       and 18 more"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 40), (30, 10)])
+async def test_no_text_breaks_the_place(size: tuple[int, int]) -> None:
+    edits = tuple(
+        row(n, subject=evil, prompt=evil, target_new=evil, note=evil, file=evil[:50], names=(evil,))
+        for n, evil in enumerate(HOSTILE, start=1)
+    )
+    for evil in HOSTILE[:1] + HOSTILE[-1:]:
+        now = stack(edits=edits, position=6, folder=evil, names=(evil, "b"), branch=evil, base=evil)
+        app = SmallBench(HistoryScreen, told([now], ready(applied=0, undone=0)))
+        async with app.run_test(size=size) as pilot:
+            await _settled(pilot)
+            for keys in (["c"], ["escape", "enter"], ["escape", "x"], ["escape", "b"], ["escape", "h"], ["escape"]):
+                await pilot.press(*keys, "down")
+                assert "\x1b" not in text(app)
+                assert "\u202e" not in text(app)
+                assert all(cell_len(line) <= size[0] for line in app.picture())

@@ -38,7 +38,7 @@ def test_the_running_step_is_shown_with_how_it_moved() -> None:
     lines = now_lines(run, 40)
     assert lines[0].split() == ["loss", f"{last.loss:.3f}", "▼", f"{before.loss - last.loss:.3f}"]
     assert lines[4].split()[:3] == ["p(target)", f"{last.p_target:.3f}", "▲"]
-    assert "7.20 / 12.40" in lines[5]
+    assert "7.20 of 12.4" in lines[5]
     assert lines[-1].split() == ["left", "0.4", "s"]
 
 
@@ -150,12 +150,10 @@ def test_warnings_and_failures_are_marked_by_a_sign() -> None:
 
 
 def test_commands_for_a_shell_survive_any_folder_name() -> None:
-    assert shell_commands(stack(folder="my edits/a")) == [
-        "workbench log 'my edits/a'",
-        "workbench replay 'my edits/a' --verify",
-        "workbench replay 'my edits/a' --to 3 --out merged/",
-    ]
-    assert shell_commands(None) == []
+    found = shell_commands(stack(folder="my edits/$a"), row(2))
+    assert all(command.line.split(" ", 2)[2].startswith("'my edits/$a'") for command in found)
+    assert {"workbench show 'my edits/$a' 2", "workbench export 'my edits/$a' -o a.zip"} <= {c.line for c in found}
+    assert shell_commands(None) == ()
 
 
 def test_a_verdict_says_bit_identical_only_of_what_was_compared() -> None:
@@ -224,7 +222,7 @@ async def test_the_stack_is_newest_first_with_a_sign_and_a_word_for_each_state()
         assert lines[3].startswith(">")
 
 
-async def test_the_cursor_stays_on_its_edit_when_the_stack_is_undone_and_goes_to_a_new_edit() -> None:
+async def test_the_cursor_stays_on_its_edit_and_goes_along_with_a_new_one_from_the_newest_applied() -> None:
     table = StackTable()
     app = Holder(table)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -235,7 +233,10 @@ async def test_the_cursor_stays_on_its_edit_when_the_stack_is_undone_and_goes_to
         table.show(told([stack(1, 2)]))
         assert table.position == 2
         table.show(told([stack(4, 0)]))
-        assert table.position == 4
+        assert table.position == 2
+        await pilot.press("home")
+        table.show(told([stack(5, 0)]))
+        assert table.position == 5
 
 
 async def test_a_filter_keeps_the_edits_that_match() -> None:

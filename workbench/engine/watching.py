@@ -8,8 +8,9 @@ from dataclasses import replace
 from workbench.contrasts import AddedProbe
 from workbench.engine.at_state import at_state, check_states, find_state
 from workbench.engine.core import Core
+from workbench.engine.edit_probes import probes_of_edit
 from workbench.events import Event, ProbeResult, Warning  # noqa: A004  the wire's word
-from workbench.probing.probes import Probe, ask, probes_of
+from workbench.probing.probes import Probe, ask
 from workbench.stack.record import Edit
 
 AT_ONCE = 64
@@ -57,7 +58,7 @@ def _of_edits(core: Core, states: Sequence[str]) -> list[Listed]:
     edits: dict[str, Edit] = {}
     for word in states:
         edits |= {edit.id: edit for edit in find_state(core, word).active if not edit.imported}
-    return [(edit.id, probe) for edit in edits.values() for request in edit.requests for probe in probes_of(request)]
+    return [(edit.id, probe) for edit in edits.values() for probe in probes_of_edit(edit)]
 
 
 def _in_state(

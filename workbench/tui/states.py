@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from workbench.events import EditRow, StackChanged
+from workbench.text import and_more
 
 BASE, PRESENT = "base", "stack"
 
@@ -85,4 +86,4 @@ def _branch(stack: StackChanged, name: str) -> str:
 
 
 def _fact(row: EditRow) -> str:
-    return f"edit {row.number}  {row.subject} -> {row.target_new.strip()}"
+    return f"edit {row.number}  {row.subject}{and_more(row.requests)} -> {row.target_new.strip()}"

@@ -295,7 +295,8 @@ class CompareScreen(WorkbenchScreen):
             self.notify(why, severity="warning")
             return
         self._keep((*self._added, probe))
-        self.notify("Added; R asks it.")
+        kept = "" if self.bench.state.where == "here" else " It is kept until you leave."
+        self.notify(f"Added; R asks it.{kept}")
 
     def action_remove_probe(self) -> None:
         """Takes an added probe out again."""
@@ -313,7 +314,8 @@ class CompareScreen(WorkbenchScreen):
             self._folder, self._added = folder, ()
             self._asked = self._probed = None
             self._words = (states.BASE, states.PRESENT)
-            self._read_added(Path(folder))
+            if state.where == "here":
+                self._read_added(Path(folder))
 
     @work(exclusive=True, group="added")
     async def _read_added(self, folder: Path) -> None:
@@ -322,6 +324,8 @@ class CompareScreen(WorkbenchScreen):
         except WorkbenchError as error:
             self.bench.tell(error)
             return
+        except ValueError:
+            return  # a folder that no file system has: the engine's, or made up
         if said:
             self.notify(visible(said), severity="warning", markup=False)
         self._added = found
@@ -331,7 +335,8 @@ class CompareScreen(WorkbenchScreen):
     def _keep(self, probes: tuple[AddedProbe, ...]) -> None:
         self._added = probes
         self.show(self.bench.state)
-        self._write(Path(self._folder), probes)
+        if self.bench.state.where == "here":
+            self._write(Path(self._folder), probes)
 
     @work
     async def _write(self, folder: Path, probes: tuple[AddedProbe, ...]) -> None:

@@ -76,6 +76,7 @@ class ExportScreen(ModalScreen[Export | None]):
     Args:
         title: what it is of.
         targets: at least one.
+        here: it is written on this machine, so that it can be seen what stands there.
     """
 
     CSS_PATH = "export.tcss"
@@ -87,9 +88,9 @@ class ExportScreen(ModalScreen[Export | None]):
         Binding("down", "move(1)", "Down", id="export.down", show=False, priority=True),
     ]
 
-    def __init__(self, title: str, targets: tuple[Target, ...]) -> None:
+    def __init__(self, title: str, targets: tuple[Target, ...], *, here: bool = True) -> None:
         super().__init__()
-        self._title, self._targets = title, targets
+        self._title, self._targets, self._here = title, targets, here
 
     def compose(self) -> ComposeResult:
         """The list, a line for the path, and what is wrong with it."""
@@ -131,16 +132,16 @@ class ExportScreen(ModalScreen[Export | None]):
     @work(exclusive=True)
     async def _take(self, written: str) -> None:
         try:
-            path = Path(written).expanduser()
-            there = os.path.lexists(path)
+            path = Path(written).expanduser() if self._here else Path(written)
+            there = not self._here or os.path.lexists(path)
         except (RuntimeError, ValueError) as error:
             self.query_one("#export-said", Static).update(visible(f"✗ That is not a place: {error}"))
             return
-        if there and not await self._may_replace(path):
-            return
-        self.dismiss(Export(self.query_one(Targets).selected.kind, path, there))
+        replace = there and await self._may_replace(path)
+        if replace or not (there and self._here):
+            self.dismiss(Export(self.query_one(Targets).selected.kind, path, replace))
 
     async def _may_replace(self, path: Path) -> bool:
         name = shortened(visible(str(path)), 200)
-        answer = await self.app.push_screen_wait(ConfirmScreen(f"{name} is there already. Replace it?"))
-        return answer == "yes"
+        asked = f"{name} is there already. Replace it?" if self._here else f"Replace {name}, if it is there already?"
+        return await self.app.push_screen_wait(ConfirmScreen(asked)) == "yes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from rich.text import Text
@@ -11,6 +12,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from workbench.edits import EditRequest
 from workbench.events import EditRow, StackChanged, Verified
 from workbench.stack.editfile import Edit
 from workbench.tui.widgets.stack_table import SIGNS
@@ -65,30 +67,67 @@ def fact_lines(name: str, text: str, width: int) -> list[str]:
     return [f"{name:<9}{first}", *(" " * 9 + line for line in more)]
 
 
+@dataclass(frozen=True)
+class EditFile:
+    """An edit's own file."""
+
+    edit: Edit
+    bytes: int
+    """Of the file."""
+
+
 def edit_facts(
-    row: EditRow, edit: Edit | None, unread: str, verified: Verified | None, stack: StackChanged | None
+    row: EditRow, file: EditFile | None, unread: str, verified: Verified | None, stack: StackChanged | None
 ) -> list[tuple[str, str]]:
     """Names and texts about an edit, the most important first.
 
     Args:
         row: what the list says.
-        edit: what its file says; None: not read.
+        file: what its file says; None: not read.
         unread: why the file was not read, in words.
         verified: the newest comparison of this edit.
         stack: the stack it is in.
     """
-    true = f"{row.target_true.strip()} -> " if row.target_true else "-> "
+    edit = file.edit if file else None
     facts = [
-        ("", f"{row.subject}:  {row.prompt}  {true}{row.target_new.strip()}"),
-        ("state", f"{SIGNS[row.state]} {row.state}{_verdict(verified)}"),
+        *_asked_for(row, edit),
+        ("state", f"{SIGNS[row.state]} {row.state}{_STATES.get(row.state, '')}{_verdict(verified)}"),
         ("method", f"{row.method}  layer {row.layer}{_how(edit)}"),
         ("|ΔW|/|W|", f"{compact(row.ratio)}   drift {compact(row.drift)}{_norms(edit)}"),
         ("probes", _probes(row, stack)),
     ]
     facts += [("note", row.note)] if row.note else []
+    facts += [("names", ", ".join(row.names))] if row.names else []
     facts += _answers(edit)
-    facts += [("file", row.file), ("id", f"{row.id[:16]}   (y copies all of it)")]
-    return facts + (_provenance(edit) if edit else [("", unread)] if unread else [])
+    facts += [("file", row.file + (f"   {size(file.bytes)}" if file else ""))]
+    facts += [("sha256", f"{row.id[:16]}   the edit's id; y copies all of it")]
+    return facts + (_provenance(edit, stack) if edit else [("", unread)] if unread else [])
+
+
+_STATES = {
+    "undone": ", redo brings it back",
+    "broken": ": its file is missing or damaged; o leaves it out",
+    "off": ", left out; o takes it in again",
+}
+REQUESTS_LISTED = 12
+"""Requests of one edit that are listed."""
+
+
+def _asked_for(row: EditRow, edit: Edit | None) -> list[tuple[str, str]]:
+    """What was asked for: the one request, or how many and the first of them."""
+    if row.requests == 1:
+        true = f"{row.target_true.strip()} -> " if row.target_true else "-> "
+        return [("", f"{row.subject}:  {row.prompt}  {true}{row.target_new.strip()}")]
+    held = f", {row.efficacies[0]} of {row.efficacies[1]} hold" if row.efficacies else ""
+    lines = [("", f"{row.requests} requests made one edit{held}")]
+    requests = edit.requests[:REQUESTS_LISTED] if edit else ()
+    lines += [("", f"{number:>5}  {_in_short(request)}") for number, request in enumerate(requests, start=1)]
+    more = row.requests - len(requests)
+    return [*lines, ("", f"       and {more} more")] if requests and more else lines
+
+
+def _in_short(request: EditRequest) -> str:
+    return f"{request.subject}:  {request.prompt} -> {request.target_new.strip()}"
 
 
 def base_facts(stack: StackChanged | None, fingerprint: str) -> list[tuple[str, str]]:
@@ -149,10 +188,10 @@ def _answers(edit: Edit | None) -> list[tuple[str, str]]:
     return [*facts, ("after", f"{new} {compact(_real(own.get('p_expected')))}{rival}")]
 
 
-def _provenance(edit: Edit) -> list[tuple[str, str]]:
+def _provenance(edit: Edit, stack: StackChanged | None) -> list[tuple[str, str]]:
     tensors = (f"{module} rank {rank} {edit.base.modules[module]['shape']}" for module, rank in edit.ranks.items())
     facts = [
-        ("parent", edit.parent[:16] if edit.parent else "the base"),
+        ("parent", _parent(edit, stack)),
         ("base", f"{edit.base.name} {edit.base.fingerprint[:16]} {edit.base.dtype}"),
         ("update", ", ".join(tensors)),
     ]
@@ -165,6 +204,14 @@ def _provenance(edit: Edit) -> list[tuple[str, str]]:
         ("by", by or "-"),
     ]
     return facts
+
+
+def _parent(edit: Edit, stack: StackChanged | None) -> str:
+    if edit.parent is None:
+        return "the base"
+    rows = stack.edits if stack else ()
+    number = next((row.number for row in rows[edit.number - 2 : edit.number - 1] if row.id == edit.parent), None)
+    return edit.parent[:16] + (f"   edit {number}" if number else "   not on this line")
 
 
 def _real(value: Any) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from workbench.events import EditRow, StackChanged
-from workbench.text import visible
+from workbench.text import and_more, visible
 from workbench.tui.state import State
 from workbench.tui.widgets.panel import Rows
 from workbench.tui.widgets.text import compact, fit, number, pair, size, tick
@@ -28,7 +28,8 @@ class StackTable(Rows):
 
     _stack: StackChanged | None = None
     _base = ""
-    _filter = ""
+    _filter: tuple[str, ...] = ()
+    _verifying = ""
 
     def on_mount(self) -> None:
         """Writes the border."""
@@ -37,19 +38,23 @@ class StackTable(Rows):
     def show(self, state: State) -> None:
         """Draws the stack of `state`."""
         base = state.model.fingerprint if state.model else ""
-        if state.stack is self._stack and base == self._base:
+        verifying = f"verifying {len(state.verified)}" if state.doing == "verify" else ""
+        if state.stack is self._stack and base == self._base and verifying == self._verifying:
             return
-        old, self._stack, self._base = self._stack, state.stack, base
-        self._follow(old, before=self.selected)
-        self.name_it("Stack (newest first)", self._summary())
+        old, self._stack, self._base, self._verifying = self._stack, state.stack, base, verifying
+        if old is not self._stack:
+            self._follow(old, before=self.selected)
+        self.name_it(self._title(), self._summary())
         self.refresh()
 
     def narrow(self, text: str) -> None:
-        """Shows only edits whose prompt, subject, target, note or id holds `text`, whatever the case."""
-        self._filter = text.casefold()
+        """Shows only edits that hold every word of `text`, whatever the case, in what `searched` looks at."""
+        before = self.selected
+        self._filter = tuple(text.casefold().split())
         self._rows = self._filtered()
-        self.cursor = self.validate_cursor(self.cursor)
-        self.name_it("Stack (newest first)", self._summary())
+        self._index = {row.id: index for index, row in enumerate(self._rows)}
+        self.cursor = self._index.get(before.id, 0) if before else self.validate_cursor(len(self._rows))
+        self.name_it(self._title(), self._summary())
         self.refresh()
 
     @property
@@ -64,6 +69,7 @@ class StackTable(Rows):
         return row.number if row else 0
 
     _rows: tuple[EditRow, ...] = ()
+    _index: dict[str, int] = {}  # noqa: RUF012  replaced, never changed
 
     def count(self) -> int:
         """The edits that pass the filter, and the base."""
@@ -89,18 +95,18 @@ class StackTable(Rows):
         return Text(fit(f"◦ base       0  {text}", width), "dim")
 
     def _filtered(self) -> tuple[EditRow, ...]:
-        rows = reversed(self._stack.edits) if self._stack else ()
-        return tuple(row for row in rows if self._filter in _searched(row))
+        rows = self._stack.edits[::-1] if self._stack else ()
+        return tuple(row for row in rows if _holds(row, self._filter)) if self._filter else rows
 
     def _follow(self, old: StackChanged | None, before: EditRow | None) -> None:
-        """Keeps the cursor on its edit; a new newest edit, or a first look, takes it to the top."""
+        """Keeps the cursor on its edit; one that was on the newest applied edit goes along with a new one."""
         self._rows = self._filtered()
-        ids = [row.id for row in self._rows]
+        self._index = {row.id: index for index, row in enumerate(self._rows)}
         grown = old is not None and self._stack is not None and len(self._stack.edits) > len(old.edits)
-        if old is None or grown:
+        if old is None or (grown and (before.number if before else 0) == old.position):
             self.cursor = self._at_position()
-        elif before is not None and before.id in ids:
-            self.cursor = ids.index(before.id)
+        elif before is not None and before.id in self._index:
+            self.cursor = self._index[before.id]
         else:
             self.cursor = self.validate_cursor(len(self._rows) if before is None else self.cursor)
         self.post_message(self.Moved(self))
@@ -109,12 +115,20 @@ class StackTable(Rows):
         position = self._stack.position if self._stack else 0
         return next((i for i, row in enumerate(self._rows) if row.number == position), len(self._rows))
 
+    def _title(self) -> str:
+        broken = sum(row.state == "broken" for row in self._stack.edits) if self._stack else 0
+        return "Stack (newest first)" + (f"   ✗ {broken} broken: o leaves it out, v verifies" if broken else "")
+
     def _summary(self) -> str:
         if self._stack is None:
             return ""
         edits = len(self._stack.edits)
         files = edits + self._stack.branches
         parts = [visible(self._stack.folder), f"{files} file{'' if files == 1 else 's'}", size(self._stack.bytes)]
+        if self._stack.position:
+            parts.append(f"drift {compact(self._stack.drift)}")
+        if self._verifying:
+            parts.insert(0, f"{self._verifying} of {edits}")
         if self._filter:
             parts.insert(0, f"{len(self._rows)} of {edits} match")
         if len(self._stack.names) > 1:
@@ -124,8 +138,20 @@ class StackTable(Rows):
         return "   ".join(parts)
 
 
-def _searched(row: EditRow) -> str:
-    return " ".join((row.prompt, row.subject, row.target_new, row.note, row.id)).casefold()
+def searched(row: EditRow) -> str:
+    """What a filter looks at: state, subject, prompt, target, note, method, tags and id."""
+    words = (row.state, row.subject, row.prompt, row.target_new, row.note, row.method, *row.names, row.id)
+    return " ".join(words).casefold()
+
+
+def _holds(row: EditRow, words: tuple[str, ...]) -> bool:
+    text = searched(row)
+    return all(word in text for word in words)
+
+
+def about(row: EditRow) -> str:
+    """The subject; of an edit of several requests, the first one's, and how many more there are."""
+    return row.subject + and_more(row.requests)
 
 
 Cells = tuple[str, str, str, str, str, str, str, str, str, str, str, str]
@@ -133,10 +159,12 @@ _HEAD: Cells = ("", "", "#", "When", "Subject", "Prompt", "Target", "ratio", "Ef
 
 
 def _cells(row: EditRow) -> Cells:
-    counts = (tick(row.efficacy), pair(row.paraphrases), pair(row.neighbours), number(row.perplexity, 2))
+    held = f"{row.efficacies[0] / max(row.efficacies[1], 1):.0%}" if row.efficacies else tick(row.efficacy)
+    counts = (held, pair(row.paraphrases), pair(row.neighbours), number(row.perplexity, 2))
     when = row.created[5:16].replace("T", " ")
     ratio = compact(row.ratio)
-    texts = (row.subject, row.prompt, row.target_new.strip())
+    names = "".join(f" #{name}" for name in row.names)
+    texts = (about(row) + names, row.prompt, row.target_new.strip())
     return (SIGNS[row.state], row.state, str(row.number), when, *texts, ratio, *counts)
 
 
@@ -148,7 +176,7 @@ def _columns(width: int, *cells: str) -> str:
         left += fit(when[-5:], 6) if width < PROMPT_FROM else fit(when, 12)
     right = f" {ratio:>7}"
     if width >= MARKS_FROM:
-        right += f" {efficacy:^3} {para:>4} {neigh:>5}"
+        right += f" {efficacy:^4} {fit(para, 5, right=True)} {fit(neigh, 5, right=True)}"
     if width >= PERPLEXITY_FROM:
         right += f" {ppl:>7}"
     room = max(width - len(left) - len(right) - 4, 4)
