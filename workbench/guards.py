@@ -62,8 +62,10 @@ class Measure:
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(
     {
-        "ratio": Measure("|ΔW|/|W|", 0.5, 0.001, 100.0, "size of the update as a part of the weight it changes"),
-        "jump": Measure("jump", 5.0, 1.1, 1000.0, "the same in medians of the stack's edits, from 3 edits on"),
+        "ratio": Measure(
+            "|ΔW|/|W|", 0.5, 0.001, 100.0, "size of the update as a part of the weight; of n requests over √n"
+        ),
+        "jump": Measure("jump", 5.0, 1.1, 1000.0, "the same in medians of the stack's edits, from the 4th on"),
         "division": Measure(
             "k·u/|k̄|", 0.05, 0.0, 0.9, "division factor as a part of the key's norm; 0 blows v up", least=True
         ),

@@ -100,6 +100,17 @@ def test_what_cannot_be_made_is_said_and_is_code_1(workbench: Workbench, tiny_mo
     assert "0 of 1 edits made" in none.err
 
 
+def test_a_batch_that_a_guard_discards_is_not_said_to_be_made(
+    workbench: Workbench, tiny_model: Path, facts: Path, tmp_path: Path
+) -> None:
+    how = ("--method", "emmet", "--guard", "ratio=0.001", "--model", tiny_model, "--stack", tmp_path / "mine")
+    ran = workbench("apply", facts, *how)
+    assert (ran.code, ran.out) == (1, "")
+    assert "Lisbon → Peru and 2 more: not made." in ran.err
+    assert ": made" not in ran.err
+    assert "0 of 1 edits made, with 0 of 3 requests." in ran.err
+
+
 def test_a_batch_for_a_method_of_the_profile_is_refused_once_the_model_is_known(
     workbench: Workbench, tiny_model: Path, facts: Path, tmp_path: Path
 ) -> None:

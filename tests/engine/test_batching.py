@@ -18,6 +18,7 @@ from workbench.edits import EditRequest
 from workbench.engine import batching, edit_probes
 from workbench.engine.engine import Engine
 from workbench.errors import StorageError, UsageError
+from workbench.guards import OFF, Decision
 from workbench.stack import files
 from workbench.stack.editfile import read_edit
 
@@ -276,3 +277,28 @@ def test_the_file_holds_every_request_and_reads_back(engine: Engine) -> None:
     assert read == edit
     assert json.loads(json.dumps(read.to_json()))["version"] == 3
     assert factors[0].a.shape == (3, engine.core.site(1).d_in)
+
+
+@pytest.mark.parametrize("answer", ["discard", "keep"])
+def test_a_guard_asks_before_a_batch_is_committed_too(engine: Engine, answer: Decision) -> None:
+    before = weight_bytes(engine)
+    guard = OFF.changed({"ratio": 0.001})
+    events, made = drain(engine.apply_batch(REQUESTS, SPREAD, guard=guard, decide=lambda _: answer))
+    assert [one.measure for one in of(events, ev.GuardTripped)] == ["ratio"]
+    assert made == (answer == "keep")
+    if made:
+        assert engine.stack.line[0].metrics["guard"][0]["measure"] == "ratio"
+        return
+    assert only(events, ev.EditCancelled).reason
+    assert weight_bytes(engine) == before
+    assert not engine.stack.line
+
+
+def test_a_guard_takes_a_batch_for_no_larger_than_its_requests_make_it(engine: Engine) -> None:
+    drain(engine.apply_batch(REQUESTS, EMMET))
+    ratio = engine.stack.line[0].metrics["norms"]["ratio"]
+    drain(engine.undo())
+    between = OFF.changed({"ratio": ratio / 1.5})  # below |ΔW|/|W|, above it over √3
+    events, made = drain(engine.apply_batch(REQUESTS, EMMET, guard=between))
+    assert made
+    assert not of(events, ev.GuardTripped)

@@ -135,6 +135,7 @@ class Work:
 
     def judge(self, name: str, requests: int, request: EditRequest, seen: list[ev.Event]) -> None:
         """Says what became of one edit, called `name`: `seen` are its events."""
+        made = any(isinstance(event, ev.EditCommitted) for event in seen)
         for event in seen:
             match event:
                 case ev.EditCommitted():
@@ -148,11 +149,11 @@ class Work:
                     self.output.tell(f"{name}: not made. {GUARD_HINT}")
                 case ev.Preflight(severity="warning" | "danger"):
                     self.output.tell(f"{name}: {event.message} {event.hint}".rstrip())
-                case _:
+                case _ if made:
                     self.measured(name, requests, event)
 
     def measured(self, name: str, requests: int, event: ev.Event) -> None:
-        """Takes what a probe said."""
+        """Takes what a probe of an edit that was made said."""
         raise NotImplementedError
 
 

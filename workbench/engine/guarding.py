@@ -5,6 +5,7 @@ The edit is in the model while the question is open and nowhere else: a kill at 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -67,18 +68,26 @@ def watch_of(guard: Guard | None, decide: Decide | None) -> Watch | None:
 
 def values_of(core: Core, edit: Edit, key_norm: float | None, earlier: EarlierProbed | None) -> dict[str, float]:
     """What is measured of `edit`, which is in the model and not yet on the stack; as `guards.measured`."""
-    norms, perplexity = _table(edit.metrics.get("norms")), _table(edit.metrics.get("perplexity"))
+    perplexity = _table(edit.metrics.get("perplexity"))
     probes = edit.metrics.get("probes") or []
     return measured(
-        ratio=norms.get("ratio"),
-        usual_ratio=usual([_table(one.metrics.get("norms")).get("ratio") for one in core.stack.active]),
-        division_factor=norms.get("division_factor"),
+        ratio=_ratio(edit),
+        usual_ratio=usual([_ratio(one) for one in core.stack.active]),
+        division_factor=_table(edit.metrics.get("norms")).get("division_factor"),
         key_norm=key_norm,
         perplexity=perplexity.get("after"),
         perplexity_base=perplexity.get("base"),
         neighbours=[one["passed"] for one in probes if one["kind"] == "neighbourhood"],
         earlier=earlier,
     )
+
+
+def _ratio(edit: Edit) -> float | None:
+    """|ΔW| / |W|; of n requests over √n: so their sum grows where they have nothing to do with each other."""
+    ratio = _table(edit.metrics.get("norms")).get("ratio")
+    if not isinstance(ratio, (int, float)) or isinstance(ratio, bool):
+        return None
+    return ratio / math.sqrt(len(edit.requests))
 
 
 def _table(value: Any) -> dict[str, Any]:
