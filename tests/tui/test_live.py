@@ -140,3 +140,89 @@ async def test_hostile_model_text_is_shown_and_not_obeyed() -> None:
         assert "␛[31m[bold red]boo[/]⟨U+202E⟩␇" in shown
         assert "\x1b" not in shown
         assert "\u202e" not in shown
+
+
+async def test_memory_the_earlier_edits_and_the_guard_are_shown_with_the_run() -> None:
+    earlier = ev.EarlierProbed(
+        earlier=40, earlier_asked=16, earlier_held=14, neighbours_asked=16, neighbours_held=15, lost=(3, 9)
+    )
+    extra = [ev.MemoryUsed(used=7_300_000_000, peak=8_100_000_000), earlier]
+    app = SmallBench(LiveScreen, told([*finish_events()[:-2], *extra], told(run_events(12), ready())))
+    for size in ((80, 24), (140, 40), (200, 60)):
+        async with app.run_test(size=size):
+            shown = text(app)
+            assert "7.3 GB" in shown
+            assert "earlier edits 14/16 (of 40), their neighbours 15/16" in shown
+            assert "guard  ratio 0.0206 < 0.5 ✓" in shown
+            assert all(cell_len(line) <= size[0] for line in app.picture())
+            if size[0] >= 120:
+                for words in ("#3 #9", "peak 8.1 GB", "ppl +0.1% < 20% ✓", "earlier lost 9.4% < 50% ✓"):
+                    assert words in shown
+        app = SmallBench(LiveScreen, app.state)
+
+
+async def test_what_was_found_before_the_edit_began_stands_above_it() -> None:
+    found = [
+        ev.Preflight(job="9f31c2aa", topic="known", severity="note", message="It says so already."),
+        ev.Preflight(job="9f31c2aa", topic="first-token", severity="danger", message="Its key is unlike the others."),
+        ev.Preflight(job="9f31c2aa", topic="far-key", severity="warning", message="Its key is far from C."),
+    ]
+    app = SmallBench(LiveScreen, told(run_events(3), told(found, ready())))
+    async with app.run_test(size=(80, 24)):
+        lines = app.picture()
+        assert "✗ first-token: Its key is unlike the others." in lines[4]
+        assert "1 more in f8.  ! far-key" in lines[5]
+        assert "loss" in text(app)
+        app.show(told(run_events(3), told(finish_events(), app.state)))
+        assert "first-token" not in text(app)
+
+
+async def test_requests_that_are_optimised_together_are_one_line_of_progress() -> None:
+    step = ev.StepTogether(step=7, of=20, requests=12, running=9, loss=2.5, p_target=0.3, seconds=0.05)
+    state = told([*run_events(0), step], ready())
+    for size in ((80, 24), (140, 40)):
+        app = SmallBench(LiveScreen, state)
+        async with app.run_test(size=size):
+            for words in ("12 together, 9 still going", "7/20", "12 requests together", "2.500 mean"):
+                assert words in text(app)
+
+
+async def test_an_edit_that_the_guard_holds_or_that_was_discarded_says_so() -> None:
+    asks = [ev.GuardTripped(measure="ratio", value=0.9, limit=0.5), ev.GuardAsked(measures=("ratio",))]
+    held = told(asks, told(finish_events()[:-2], told(run_events(12), ready())))
+    app = SmallBench(LiveScreen, held)
+    async with app.run_test(size=(80, 24)):
+        assert "GUARD ASKS 1/1" in text(app)
+        assert "The guard asks: |ΔW|/|W| is 0.9, its limit 0.5" in text(app)
+        app.show(told([ev.EditCancelled(position=3, step=12, reason="|ΔW|/|W| is 0.9, its limit 0.5")], held))
+        assert "✗ discarded: |ΔW|/|W| is 0.9, its limit 0.5; every weight is as before" in text(app)
+        assert "GUARD ASKS" not in text(app)
+
+
+async def test_y_copies_what_the_panels_say_of_memory_and_earlier_edits() -> None:
+    told_so_far = told([ev.MemoryUsed(used=5, peak=6)], told(run_events(12), ready()))
+    app = SmallBench(LiveScreen, told_so_far)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("y")
+        assert [json.loads(line)["type"] for line in app.copied.splitlines()] == ["OptimStep", "KeyReady", "MemoryUsed"]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 40), (200, 60)])
+async def test_every_state_of_the_engine_is_said_in_every_size(size: tuple[int, int]) -> None:
+    loading = ev.ModelLoading(stage="reading atlas", fraction=0.4)
+    states = {
+        "Loading: reading atlas": told([loading]),
+        "No edit has run yet": ready(),
+        "12/20": told(run_events(12), ready()),
+        "✗ failed: The key is zero. Try another.": told(
+            [ev.EditFailed(message="The key is zero.", hint="Try another.")], told(run_events(2), ready())
+        ),
+        "Engine stopped (killed)": State(engine="stopped", model=MODEL, stopped_because="killed"),
+        "The engine did not start: no such model": State(engine="stopped", stopped_because="no such model"),
+    }
+    for words, state in states.items():
+        app = SmallBench(LiveScreen, state)
+        async with app.run_test(size=size):
+            assert words in text(app)
+            assert len(app.picture()) == size[1]
+            assert all(cell_len(line) <= size[0] for line in app.picture())

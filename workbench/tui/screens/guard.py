@@ -32,7 +32,7 @@ QUIET = 0.5
 
 ANSWERS = (
     ("k", "keep", "Keep", "the edit is saved; the queue pauses, ctrl+r goes on"),
-    ("d", "discard", "Discard", "no weight has changed; the edit goes back to the queue, held, with the reason"),
+    ("d", "discard", "Discard", "nothing has changed; it goes back to the queue, held, with the reason"),
     ("c", "continue", "Keep and continue", "saved; the queue goes on and asks no more about this until it ends"),
 )
 """Key, answer, name, and what it does."""

@@ -140,7 +140,7 @@ def written(name: str, limit: float | None) -> str:
 def meaning(name: str) -> str:
     """Range, default and meaning of a limit."""
     measure = MEASURES[name]
-    return f"  {measure.meaning}; {_range(name)}, default {written(name, measure.default)}"
+    return f"  default {written(name, measure.default)}, {_range(name)}: {measure.meaning}"
 
 
 def _range(name: str) -> str:

@@ -19,7 +19,7 @@ LABEL = 11
 """Cells of a measure's name before its numbers."""
 CELL = 7
 """Cells of one number."""
-FEWEST_ROWS = 6
+FEWEST_ROWS = 5
 """Rows that a curve wants; with fewer there are only numbers."""
 
 

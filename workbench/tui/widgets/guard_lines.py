@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from rich.cells import cell_len
@@ -12,6 +13,8 @@ from workbench.text import visible
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.text import fit
 
+SMALLEST_RISE = 0.0005
+"""Of perplexity, that is not shown as zero."""
 SHORT = {"ratio": "ratio", "perplexity": "ppl", "neighbours": "neighbours lost", "earlier": "earlier lost"}
 """Shorter than the measure's own label, or plainer beside a number."""
 
@@ -83,14 +86,16 @@ def reading(guard: Guard, name: str, value: float | None) -> str:
     parts = [SHORT.get(name, measure.label), "" if value is None else said(name, value)]
     if limit is None:
         return " ".join(filter(None, (*parts, "no limit")))
-    verdict = "" if value is None else "✓" if measure.holds(value, limit) else "✗"
-    return " ".join(filter(None, (*parts, ">" if measure.least else "<", measure.said(limit), verdict)))
+    holds = value is None or measure.holds(value, limit)
+    sign, verdict = ">" if measure.least == holds else "<", "" if value is None else "✓" if holds else "✗"
+    return " ".join(filter(None, (*parts, sign, measure.said(limit), verdict)))
 
 
 def said(name: str, value: float | None) -> str:
     """A value; a rise with its sign."""
-    shown = MEASURES[name].said(value)
-    return f"+{shown}" if name == "perplexity" and value is not None and value >= 0 else shown
+    if name != "perplexity" or value is None or not abs(value) < math.inf:
+        return MEASURES[name].said(value)
+    return f"{'+' if value > -SMALLEST_RISE else '-'}{MEASURES[name].said(abs(value))}"
 
 
 def table(guard: Guard, values: Mapping[str, float], width: int) -> list[str]:

@@ -9,7 +9,7 @@ from rich.text import Text
 from workbench.events import MemoryUsed, OptimStep, StepTogether
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.panel import Panel
-from workbench.tui.widgets.text import bar, compact, number, size, wrapped
+from workbench.tui.widgets.text import bar, number, size, wrapped
 
 STOPPED = {"loss": "loss below its limit", "nll": "rewriting NLL below its limit", "steps": "all steps done"}
 
@@ -49,7 +49,7 @@ def now_lines(run: Run, width: int) -> list[str]:
         _moved("  kl", step, before, lambda s: s.kl),
         _moved("  wd", step, before, lambda s: s.wd),
         _moved("p(target)", step, before, lambda s: s.p_target),
-        f"{'|δ|':<9}{number(step.delta_norm, 2):>6} of {compact(step.clamp)}" + _clamp_bar(step, width),
+        f"{'|δ|':<9}{number(step.delta_norm, 2):>6} of {step.clamp:.3g}" + _clamp_bar(step, width),
         *_cost(run, width),
         f"{'elapsed':<9}{sum(s.seconds for s in run.steps):6.1f} s",
     ]
@@ -77,7 +77,7 @@ def _cost(run: Run, width: int) -> list[str]:
     """Time of a step and memory: on one line where the panel is narrow."""
     taken = run.steps[-1].seconds * 1000
     if width < 30 and run.memory:
-        return [f"step {taken:4.0f} ms  mem {size(run.memory.used)}"]
+        return [f"step {taken:4.0f} ms  {size(run.memory.used)}"]
     return [f"{'step time':<9}{taken:6.0f} ms{_p95(run) if width >= 30 else ''}", *_memory(run.memory, width)]
 
 
