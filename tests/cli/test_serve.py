@@ -26,7 +26,7 @@ RUN = Path(__file__).parents[1] / "tui" / "recordings" / "atlas.jsonl"
         ("localhost", True),
         ("127.0.0.1", True),
         ("::1", True),
-        ("0.0.0.0", False),
+        ("::", False),
         ("192.168.0.2", False),
         ("box", False),
     ],

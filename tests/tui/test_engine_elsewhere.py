@@ -12,6 +12,7 @@ import pytest
 
 from tests.engine.making import OTHER, REQUEST, make_model
 from tests.tui.conftest import Desk
+from tests.tui.scripted_engine import ScriptedEngine
 from workbench.edits import EditRequest
 from workbench.errors import UsageError
 from workbench.models.options import LoadOptions
@@ -121,3 +122,22 @@ def test_a_queue_elsewhere_has_a_folder_of_its_own_by_engine_and_stack() -> None
     assert Home("elsewhere", "a").queue_folder(Path("x")) in folders
     assert HERE.queue_folder(Path("x")) == Path("x")
     assert Home("recorded").queue_folder(Path("x")) is None
+
+
+async def test_stacks_of_another_machine_are_named_and_not_looked_for_here(tmp_path: Path) -> None:
+    for name in ("here", "beside"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stack.json").write_text("{}")
+    engine = ScriptedEngine(tmp_path / "here")
+    app = WorkbenchApp(tmp_path / "here", lambda _: engine, Home("elsewhere", "ssh box workbench-engine"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        desk = Desk(app, pilot, [engine])
+        await desk.until(lambda: app.state.engine == "idle")
+        await pilot.press("escape", "f4", "s")
+        await desk.until_said("Stacks of the engine's machine are not listed.")
+        assert "beside" not in desk.text().replace("beside the", "")
+        await pilot.press("tab")
+        await desk.type("~/edits/other")
+        await pilot.press("enter")
+        await desk.until(lambda: "open" in engine.verbs())
+        assert [c.args for c in engine.sent if c.do == "open"] == [{"stack": "~/edits/other"}]

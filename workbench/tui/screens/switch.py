@@ -63,6 +63,7 @@ class SwitchScreen(ModalScreen[Path | None]):
     Args:
         present: the open stack's folder.
         fingerprint: the loaded model's.
+        here: the stacks lie on this machine. Of those elsewhere none is listed; what is typed is meant there.
     """
 
     CSS_PATH = "switch.tcss"
@@ -74,9 +75,9 @@ class SwitchScreen(ModalScreen[Path | None]):
         Binding("escape", "dismiss(None)", "Back", id="switch.back", priority=True),
     ]
 
-    def __init__(self, present: Path, fingerprint: str) -> None:
+    def __init__(self, present: Path, fingerprint: str, *, here: bool = True) -> None:
         super().__init__()
-        self._present, self._fingerprint = present, fingerprint
+        self._present, self._fingerprint, self._here = present, fingerprint, here
 
     def compose(self) -> ComposeResult:
         """The stacks, a line for a folder, and what is wrong."""
@@ -94,6 +95,10 @@ class SwitchScreen(ModalScreen[Path | None]):
     @work
     async def _look(self) -> None:
         found: tuple[StackFolder, ...] = ()
+        if not self._here:
+            self.query_one(StackFolders).show(found)
+            self.query_one("#switch-said", Static).update("Stacks of the engine's machine are not listed. Name one.")
+            return
         try:
             found = await asyncio.to_thread(stacks_beside, self._present, self._fingerprint)
         except WorkbenchError as error:
@@ -124,7 +129,8 @@ class SwitchScreen(ModalScreen[Path | None]):
         """A bare name lies beside the present stack."""
         bare = Path(name).name == name and not name.startswith("~") and name != ".."
         try:
-            folder = self._present.parent / name if bare else Path(name).expanduser()
+            named = Path(name).expanduser() if self._here else Path(name)
+            folder = self._present.parent / name if bare else named
         except RuntimeError as error:
             self._say(f"{name} is not a folder: {error}")
         else:
