@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -223,11 +224,10 @@ class _Run:
         """The table and the plots, once all is done; returns the exit code."""
         from workbench.engine.evaluating.results import Results
 
-        results = Results.at(self.wanted.out)
-        if len(results.cases) < len(self.wanted.cases):
-            self.output.tell(f"{len(results.cases)} of {count(len(self.wanted.cases), 'case')} done, by all workers.")
+        if os.environ.get("RANK", "0") != "0":
+            self.output.tell("This worker's share is done; the first one shows the results of all.")
             return self.output.done(0, "this worker's share is done")
-        return show_results(self.output, results, len(self.wanted.cases), self.given["plot"])
+        return show_results(self.output, Results.at(self.wanted.out), len(self.wanted.cases), self.given["plot"])
 
 
 def _show(given: dict[str, Any], common: Common) -> int:

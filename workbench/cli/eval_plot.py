@@ -19,6 +19,8 @@ SUFFIXES = (".svg", ".png")
 COLOURS = {"es": "#0072b2", "ps": "#e69f00", "ns": "#009e73", "s": "#000000"}
 """Of Okabe and Ito: told apart also by who sees few colours."""
 MARKS = {"es": "o", "ps": "s", "ns": "^", "s": "D"}
+DECADE = 10.0
+"""A perplexity that grows more than this has a logarithmic axis."""
 BARS = ("es", "ps", "ns", "s", "ea", "pa", "na")
 
 
@@ -70,7 +72,7 @@ def _bars(axes: Any, found: ev.Evaluated) -> None:
         axes.bar(at, values, 0.38, yerr=errors, capsize=3, label=side, color=("#bbbbbb", "#0072b2")[place])
     axes.set_xticks(range(len(names)), [LABELS[name].split()[0] for name in names])
     axes.set_ylim(0, 1.05)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
 
 
 def _curves(figure: Any, results: Results, edited: list[int]) -> None:
@@ -93,8 +95,10 @@ def _curves(figure: Any, results: Results, edited: list[int]) -> None:
 def _below(axes: Any, results: Results, edited: list[int]) -> None:
     states = [0, *edited] if 0 in results.checkpoints else edited
     lines = [results.checkpoints[number] for number in states]
-    if any(line.perplexity is not None for line in lines):
-        axes.semilogy(states, [line.perplexity for line in lines], color="#d55e00", marker="o", ms=4)
+    read = [line.perplexity for line in lines if line.perplexity is not None]
+    if read:
+        axes.plot(states, [line.perplexity for line in lines], color="#d55e00", marker="o", ms=4)
+        axes.set_yscale("log" if max(read) > DECADE * min(read) else "linear")
     axes.set_ylabel("perplexity", color="#d55e00")
     axes.set_xlabel("edits")
     drift = axes.twinx()
