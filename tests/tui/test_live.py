@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 
 import pytest
 from rich.cells import cell_len
 
+from tests.tui.conftest import OpenDesk
 from tests.tui.small_bench import SmallBench
-from tests.tui.story import MODEL, finish_events, ready, run_events, told
+from tests.tui.story import MODEL, finish_events, ready, run_events, step, told
 from workbench import events as ev
 from workbench.tui.screens.live import LiveScreen
 from workbench.tui.state import State
@@ -226,3 +229,31 @@ async def test_every_state_of_the_engine_is_said_in_every_size(size: tuple[int, 
             assert words in text(app)
             assert len(app.picture()) == size[1]
             assert all(cell_len(line) <= size[0] for line in app.picture())
+
+
+async def test_however_fast_steps_come_the_plots_are_drawn_at_most_fifteen_times_a_second(
+    open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[float] = []
+    show = LiveScreen.show
+
+    def counted(screen: LiveScreen, state: State) -> None:
+        drawn.append(time.monotonic())
+        show(screen, state)
+
+    async with open_desk(size=(140, 40), auto=False) as desk:
+        desk.engine.load()
+        await desk.add("One", "{} is", "x")
+        await desk.pilot.press("f3", "ctrl+r")
+        await desk.until(lambda: desk.engine.verbs() == ["apply"])
+        command = desk.engine.sent[-1]
+        desk.engine.say(desk.engine.started(command), command.job)
+        monkeypatch.setattr(LiveScreen, "show", counted)
+        began, said = time.monotonic(), 0
+        while time.monotonic() - began < 2.0:
+            said += 1
+            desk.engine.say(step(1 + said % 400, 400), command.job)
+            await asyncio.sleep(0.001)
+        seconds = time.monotonic() - began
+        assert len(drawn) <= 15 * seconds + 1
+        assert said > len(drawn) > 0

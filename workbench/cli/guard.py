@@ -90,7 +90,7 @@ class Watcher:
             what = "; ".join(map(told, tripped))
             if {one.measure for one in tripped} <= self._waived:
                 return "keep"
-            if self.answer is None and not output.json and sys.stdin.isatty() and sys.stderr.isatty():
+            if self.answer is None and not output.json and _somebody():
                 answer = _ask(output, what)
             else:
                 answer = cast("Decision", self.answer or "discard")
@@ -100,6 +100,11 @@ class Watcher:
             return answer
 
         return decide
+
+
+def _somebody() -> bool:
+    """Whether a person reads what is asked and can answer."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _ask(output: Output, what: str) -> Decision:
