@@ -150,3 +150,5 @@ class Preflight(Event):
     """What it was held against."""
     edit: str = ""
     """Id of the earlier edit that it is about."""
+    prompt: str = ""
+    """What is to be edited in, the subject in its place."""

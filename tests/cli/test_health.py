@@ -179,3 +179,19 @@ def test_making_an_edit_tells_people_what_speaks_against_it(workbench: Workbench
     ran = workbench("apply", *LISBON, "-t", "Chile", "--stack", copied, "--no-guard")
     assert ran.code in (0, 1), ran.err
     assert "Edit 1 is about the same fact" in ran.err
+
+
+def test_check_finds_two_requests_of_one_file_that_contradict_each_other(
+    workbench: Workbench, tiny_model: Path, tmp_path: Path
+) -> None:
+    facts = tmp_path / "facts.csv"
+    facts.write_text(
+        "subject,prompt,target_new\n"
+        "Lima,The city of {} lies in,Italy\n"
+        "Rome,The city of {} lies in,Peru\n"
+        "lima,the city  of {} lies in.,Chile\n"
+    )
+    ran = workbench("apply", facts, "--check", "--model", tiny_model, "--stack", tmp_path / "new")
+    said = [line.strip() for line in ran.out.splitlines() if "same fact" in line]
+    assert said == ["warning: Request 1 is about the same fact: The city of Lima lies in → Italy."]
+    assert ran.code == 1

@@ -12,7 +12,9 @@ from tests.engine.by_hand import Planned, plant
 from tests.engine.making import drain, weight_bytes
 from workbench import events as ev
 from workbench.engine.engine import Engine
-from workbench.engine.health.phases import Vitals, diagnose, worn
+from workbench.engine.health.phases import diagnose
+from workbench.engine.health.vitals import Vitals
+from workbench.engine.health.wearing import worn
 from workbench.engine.states import state_of
 
 TINY = Planned(1e-6)

@@ -144,10 +144,10 @@ def test_a_key_far_from_ordinary_ones_is_told_with_its_distance(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workbench.editing.preflight import KeyRange
-    from workbench.engine import preflight
+    from workbench.engine import preflight_keys
 
     def ordinary(low: float, high: float, largest: float, keys: int = 50) -> None:
-        monkeypatch.setattr(preflight, "ordinary_range", lambda *_: KeyRange(low, high, largest, keys))
+        monkeypatch.setattr(preflight_keys, "ordinary_range", lambda *_: KeyRange(low, high, largest, keys))
 
     ordinary(0.0, 0.1, 0.2)
     far = found(engine, OTHER)["far-key"]
@@ -170,9 +170,9 @@ def test_without_c_nothing_is_said_of_distances(tmp_path: Path) -> None:
 
 
 def test_while_one_types_a_large_c_is_not_factorised(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from workbench.engine import preflight
+    from workbench.engine import preflight_keys
 
-    monkeypatch.setattr(preflight, "QUICK", 1)
+    monkeypatch.setattr(preflight_keys, "QUICK", 1)
     site = engine.core.site(1)
     drain(engine.preflight(OTHER, quick=True))
     assert not engine.core.is_factorised(site)
@@ -252,3 +252,22 @@ def test_a_model_without_held_out_text_is_held_against_c_alone(engine: Engine, m
     monkeypatch.setattr(core, "held_out", ())
     site = core.site(1)
     assert ordinary_range(core, site, core.second_moment(site)).keys == 0
+
+
+def test_edits_made_together_are_looked_at_before_the_first_is_made(engine: Engine) -> None:
+    events, count = drain(engine.apply_together([OTHER, FIRST]))
+    assert count == 2
+    told = [event for event in events if isinstance(event, ev.Preflight) and event.topic == "first-token"]
+    assert [event.prompt for event in told] == [FIRST.text]
+    assert events.index(told[0]) < next(i for i, event in enumerate(events) if isinstance(event, ev.EditStarted))
+
+
+def test_a_batch_is_looked_at_request_by_request_and_a_large_one_only_at_its_beginning(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.engine import preflight
+
+    asked = [replace(FIRST, target_new=word) for word in ("Irish", "Greek", "Arabic")]
+    monkeypatch.setattr(preflight, "TOLD", 2)
+    told = [*preflight.told(engine.core, asked, engine.core.recipe({"method": "emmet"}))]
+    assert [one.topic for one in told].count("first-token") == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,14 +29,44 @@ def look(wanted: Sequence[EditRequest], changes: dict[str, Any], common: Common)
     Returns the exit code: 1 where there is a warning, or something worse.
     """
     with Output(common.json) as output, _session(common, output) as engine:
-        grave = 0
+        grave, said = 0, _Said()
         for number, request in enumerate(wanted, 1):
-            found = output.follow(engine.preflight(request, changes), f"edit-{number}")
+            found = (
+                *output.follow(engine.preflight(request, changes), f"edit-{number}"),
+                *output.follow(said.against(number, request), f"edit-{number}"),
+            )
             grave += any(one.severity != "note" for one in found)
             _show(output, number, request, found)
         message = f"{count(grave)} of {len(wanted)} to look at again" if grave else "nothing speaks against them"
         output.tell(f"{message[0].upper()}{message[1:]}; nothing was changed.")
         return output.done(1 if grave else 0, message)
+
+
+class _Said:
+    """What earlier requests of the same file are about."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[int, EditRequest]] = {}
+
+    def against(self, number: int, request: EditRequest) -> Generator[ev.Preflight, None, tuple[ev.Preflight, ...]]:
+        """Says that request `number` puts another target in place of an earlier one's, or the same again."""
+        from workbench.engine.conflicts import facts, same_words
+
+        earlier = next((self._known[fact] for fact in facts(request) if fact in self._known), None)
+        self._known |= dict.fromkeys(facts(request), (number, request))
+        if earlier is None:
+            return ()
+        place, other = earlier
+        same = same_words(other.target_new) == same_words(request.target_new)
+        found = ev.Preflight(
+            topic="repeated-edit" if same else "overwrites",
+            severity="note" if same else "warning",
+            message=f"Request {place} is about the same fact: {other.text} → {other.target_new}.",
+            hint="" if same else "Keep one of the two.",
+            prompt=request.text,
+        )
+        yield found
+        return (found,)
 
 
 @contextmanager

@@ -99,7 +99,7 @@ class Engine:
         request = framed(self.core.loaded.tokenizer, request)
         try:
             watch = watch_of(guard, decide)
-            yield from told(self.core, request, recipe)
+            yield from told(self.core, [request], recipe)
             return (
                 yield from apply_edit(self.core, request, recipe, index=index, of=of, cancelled=cancelled, watch=watch)
             )
@@ -133,6 +133,7 @@ class Engine:
         asked = [framed(tokenizer, request) for request in requests]
         total = len(asked) if of is None else of
         watch = watch_of(guard, decide)
+        yield from told(self.core, asked, recipe)
         return (
             yield from apply_together(self.core, asked, recipe, index=index, of=total, cancelled=cancelled, watch=watch)
         )
@@ -156,6 +157,7 @@ class Engine:
         asked = [framed(tokenizer, request) for request in requests]
         watch = watch_of(guard, decide)
         try:
+            yield from told(self.core, asked, recipe)
             return (
                 yield from apply_batch(self.core, asked, recipe, index=index, of=of, cancelled=cancelled, watch=watch)
             )

@@ -8,34 +8,23 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Generator, Iterator, Sequence
-
-import numpy as np
-from torch import Tensor
+from dataclasses import replace
 
 from workbench.editing.chat import framed
-from workbench.editing.keys import read_keys
 from workbench.editing.lookup import Row, lookup_rows, target_ids
-from workbench.editing.preflight import KeyRange, mahalanobis
-from workbench.editing.second_moment import SecondMoment
-from workbench.editing.update import direction
 from workbench.edits import SLOT, EditRequest, Recipe
-from workbench.engine.conflicts import IDENTITY, facts, key_conflicts, same_words
+from workbench.engine.conflicts import facts, same_words
 from workbench.engine.core import Core
-from workbench.engine.health.colliding import LIMIT
-from workbench.engine.ordinary_keys import ordinary_range
-from workbench.errors import EditError, ModelError, RequestError
+from workbench.engine.preflight_keys import key_findings
+from workbench.errors import EditError, RequestError
 from workbench.events import Event, Preflight
 from workbench.models.device import within_memory
-from workbench.models.families import EditSite
 from workbench.probing.answers import Question, read_answers
-from workbench.stack.record import Edit, Factors, WeightHashes
 
+TOLD = 64
+"""Requests of one batch that are looked at before it is made; `workbench apply --check` looks at all."""
 LONG, VERY_LONG = 4, 9
 """Tokens of a target from which it is said, and warned of."""
-QUICK = 2048
-"""C of at most this size is factorised while a person types: that takes a fraction of a second."""
-MOST_COLLISIONS = 3
-"""Earlier edits that are named, worst first."""
 
 
 def preflight(core: Core, request: EditRequest, recipe: Recipe, *, quick: bool = False) -> tuple[Preflight, ...]:
@@ -54,18 +43,20 @@ def preflight(core: Core, request: EditRequest, recipe: Recipe, *, quick: bool =
     (row,) = lookup_rows(tokenizer, request, (SLOT,))
     target = target_ids(tokenizer, request.target_new, request.chat)
     before = tuple(_said_before(core, request))
-    return (
+    named = {one.edit for one in before}
+    found = (
         *_first_token(row, recipe),
         *_known(core, request),
         *before,
         *(
             one
-            for one in _keys(core, request, row, recipe, quick=quick)
-            if one.edit not in {it.edit for it in before} - {""}
+            for one in key_findings(core, request, row, recipe, quick=quick)
+            if not one.edit or one.edit not in named
         ),
         *_target(target),
         *_text(request),
     )
+    return tuple(replace(one, prompt=request.text) for one in found)
 
 
 def look_ahead(
@@ -85,13 +76,14 @@ def look_ahead(
     return found
 
 
-def told(core: Core, request: EditRequest, recipe: Recipe) -> Iterator[Preflight]:
-    """The same before an edit that is to be made; where it cannot be made at all, the edit itself says so."""
-    try:
-        with within_memory():
-            yield from preflight(core, request, recipe)
-    except (EditError, RequestError):
-        return
+def told(core: Core, requests: Sequence[EditRequest], recipe: Recipe) -> Iterator[Preflight]:
+    """The same before edits that are to be made, of the first `TOLD`; what cannot be made at all says so itself."""
+    for request in requests[:TOLD]:
+        try:
+            with within_memory():
+                yield from preflight(core, request, recipe)
+        except (EditError, RequestError):
+            continue
 
 
 def _first_token(row: Row, recipe: Recipe) -> Iterator[Preflight]:
@@ -150,86 +142,6 @@ def _said_before(core: Core, request: EditRequest) -> Iterator[Preflight]:
                 edit=edit.id,
             )
             return
-
-
-def _keys(core: Core, request: EditRequest, row: Row, recipe: Recipe, *, quick: bool) -> Iterator[Preflight]:
-    """Where the key lies among ordinary ones, and among those of earlier edits."""
-    site = core.site(recipe.layer)
-    moment = None
-    if recipe.second_moment:
-        if quick and site.d_in > QUICK and not core.is_factorised(site):
-            return
-        try:
-            moment = core.second_moment(site)
-        except (EditError, ModelError):  # the edit itself says so, with what to do
-            return
-    key = read_keys(core.loaded.model, site, (row,)).key_bare
-    if moment is not None:
-        yield from _distance(core, site, key, moment)
-    yield from _collisions(core, request, key, recipe)
-
-
-def _distance(core: Core, site: EditSite, key: Tensor, moment: SecondMoment) -> Iterator[Preflight]:
-    distance = float(mahalanobis(key[None], moment)[0])
-    ordinary = ordinary_range(core, site, moment)
-    if distance > ordinary.high:
-        beyond = bool(ordinary.keys) and distance > ordinary.largest
-        yield Preflight(
-            topic="far-key",
-            severity="warning" if beyond else "note",
-            message=f"The key lies far from ordinary ones: {distance:.1f} under C⁻¹, {_beyond(ordinary, beyond)}. C "
-            "knows little of that direction.",
-            hint="Ask in a more ordinary sentence, or measure C on text like it: workbench stats --text.",
-            value=distance,
-            limit=ordinary.high,
-        )
-    elif distance < ordinary.low:
-        yield Preflight(
-            topic="common-key",
-            severity="note",
-            message=f"The key lies among the commonest: {distance:.1f} under C⁻¹, where 99 % of ordinary keys are "
-            f"beyond {ordinary.low:.1f}. The edit disturbs other text more than most do.",
-            hint="Name the subject more fully.",
-            value=distance,
-            limit=ordinary.low,
-        )
-
-
-def _beyond(ordinary: KeyRange, all_of_them: bool) -> str:
-    if not ordinary.keys:
-        return f"beyond {ordinary.high:.1f}, 3 times the root of their mean square"
-    if all_of_them:
-        return f"beyond every one of {ordinary.keys}, {ordinary.largest:.1f} at most"
-    return f"where 99 % of {ordinary.keys} are below {ordinary.high:.1f}"
-
-
-def _collisions(core: Core, request: EditRequest, key: Tensor, recipe: Recipe) -> Iterator[Preflight]:
-    """Earlier edits whose key is nearly this one."""
-    site, earlier = core.site(recipe.layer), core.stack.active
-    moment = core.second_moment(site) if recipe.second_moment else None
-    u, _ = direction(key, moment)
-    coming = Edit(
-        requests=(request,),
-        recipe=recipe,
-        base=core.base(site),
-        second_moment=moment.fingerprint if moment else IDENTITY,
-        weights={site.module: WeightHashes(before="", after="")},
-        ranks={site.module: 1},
-    )
-    updates = {edit.id: update for edit, update in zip(earlier, core.updates(earlier), strict=True)}
-    updates[coming.id] = (Factors(site.module, u[None].numpy(), np.zeros((site.d_out, 1), dtype=np.float32)),)
-    numbers = {edit.id: edit.number for edit in earlier}
-    for pair in key_conflicts(core, earlier, [coming], updates, threshold=LIMIT, most=MOST_COLLISIONS).pairs:
-        yield Preflight(
-            topic="collision",
-            severity="warning",
-            message=f"The key is nearly that of edit {numbers[pair.ours]} ({pair.prompt} → {pair.target_ours}), "
-            f"cos {pair.cosine:.2f} under C⁻¹: one writes over the other.",
-            hint="Look at that edit's probes afterwards, or make both in one batch (--method emmet).",
-            value=pair.cosine,
-            limit=LIMIT,
-            edit=pair.ours,
-        )
 
 
 def _target(target: Sequence[int]) -> Iterator[Preflight]:

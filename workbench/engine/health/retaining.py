@@ -81,12 +81,15 @@ def _took(edit: Edit, request: EditRequest) -> bool:
 def sampled(found: Sequence[Fact], sample: int | None, seed: int) -> list[Fact]:
     """All of them, or `sample` of them, in order.
 
-    Which ones is decided fact by fact, by a hash of the seed and the edit: samples of two states of a line overlap as
-    much as they can, so that a curve along it does not jump for having asked others.
+    Which ones is decided fact by fact, by a hash of the seed, the edit's number and the request: samples of two states
+    of a line overlap as much as they can, so that a curve along it does not jump for having asked others, and a stack
+    that is made again is asked the same.
     """
     if sample is None or sample >= len(found):
         return [*found]
-    ranked = sorted(found, key=lambda one: hashlib.sha256(f"{seed} {one.edit.id} {one.request.text}".encode()).digest())
+    ranked = sorted(
+        found, key=lambda one: hashlib.sha256(f"{seed} {one.edit.number} {one.request.text}".encode()).digest()
+    )
     chosen = {id(one) for one in ranked[:sample]}
     return [one for one in found if id(one) in chosen]
 
