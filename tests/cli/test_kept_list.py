@@ -13,6 +13,7 @@ import pytest
 
 from tests.cli.conftest import Workbench
 from tests.damage import edited
+from tests.stack.batches import batch
 from tests.stack.making import base, edit, factors
 from workbench.engine import kept_list
 from workbench.models.kept import VARIABLE
@@ -220,3 +221,18 @@ def test_a_kept_list_needs_no_torch_and_opens_no_stack(workbench: Workbench, sta
     run = subprocess.run([sys.executable, "-c", code, "log", str(stack)], capture_output=True, check=False)
     assert run.returncode == 0, run.stderr
     assert len(run.stdout.splitlines()) == LENGTH
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_few_edits_of_many_requests_are_kept_as_many_edits_are(
+    workbench: Workbench, tmp_path: Path, read: list[str]
+) -> None:
+    made, folder = batch(LENGTH - 1), tmp_path / "batches"
+    with Stack.open(folder, write=True, base=made.base) as stack:
+        for seed in (1, 2):
+            stack.append(made, factors(seed, rank=3, module="h.0"))
+    first = workbench("log", folder)
+    assert first.out.count(f"and {LENGTH - 2} more") == 2
+    read.clear()
+    assert workbench("log", folder).out == first.out
+    assert read == []

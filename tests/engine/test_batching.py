@@ -302,3 +302,12 @@ def test_a_guard_takes_a_batch_for_no_larger_than_its_requests_make_it(engine: E
     events, made = drain(engine.apply_batch(REQUESTS, EMMET, guard=between))
     assert made
     assert not of(events, ev.GuardTripped)
+
+
+def test_an_update_that_gives_little_of_what_is_asked_says_so(engine: Engine) -> None:
+    events, _ = drain(engine.apply_batch(REQUESTS, {**MEMIT, "moment_weight": 1e6}))
+    (said,) = [e for e in of(events, ev.Warning) if "of what its requests ask for" in e.message]
+    assert "moment_weight" in said.hint
+    assert engine.stack.line[0].metrics["modules"][0]["missed"] > 0.9
+    events, _ = drain(engine.apply_batch([OTHER], EMMET))
+    assert not [e for e in of(events, ev.Warning) if "of what its requests ask for" in e.message]

@@ -6,7 +6,6 @@ MEMIT and EMMET make one update of all requests, in one module or several; all m
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
@@ -15,33 +14,29 @@ from workbench.editing.batch import Batch, make_batch
 from workbench.editing.cancel import check
 from workbench.editing.second_moment import SecondMoment
 from workbench.edits import BATCHED, EditRequest, Recipe
-from workbench.engine.batch_probing import BatchProbing, Probed
+from workbench.engine.batch_probing import BatchProbing
+from workbench.engine.batch_record import missed, norms_record, probes_record, steps_record
 from workbench.engine.core import Core
 from workbench.engine.guarding import Watch
-from workbench.engine.measuring import Measuring, as_table, committed
+from workbench.engine.measuring import Measuring, committed
 from workbench.engine.norms import module_norms
 from workbench.errors import EditError, RequestError, UsageError
 from workbench.events import (
     EditStarted,
     Event,
     NormReport,
-    ProbeResult,
     StageStarted,
     StepTogether,
     Warning,  # noqa: A004  the wire's word
 )
 from workbench.models.families import EditSite
 from workbench.stack.limits import MAX_FILE, MAX_HEADER, MAX_REQUESTS
-from workbench.stack.record import Edit, Factors, MomentUsed, WeightHashes, moment_fields
+from workbench.stack.record import Base, Edit, Factors, MomentUsed, WeightHashes, moment_fields
 from workbench.stack.strictjson import canonical
 from workbench.text import shortened
 
 MOST_NAMED = 3
 """Requests that cannot be made which are named; the others are counted."""
-MOST_STEPS = 1_000
-"""Steps of the optimisation in an edit file, the last ones."""
-MOST_RESULTS = 2_000
-"""Results of single probes in an edit file."""
 
 
 def apply_batch(
@@ -161,6 +156,7 @@ class BatchMaking(Measuring):
         on = ground()
         batch = yield from self._update(on)
         made = yield from self._made(batch)
+        yield from missed(batch.parts)
         probing = BatchProbing(core, made, self.recipe.seed)
         yield from probing.settle(self.cancelled)
         check(self.cancelled)
@@ -181,7 +177,12 @@ class BatchMaking(Measuring):
             **self._moments(on),
             tokenizer=core.loaded.tokenizer_fingerprint,
             weights=hashes,
-            metrics=self._metrics(batch, norms, probed, sample, perplexity),
+            metrics={
+                "trace": steps_record(self.steps),
+                **norms_record(norms, batch.parts, core.live.drift()),
+                **probes_record(probed, sample),
+                "perplexity": perplexity,
+            },
             made_by=core.made_by(),
         )
         return edit, factors
@@ -232,7 +233,7 @@ class BatchMaking(Measuring):
         ]
         return {module: WeightHashes(before=before[module], after=after[module]) for module in modules}, norms
 
-    def _base(self) -> Any:
+    def _base(self) -> Base:
         base = self.core.base()
         for site in self.sites:
             base.modules.update(self.core.base(site).modules)
@@ -248,41 +249,6 @@ class BatchMaking(Measuring):
             }
         )
 
-    def _metrics(
-        self,
-        batch: Batch,
-        norms: list[NormReport],
-        probed: Probed,
-        sample: ProbeResult,
-        perplexity: dict[str, float | None],
-    ) -> dict[str, Any]:
-        results = [{"request": place, **as_table(result, "edit", "side", "value")} for place, result in probed.told]
-        return {
-            "trace": [as_table(step, "seconds", "of") for step in self.steps[-MOST_STEPS:]],
-            "norms": self._overall(norms),
-            "modules": [
-                _known(one) | {"missed": part.missed_in_all} for one, part in zip(norms, batch.parts, strict=True)
-            ],
-            "scores": _scores(probed),
-            "probes": [*results[:MOST_RESULTS], as_table(sample, "edit", "side", "value")],
-            "perplexity": perplexity,
-        }
-
-    def _overall(self, norms: Sequence[NormReport]) -> dict[str, Any]:
-        """The norms of all modules as of one."""
-        if len(norms) == 1:
-            return _known(norms[0], "module")
-        weight = math.hypot(*(one.weight_norm for one in norms))
-        delta = math.hypot(*(one.delta_norm for one in norms))
-        moved = math.hypot(*(one.realised * one.delta_norm for one in norms))
-        return {
-            "weight_norm": weight,
-            "delta_norm": delta,
-            "ratio": delta / weight,
-            "drift": self.core.live.drift(),
-            "realised": moved / delta if 0 < delta < math.inf else 1.0,
-        }
-
 
 def _left_out(failed: Sequence[tuple[EditRequest, EditError | RequestError]]) -> Iterator[Warning]:
     for request, error in failed[:MOST_NAMED]:
@@ -293,18 +259,3 @@ def _left_out(failed: Sequence[tuple[EditRequest, EditError | RequestError]]) ->
 
 def _named(request: EditRequest) -> str:
     return f"{shortened(request.text, 60)} → {shortened(request.target_new, 30)}"
-
-
-def _scores(probed: Probed) -> dict[str, Any]:
-    """The scores as a file has them, with what was asked of whom."""
-    counted = probed.counted
-    counts = {"efficacy": counted.efficacy, "paraphrase": counted.paraphrases, "neighbourhood": counted.neighbours}
-    return {
-        **{name: getattr(counted, name) for name in ("requests", "sampled", "seed", "es", "ps", "ns", "s")},
-        "counts": {kind: list(pair) for kind, pair in counts.items() if pair},
-    }
-
-
-def _known(event: Event, *without: str) -> dict[str, Any]:
-    """The same, without what the event does not know."""
-    return {key: value for key, value in as_table(event, *without).items() if value is not None}

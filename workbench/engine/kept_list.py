@@ -24,7 +24,7 @@ from workbench.stack.index import read_index
 from workbench.stack.strictjson import MalformedError, canonical, parse
 
 FEWEST = 100
-"""Edits of a line that is worth keeping."""
+"""Requests of a line that is worth keeping, in as many edits or fewer."""
 STATES = ("applied", "undone", "off")
 """What an edit of a line in order can be."""
 LARGEST = 2**26
@@ -63,7 +63,7 @@ def stamp(folder: Path) -> str:
 
 def keep_list(folder: Path, seen: str, listing: Listing) -> None:
     """Keeps what was read of `folder` after its stamp was `seen`, unless it has changed since."""
-    if len(listing.rows) < FEWEST:
+    if sum(row.requests for row in listing.rows) < FEWEST:
         return
     with contextlib.suppress(StackError, StorageError, MalformedError):  # it is then read in every run
         path = _path(folder)
