@@ -35,7 +35,7 @@ def _go_back(core: Core, position: int, reason: str) -> Generator[Event, None, N
     core.stack.blame(damaged, reason)
     core.rebuild()
     yield Warning(
-        message=f"{reason} The stack was opened at position {position}, the last one that can be built: "
+        message=f"The stack was opened at position {position}, the last one that can be built: "
         f"{undone} edit{' is' if undone == 1 else 's are'} undone.",
         hint=f"o in History leaves edit {position + 1} out; then go on behind it. Or put an intact copy back.",
     )

@@ -188,6 +188,8 @@ class Session:
                 self._settle(event)
             case ev.JobDone() if not event.ok:
                 self._explain(event)
+            case ev.Warning() if self.state.doing != "apply":
+                self._say(f"{event.message} {event.hint}".strip(), "warning")
         self.pump()
 
     def _settle(self, event: ev.StackChanged) -> None:

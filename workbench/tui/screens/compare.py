@@ -19,6 +19,7 @@ from workbench.text import visible
 from workbench.tui import states
 from workbench.tui.added import read_added, write_added
 from workbench.tui.comparison import Asked, Comparison, Sampling, comparison, document, markdown, sampling_of
+from workbench.tui.keynames import key_name
 from workbench.tui.screens.add_probe import AddProbeScreen
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.screens.choose_state import ChooseStateScreen
@@ -157,7 +158,7 @@ class CompareScreen(WorkbenchScreen):
         if self._asked and state.job == self._asked.job and state.job:
             return "Generating ..."
         if state.engine == "stopped":
-            return "The engine has stopped; ctrl+r restarts it."
+            return f"The engine has stopped; {key_name('run')} restarts it."
         if state.engine == "starting":
             return "The model is still loading."
         return "Nothing was generated." if self._asked else "Write a prompt and press enter."

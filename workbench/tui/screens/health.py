@@ -13,6 +13,7 @@ from textual.widgets import Static
 from workbench.cli.health_table import table
 from workbench.text import visible
 from workbench.tui.bench import bench
+from workbench.tui.keynames import key_name
 from workbench.tui.state import State
 from workbench.tui.widgets.keys import KeyLine
 from workbench.tui.widgets.text import safe, wrapped
@@ -122,7 +123,7 @@ def _progress(state: State) -> str:
         step = state.measuring
         return f"Measuring {step.what}, {step.done} of {step.of} ..." if step else "Measuring ..."
     if state.engine == "stopped":
-        return "The engine has stopped; ctrl+r restarts it."
+        return f"The engine has stopped; {key_name('run')} restarts it."
     if state.engine == "busy":
         return "The engine is busy; R measures when it is free."
     return "Not measured; R measures it." if state.engine == "idle" else "The model is still loading."

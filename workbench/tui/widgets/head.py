@@ -33,6 +33,11 @@ DOING = {
     "generate": "generating",
     "open": "opening a stack",
     "trace": "tracing",
+    "export": "exporting",
+    "health": "measuring health",
+    "toggle": "leaving an edit out or in",
+    "branch": "beginning a branch",
+    "switch": "changing branches",
 }
 """What a busy engine does, by the verb of its job."""
 

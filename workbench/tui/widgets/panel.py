@@ -16,6 +16,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from workbench.text import visible
+from workbench.tui.widgets.text import wrapped
 
 if TYPE_CHECKING:
     from textual import events
@@ -109,7 +110,7 @@ class Rows(Panel, can_focus=True):
     def lines(self, width: int, height: int) -> list[Text]:
         """Header, and the rows around the cursor."""
         if not self.count():
-            return [Text(self.empty(), "dim")]
+            return [Text(line, "dim") for line in wrapped(self.empty(), width)]
         header = self.header(width - 2)
         above = [] if header is None else [Text("  ").append_text(header)]
         room = max(height - len(above), 1)

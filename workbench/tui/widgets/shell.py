@@ -15,7 +15,6 @@ from workbench.tui.state import State
 from workbench.tui.widgets.panel import Rows
 from workbench.tui.widgets.text import fit
 
-
 LEAST = 3
 """Commands that are in sight before there is room for the verdict."""
 
@@ -93,18 +92,18 @@ def shell_commands(stack: StackChanged | None, edit: EditRow | None = None) -> t
     if stack is None:
         return ()
     folder = shlex.quote(stack.folder)
-    found = [Command(f"workbench log {folder}", "the list")]
+    found = [Command(f"workbench log {folder}", "all edits")]
     if edit is not None:
         found += [
-            Command(f"workbench show {folder} {edit.number}", "the selected edit"),
-            Command(f"workbench travel {folder} {edit.number}", "T"),
-            Command(f"workbench toggle {folder} {edit.number}", "o"),
+            Command(f"workbench show {folder} {edit.number}", "the edit under the cursor"),
+            Command(f"workbench travel {folder} {edit.number}", "T here: goes there"),
+            Command(f"workbench toggle {folder} {edit.number}", "o here: off, or on"),
         ]
     found += [
-        Command(f"workbench replay {folder} --verify", "v"),
-        Command(f"workbench probe {folder}", "R"),
-        Command(f"workbench health {folder}", "h"),
-        Command(f"workbench export {folder} -o {shlex.quote(stack_name(stack) + '.zip')}", "x"),
+        Command(f"workbench replay {folder} --verify", "v here: compares every position"),
+        Command(f"workbench probe {folder}", "R here: asks the probes"),
+        Command(f"workbench health {folder}", "h here: how much still holds"),
+        Command(f"workbench export {folder} -o {shlex.quote(stack_name(stack) + '.zip')}", "x here: writes a bundle"),
     ]
     return tuple(found)
 

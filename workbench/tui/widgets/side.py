@@ -102,7 +102,7 @@ def token_line(top: Top, width: int) -> str:
     """The likeliest tokens side by side, as many as fit."""
     line = ""
     for token, p in top:
-        word = f"{shown_token(token)} {p:.2f}"
+        word = f"{shown_token(token)} {share(p)}"
         if len(line) + len(word) + 2 > width:
             break
         line += f"  {word}" if line else word
@@ -115,7 +115,12 @@ def token_bars(top: Top, other: Top, width: int, rows: int) -> list[str]:
     names = [shown_token(t) if t in shared or not other else f"[{shown_token(t)}]" for t, _ in top[:rows]]
     room = min(max(width // 3, 8), 24)
     long = min(max(width - room - 7, 1), 60)
-    return [f"{fit(name, room)} {p:.2f}  {bar(p, long)}" for name, (_, p) in zip(names, top, strict=False)]
+    return [f"{fit(name, room)} {share(p):<5} {bar(p, long)}" for name, (_, p) in zip(names, top, strict=False)]
+
+
+def share(p: float) -> str:
+    """A probability in at most five characters: 0.81, 2e-04."""
+    return f"{p:.2f}" if p >= 0.005 or not p > 0 else f"{p:.0e}"
 
 
 def shown_token(token: str) -> str:

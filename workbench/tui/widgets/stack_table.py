@@ -14,7 +14,7 @@ SIGNS = {"applied": "●", "undone": "↶", "broken": "✗", "off": "◌", "othe
 STYLES = {"applied": "green", "undone": "dim", "broken": "red", "off": "dim", "other": "dim"}
 NO_EDITS = "No edits yet. Press ctrl+n to write one, ctrl+r to run the queue."
 
-PROMPT_FROM, PERPLEXITY_FROM, WHEN_FROM, MARKS_FROM = 96, 104, 70, 56
+PROMPT_FROM, PERPLEXITY_FROM, WHEN_FROM, DAY_FROM, MARKS_FROM = 86, 104, 70, 96, 56
 """Widths from which these columns are shown."""
 
 
@@ -173,7 +173,7 @@ def _columns(width: int, *cells: str) -> str:
     sign, state, place, when, subject, prompt, target, ratio, efficacy, para, neigh, ppl = cells
     left = f"{sign:<1} {state:<7} {place:>4} "
     if width >= WHEN_FROM:
-        left += fit(when[-5:], 6) if width < PROMPT_FROM else fit(when, 12)
+        left += fit(when[-5:], 6) if width < DAY_FROM else fit(when, 12)
     right = f" {ratio:>7}"
     if width >= MARKS_FROM:
         right += f" {efficacy:^4} {fit(para, 5, right=True)} {fit(neigh, 5, right=True)}"
