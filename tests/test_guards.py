@@ -8,7 +8,7 @@ import pytest
 
 from workbench.errors import UsageError
 from workbench.events import EarlierProbed, from_line, to_line
-from workbench.guards import MEASURES, OFF, Guard, measured, of_settings, parse, told, usual
+from workbench.guards import MEASURES, OFF, Guard, alone, measured, of_settings, parse, told, usual
 
 
 def test_an_edit_within_every_limit_trips_nothing() -> None:
@@ -77,9 +77,15 @@ def test_what_is_usual_is_told_from_three_edits_on() -> None:
     assert measured(ratio=0.3, usual_ratio=0.1)["jump"] == pytest.approx(3.0)
 
 
+def test_many_requests_in_one_edit_are_held_to_what_one_of_them_does() -> None:
+    assert alone(1.0, 100) == 0.1
+    assert alone(0.3, 1) == 0.3
+    assert alone(None, 5) is None
+
+
 def test_a_part_of_one_prompt_says_nothing() -> None:
-    alone = EarlierProbed(earlier=1, earlier_asked=1, earlier_held=0, neighbours_asked=0, neighbours_held=0)
-    assert measured(neighbours=[False], earlier=alone) == {}
+    single = EarlierProbed(earlier=1, earlier_asked=1, earlier_held=0, neighbours_asked=0, neighbours_held=0)
+    assert measured(neighbours=[False], earlier=single) == {}
     assert measured(neighbours=[False, True, None]) == {"neighbours": 0.5}
 
 

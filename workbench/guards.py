@@ -62,9 +62,7 @@ class Measure:
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(
     {
-        "ratio": Measure(
-            "|ΔW|/|W|", 0.5, 0.001, 100.0, "size of the update as a part of the weight; of n requests over √n"
-        ),
+        "ratio": Measure("|ΔW|/|W|", 0.5, 0.001, 100.0, "size of the update by the weight's; of n requests over √n"),
         "jump": Measure("jump", 5.0, 1.1, 1000.0, "the same in medians of the stack's edits, from the 4th on"),
         "division": Measure(
             "k·u/|k̄|", 0.05, 0.0, 0.9, "division factor as a part of the key's norm; 0 blows v up", least=True
@@ -182,9 +180,14 @@ def number(name: str, value: str) -> float | bool:
 
 
 def usual(ratios: Sequence[float | None]) -> float | None:
-    """What |ΔW|/|W| is on a stack, by its applied edits' own; None: too few to tell."""
+    """What |ΔW|/|W| is on a stack, by its applied edits' own, each as `alone` has it; None: too few to tell."""
     known = [ratio for ratio in ratios if ratio is not None and 0 < ratio < math.inf]
     return statistics.median(known) if len(known) >= FEWEST else None
+
+
+def alone(ratio: float | None, requests: int) -> float | None:
+    """|ΔW|/|W| of one of `requests` that are an edit together: updates with little in common add up as √n."""
+    return None if ratio is None else ratio / math.sqrt(requests)
 
 
 def measured(
@@ -201,7 +204,7 @@ def measured(
     """The measures that can be told from what is known, by name; what was measured and is no number is NaN.
 
     Args:
-        ratio: |ΔW|/|W|.
+        ratio: |ΔW|/|W|, of several requests as `alone` has it.
         usual_ratio: as `usual` tells it.
         division_factor: k·u.
         key_norm: |k̄|.

@@ -5,7 +5,6 @@ The edit is in the model while the question is open and nowhere else: a kill at 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from workbench.editing.cancel import Cancelled, check
 from workbench.engine.core import Core
 from workbench.events import EarlierProbed, Event, GuardAsked, GuardTripped
-from workbench.guards import Decision, Guard, measured, told, usual
+from workbench.guards import Decision, Guard, alone, measured, told, usual
 from workbench.stack.record import Edit
 
 Decide = Callable[[tuple[GuardTripped, ...]], Decision]
@@ -83,11 +82,11 @@ def values_of(core: Core, edit: Edit, key_norm: float | None, earlier: EarlierPr
 
 
 def _ratio(edit: Edit) -> float | None:
-    """|ΔW| / |W|; of n requests over √n: so their sum grows where they have nothing to do with each other."""
+    """|ΔW| / |W| as the file says, of several requests as of one; None where it says no number."""
     ratio = _table(edit.metrics.get("norms")).get("ratio")
     if not isinstance(ratio, (int, float)) or isinstance(ratio, bool):
         return None
-    return ratio / math.sqrt(len(edit.requests))
+    return alone(ratio, len(edit.requests))
 
 
 def _table(value: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from rich.cells import cell_len
 
 from workbench import events as ev
-from workbench.guards import MEASURES, Guard, measured, usual
+from workbench.guards import MEASURES, Guard, alone, measured, usual
 from workbench.text import visible
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.text import fit
@@ -30,8 +30,8 @@ def readings(state: State) -> dict[str, float]:
         return {}
     last, kept = rows[-1], rows[-1].neighbours
     return measured(
-        ratio=last.ratio,
-        usual_ratio=usual([row.ratio for row in rows[:-1]]),
+        ratio=alone(last.ratio, last.requests),
+        usual_ratio=usual([alone(row.ratio, row.requests) for row in rows[:-1]]),
         perplexity=last.perplexity,
         perplexity_base=base,
         neighbours=[i < kept[0] for i in range(kept[1])] if kept else [],
@@ -42,8 +42,8 @@ def _of_run(run: Run, rows: list[ev.EditRow], base: float | None) -> dict[str, f
     committed = run.committed.edit if run.committed else ""
     perplexity = [probe.value for probe in run.probes if probe.kind == "perplexity"]
     return measured(
-        ratio=run.norms.ratio if run.norms else None,
-        usual_ratio=usual([row.ratio for row in rows if row.id != committed]),
+        ratio=alone(run.norms.ratio, run.started.requests) if run.norms else None,
+        usual_ratio=usual([alone(row.ratio, row.requests) for row in rows if row.id != committed]),
         division_factor=run.norms.division_factor if run.norms else None,
         key_norm=run.key.key_norm if run.key else None,
         perplexity=perplexity[-1] if perplexity else None,
