@@ -148,7 +148,8 @@ class Work:
                     self.failed.append(1)
                     self.output.tell(f"{name}: not made. {GUARD_HINT}")
                 case ev.Preflight(severity="warning" | "danger"):
-                    self.output.tell(f"{name}: {event.message} {event.hint}".rstrip())
+                    about = name if requests == 1 else event.prompt or name
+                    self.output.tell(f"{about}: {event.message} {event.hint}".rstrip())
                 case _ if made:
                     self.measured(name, requests, event)
 
