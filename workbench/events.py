@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from workbench.batches import BatchProbed as BatchProbed
+from workbench.collapses import Jumped as Jumped
+from workbench.collapses import Reproduced as Reproduced
 from workbench.contrasts import Compared as Compared
 from workbench.ending import EngineEnding as EngineEnding
 from workbench.event_base import Event as Event
@@ -23,15 +25,15 @@ from workbench.findings import EditDiffers as EditDiffers
 from workbench.findings import FileChecked as FileChecked
 from workbench.findings import Finding as Finding
 from workbench.findings import WeightsDiffer as WeightsDiffer
+from workbench.guarding import EarlierProbed as EarlierProbed
+from workbench.guarding import GuardAsked as GuardAsked
+from workbench.guarding import GuardTripped as GuardTripped
+from workbench.guarding import MemoryUsed as MemoryUsed
 from workbench.health import Diagnosed as Diagnosed
 from workbench.health import HealthReport as HealthReport
 from workbench.health import HealthStep as HealthStep
 from workbench.health import Preflight as Preflight
 from workbench.health import TaskScored as TaskScored
-from workbench.guarding import EarlierProbed as EarlierProbed
-from workbench.guarding import GuardAsked as GuardAsked
-from workbench.guarding import GuardTripped as GuardTripped
-from workbench.guarding import MemoryUsed as MemoryUsed
 from workbench.moments import MomentProgress as MomentProgress
 from workbench.moments import MomentReady as MomentReady
 from workbench.scored import CaseScored as CaseScored

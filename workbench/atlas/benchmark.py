@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from workbench.atlas.facts import Fact, facts, relations
 from workbench.atlas.grammar import sentence
-from workbench.edits import EditRequest, Neighbour
+from workbench.edits import SLOT, EditRequest, Neighbour
 
 NEIGHBOURS = 5
 
@@ -24,9 +24,18 @@ def benchmark_requests(count: int, seed: int = 0) -> list[EditRequest]:
     return [_request(fact, frozenset(chosen), rng) for fact in chosen]
 
 
-def _request(fact: Fact, edited: frozenset[Fact], rng: random.Random) -> EditRequest:
+def leading_requests(count: int, leading: Sequence[Fact], seed: int = 0) -> list[EditRequest]:
+    """The same, with the facts `leading` among them, whose prompts begin with the subject."""
+    rng, first = random.Random(seed), frozenset(leading)
+    others = [fact for fact in facts() if fact not in first]
+    chosen = [*leading, *rng.sample(others, count - len(first))]
+    rng.shuffle(chosen)
+    return [_request(fact, frozenset(chosen), rng, begins=fact in first) for fact in chosen]
+
+
+def _request(fact: Fact, edited: frozenset[Fact], rng: random.Random, *, begins: bool = False) -> EditRequest:
     relation = relations()[fact.relation]
-    prompt = rng.choice(relation.trained)
+    prompt = rng.choice([one for one in relation.trained if one.startswith(SLOT)] if begins else relation.trained)
     siblings = [f for f in facts() if f.relation == fact.relation and f not in edited]
     target = rng.choice(sorted({f.object for f in siblings} - {fact.object}))
     plain, behind = (template.replace("{}", fact.subject) for template in relation.held_out)

@@ -33,6 +33,7 @@ from workbench.cli.redo import redo
 from workbench.cli.reorder import remove, reorder
 from workbench.cli.replay import replay
 from workbench.cli.report import report
+from workbench.cli.reproduce import reproduce
 from workbench.cli.serve import serve
 from workbench.cli.show import show
 from workbench.cli.stats import stats
@@ -102,7 +103,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Edit": (apply, note, tag),
     "Look": (log, show, probe, diff),
     "Move": (undo, redo, travel, toggle, reorder, remove, branch, switch),
-    "Check": (replay, verify, bisect, health, tasks, evaluate, doctor),
+    "Check": (replay, verify, bisect, health, tasks, evaluate, reproduce, doctor),
     "Model": (stats, tune, trace),
     "Share": (export, import_, merge, push, pull),
     "Screen": (play, serve, keys),
