@@ -15,7 +15,7 @@ from workbench.tui.guarding import Guarding
 from workbench.tui.screens import guard as guard_screen
 from workbench.tui.screens.guard import GuardScreen
 from workbench.tui.screens.guard_limits import GuardLimitsScreen
-from workbench.tui.widgets.guard_lines import guard_lines, readings, table
+from workbench.tui.widgets.guard_lines import guard_lines, reading, readings, table
 
 LARGE = {"One": 0.9, "Two": 0.9, "Three": 0.9}
 
@@ -131,6 +131,18 @@ async def test_what_is_typed_ahead_is_no_answer(open_desk: OpenDesk, monkeypatch
         assert "decide" not in desk.engine.verbs()
 
 
+async def test_quitting_under_the_question_asks_once_and_stop_now_discards(open_desk: OpenDesk) -> None:
+    async with open_desk(sizes=LARGE) as desk:
+        await begin(desk, "One")
+        await desk.pilot.press("ctrl+q")
+        await desk.until_said("An edit is being made.")
+        await desk.pilot.pause(0.3)
+        assert sum(isinstance(screen, GuardScreen) for screen in desk.app.screen_stack) == 1
+        await desk.pilot.press("n")
+        await desk.until(lambda: not desk.app.is_running or desk.app.state.engine == "idle")
+        assert desk.engine.rows == ()
+
+
 async def test_a_click_answers(open_desk: OpenDesk) -> None:
     async with open_desk(sizes=LARGE) as desk:
         await begin(desk, "One")
@@ -195,6 +207,7 @@ def test_values_are_those_of_the_run_and_without_one_those_of_the_newest_edit() 
 def test_the_line_says_every_measure_with_its_limit_what_is_beyond_it_first() -> None:
     values = {"ratio": 0.099, "perplexity": 0.31}
     (line,) = guard_lines(Guard(jump=None, neighbours=None, earlier=None), values, 200, 1)
+    assert reading(Guard(), "neighbours", 0.5) == "neighbours lost 50% = 50% ✓"
     assert line == "guard  ppl +31% > 20% ✗  ratio 0.099 < 0.5 ✓  k·u/|k̄| > 0.05"
     assert guard_lines(OFF, values, 60, 1) == ["guard  no limits: g sets them"]
 

@@ -44,6 +44,7 @@ from workbench.tui.screens.live import LiveScreen
 from workbench.tui.screens.log import LogScreen
 from workbench.tui.session import Session, Severity, unavailable
 from workbench.tui.state import State
+from workbench.tui.unseen import UnseenFilter
 
 HELP_TIP = "What has the focus, and its keys"
 FRAME = 1 / 12
@@ -98,6 +99,7 @@ class WorkbenchApp(App[None]):
     def __init__(self, folder: Path, make_client: Callable[[Path], EngineClient], home: Home = HERE) -> None:
         super().__init__()
         self.settings = settings.read()
+        self._unseen = UnseenFilter()
         self._ascii = AsciiFilter(_encoding()) if self._plain() else None
         self._plan = planned(self.settings) if self.settings.keys else Plan({}, ())
         REBOUND.set(self._plan.keymap)  # before any other task begins, which takes it along
@@ -137,7 +139,7 @@ class WorkbenchApp(App[None]):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """What every line goes through before it is drawn."""
-        return [*super().get_line_filters(), *([self._ascii] if self._ascii else [])]
+        return [*super().get_line_filters(), self._unseen, *([self._ascii] if self._ascii else [])]
 
     def _take_settings(self) -> None:
         """The person's keys and theme; what cannot be used is said, and left out."""
@@ -272,7 +274,7 @@ class WorkbenchApp(App[None]):
     async def action_answer_guard(self) -> None:
         """Asks what becomes of the edit that the guard holds."""
         asked, guarding = self.question, self.session.guarding
-        if asked is None or isinstance(self.screen, GuardScreen):
+        if asked is None or any(isinstance(screen, GuardScreen) for screen in self.screen_stack):
             return
         answer = await self.push_screen_wait(GuardScreen(asked, guarding.guard, guarding.question))
         if answer in DECISIONS:

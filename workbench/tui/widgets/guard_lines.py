@@ -88,6 +88,8 @@ def reading(guard: Guard, name: str, value: float | None) -> str:
         return " ".join(filter(None, (*parts, "no limit")))
     holds = value is None or measure.holds(value, limit)
     sign, verdict = ">" if measure.least == holds else "<", "" if value is None else "✓" if holds else "✗"
+    if measure.said(value) == measure.said(limit):
+        sign = "="
     return " ".join(filter(None, (*parts, sign, measure.said(limit), verdict)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from rich.text import Text
@@ -35,8 +36,10 @@ class NormsPanel(Panel):
         """Draws what is known of the last update."""
         key = state.run.key if state.run else None
         norms = state.run.norms if state.run else None
-        guard, values = bench(self).guard, readings(state)
-        now = (key, norms, state.stack, guard, values)
+        guard, values, stack = bench(self).guard, readings(state), state.stack
+        if state.run and state.run.running and norms and stack:
+            stack = replace(stack, drift=norms.drift)  # it has not heard of the edit yet
+        now = (key, norms, stack, guard, values)
         if now != (self._key, self._norms, self._stack, self._guard, self._values):
             self._key, self._norms, self._stack, self._guard, self._values = now
             self.refresh()
