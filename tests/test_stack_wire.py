@@ -82,7 +82,7 @@ def test_a_line_that_makes_no_sense_is_refused_and_so_is_all_that_builds_on_it()
     (two,) = teller.tell(stack(1, 2))
     for harm in ({"states": (("applied", 99),)}, {"length": 9}, {"at": (50,), "edits": rows(1)}, {"at": ("x",)}):
         with pytest.raises(Missed):
-            listener.hear(replace(one, **harm))  # type: ignore[arg-type]
+            listener.hear(replace(one, **harm))
     with pytest.raises(Missed):
         listener.hear(two)
     assert ROWS > 1

@@ -7,7 +7,7 @@ import functools
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, Union
+from typing import Any, Literal, TypeVar, Union, cast
 
 E = TypeVar("E")
 
@@ -18,8 +18,8 @@ def checked(event: E) -> E:
     Raises:
         ValueError: a value is of another type than its field.
     """
-    values = {}
-    for name, kind in _kinds(type(event)).items():
+    values, cls = dict[str, Any](), cast("type", type(event))
+    for name, kind in _kinds(cls).items():
         try:
             values[name] = _fit(getattr(event, name), kind)
         except _WrongError as error:

@@ -169,7 +169,7 @@ def _moments(path: Path, lines: list[bytes]) -> Iterator[Moment]:
     for number, line in enumerate(lines, start=2):
         document = _document(path, number, line)
         at = document.get("at")
-        if type(at) not in (int, float) or not last <= at < 1e9:
+        if isinstance(at, bool) or not isinstance(at, (int, float)) or not last <= at < 1e9:
             raise _not_one(path, f"line {number} has no time")
         last = float(at)
         try:

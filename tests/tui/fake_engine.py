@@ -75,8 +75,13 @@ class Fake:
         made = row(len(self.rows) + 1, request)
         self.rows.append(made)
         self.say_stack(job)
-        said = {"edit": made.id, "file": made.file, "position": made.number, "weight_sha256": "ab" * 32}
-        self.say(ev.EditCommitted(**said, bytes=5_000, seconds=SECONDS), job)
+        digest = "ab" * 32
+        self.say(
+            ev.EditCommitted(
+                edit=made.id, file=made.file, position=made.number, weight_sha256=digest, bytes=5_000, seconds=SECONDS
+            ),
+            job,
+        )
 
 
 if __name__ == "__main__":

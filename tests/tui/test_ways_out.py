@@ -22,8 +22,8 @@ ENGINE = f"{sys.executable} {Path(__file__).with_name('fake_engine.py')}"
 def opened(place: Path, *options: str, ignore: int = 0, **env: str) -> Terminal:
     """The program with an engine elsewhere, in a folder and with a user's folder of its own."""
     (place / "work").mkdir(exist_ok=True)
-    own = {"WORKBENCH_CONFIG": str(place / "config"), **env}
-    return Terminal(["--engine", ENGINE, *options], place / "work", ignore=ignore, patience=15, **own)
+    env["WORKBENCH_CONFIG"] = str(place / "config")
+    return Terminal(["--engine", ENGINE, *options], place / "work", (100, 30), ignore=ignore, patience=15, **env)
 
 
 @pytest.fixture
