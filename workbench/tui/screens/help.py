@@ -71,7 +71,7 @@ class HelpPanel(VerticalScroll, can_focus=False):
         self._draw()
 
     def _draw(self) -> None:
-        if not self.is_attached or self.app.screen is not self.screen:
+        if not self.is_attached or self.app.screen_stack[-1:] != [self.screen]:
             return
         self.border_title = Content(f"Help: {title(self.screen)}")
         width = max(self.scrollable_content_region.width, 20)

@@ -150,7 +150,7 @@ def _model(state: State, *, room: int) -> str:
     ready = state.model
     dtype = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}.get(ready.dtype, ready.dtype)
     memory = "" if ready.memory is None else f" {size(ready.memory)}"
-    name, tail = visible(ready.model), f" {dtype} {ready.device}"
+    name, tail = visible(ready.model), f" {visible(dtype)} {shortened(visible(ready.device), 20)}"
     short = name.rsplit("/", 1)[-1]
     for words in (name + tail + memory, short + tail + memory, short + tail):
         if len(words) <= room:

@@ -51,6 +51,7 @@ def verdicts(draft: Draft, answer: Answered | None, tokens: int | None) -> dict[
         said["target_new"] = f"{tokens} token{'' if tokens == 1 else 's'}, ok"
     if answer is not None and answer.top and answer.top[0][0].strip() == draft.target_new.strip():
         said["target_new"] = "already so"
+    said |= {name: "! has hidden characters" for name in said if visible(getattr(draft, name)) != getattr(draft, name)}
     return said | {name: f"✗ {reason}" for name, reason in draft.checks.items()}
 
 
