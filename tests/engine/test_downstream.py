@@ -6,6 +6,7 @@ import importlib.util
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from workbench.engine.engine import Engine
 from workbench.engine.health.cloze import Item
 from workbench.errors import EditError, UsageError
 from workbench.probing.answers import Question, read_answers
+from workbench.probing.generation import continuation
 
 needs_harness = pytest.mark.skipif(
     importlib.util.find_spec("lm_eval") is None,
@@ -157,6 +159,31 @@ def test_the_edited_model_is_an_lm_of_the_harness(engine: Engine, own_tasks: Pat
     tokens = len(loaded.tokenizer(" violin", add_special_tokens=False)["input_ids"])
     assert log_p / tokens == pytest.approx(reading.log_p[0], abs=1e-4)
     assert greedy == reading.greedy[0]
+
+
+@needs_harness
+def test_the_harness_hears_the_edited_model_write_and_read(engine: Engine) -> None:
+    from lm_eval.api.instance import Instance
+
+    plant(engine, [Planned(400.0)])
+    loaded, lm = engine.core.loaded, harness.language_model(engine.core)
+    text, prompt = "Vienna is the old capital city.", "Clara plays the"
+
+    def ask(kind: str, *arguments: object) -> Any:
+        return getattr(lm, kind)([Instance(request_type=kind, doc={}, arguments=arguments, idx=0)])[0]
+
+    def written() -> str:
+        return "".join(continuation(loaded.model, loaded.tokenizer, prompt, max_new=6))
+
+    def both() -> tuple[str, float]:
+        said = ask("generate_until", prompt, {"until": ["\n\n"], "max_gen_toks": 6, "do_sample": False})
+        assert said.strip() == written().split("\n\n")[0].strip()
+        return said, float(ask("loglikelihood_rolling", text))
+
+    edited = both()
+    with engine.core.live.at_base():
+        assert both() != edited
+    assert both() == edited
 
 
 @needs_harness

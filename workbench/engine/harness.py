@@ -25,6 +25,7 @@ from workbench.engine.core import Core
 from workbench.errors import EditError, UsageError
 from workbench.text import shortened
 
+INSTALL = "pip install 'rome-workbench[lm-eval]'"
 BATCH = 16
 """Requests of one forward pass."""
 BOOTSTRAPS = 1000
@@ -51,7 +52,7 @@ def check_installed() -> None:
     if importlib.util.find_spec("lm_eval") is None:
         raise UsageError(
             "lm-evaluation-harness is not installed.",
-            "pip install 'rome-workbench[lm-eval]'; the tasks perplexity and cloze work without it.",
+            f"{INSTALL}; the tasks perplexity and cloze work without it.",
         )
 
 
@@ -59,11 +60,13 @@ def language_model(core: Core, batch: int = BATCH) -> Any:
     """The model as it stands, and as it will stand, as an lm_eval LM: for `lm_eval.simple_evaluate(model=...)`.
 
     Raises:
-        UsageError: the harness is not installed.
+        UsageError: the harness is not installed, or not as a whole.
     """
     check_installed()
-    from lm_eval.models.huggingface import HFLM
-
+    try:
+        from lm_eval.models.huggingface import HFLM
+    except ImportError as error:
+        raise UsageError(f"lm-evaluation-harness cannot be used here: {error}.", INSTALL) from error
     tokenizer = copy.deepcopy(core.loaded.tokenizer)  # it is given a pad token
     with _quietly():
         return HFLM(pretrained=core.loaded.model, tokenizer=tokenizer, batch_size=batch)
