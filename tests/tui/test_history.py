@@ -8,11 +8,12 @@ from typing import cast
 
 import pytest
 from rich.cells import cell_len
+from rich.text import Text
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.tui.small_bench import SmallBench
-from tests.tui.story import MODULE, ready, row, stack, told
+from tests.tui.story import MODULE, ready, row, rows, stack, told
 from workbench import events as ev
 from workbench.edits import EditRequest, Recipe
 from workbench.stack.editfile import encode_edit
@@ -508,3 +509,22 @@ async def test_no_text_breaks_the_place(size: tuple[int, int]) -> None:
                 assert "\x1b" not in text(app)
                 assert "\u202e" not in text(app)
                 assert all(cell_len(line) <= size[0] for line in app.picture())
+
+
+async def test_of_a_long_stack_only_what_is_in_sight_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = SmallBench(HistoryScreen, ready(edits=rows(3_000), position=3_000))
+    drawn: list[int] = []
+    row_of = StackTable.row
+
+    def counted(self: StackTable, index: int, width: int) -> Text:
+        drawn.append(index)
+        return row_of(self, index, width)
+
+    monkeypatch.setattr(StackTable, "row", counted)
+    async with app.run_test(size=(80, 24)) as pilot:
+        for key in ("end", "pageup", "up", "home"):
+            drawn.clear()
+            await pilot.press(key)
+            assert 0 < len(drawn) < 60
+            assert max(drawn) - min(drawn) < 20
+        assert table(app).position == 3_000
