@@ -109,7 +109,7 @@ class Terminal:
         """Waits until `met` holds for what is on the screen."""
         end = time.monotonic() + self.patience
         while time.monotonic() < end:
-            self._read(0.05)
+            self._read(0.01)
             text = self.text()
             if met(text):
                 return text
