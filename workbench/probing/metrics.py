@@ -44,7 +44,7 @@ class Judged(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ProbeScore:
     """What one probe gave."""
 
@@ -66,7 +66,7 @@ class ProbeScore:
         return -apart if self.kind == "neighbourhood" else apart
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CaseScore:
     """What one case gave on one state of a model."""
 

@@ -123,6 +123,8 @@ def _snippets(document: list[Any]) -> dict[str, tuple[str, ...]]:
 
 
 def _by_target(document: Any) -> dict[str, tuple[str, ...]]:
+    if not all(isinstance(texts, list) for texts in document.values()):
+        raise TypeError("no list")
     return {target: tuple(_text(text) for text in texts) for target, texts in document.items()}
 
 

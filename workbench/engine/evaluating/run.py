@@ -20,12 +20,14 @@ from workbench.engine.evaluating.single import edit_alone, units_of
 from workbench.engine.starting import start_engine
 from workbench.engine.stats.ranks import Ranks, device_for
 from workbench.errors import StackBusy, UsageError
-from workbench.events import EvalStarted, Event
+from workbench.events import EvalStarted, Event, StackChanged
 from workbench.stack.files import make_folder
 from workbench.stack.lock import WriterLock
 
 PAUSE = 0.5
-"""Seconds between two looks at what other processes have done."""
+"""Seconds between two looks at what other processes have done, at least."""
+IDLE = 10
+"""How many times longer than such a look takes it is until the next."""
 ALONE = Ranks()
 
 
@@ -70,7 +72,7 @@ def _opened(wanted: Wanted, ranks: Ranks, held: contextlib.ExitStack) -> Generat
         check_free(wanted.out)
     else:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="workbench-eval-")))
-    engine = yield from start_engine(
+    starting = start_engine(
         wanted.model,
         device=device_for(ranks, wanted.device),
         dtype=wanted.dtype,
@@ -78,8 +80,21 @@ def _opened(wanted: Wanted, ranks: Ranks, held: contextlib.ExitStack) -> Generat
         stack=folder,
         write=True,
     )
+    engine = yield from _without_stack(starting) if wanted.mode == "single" else starting
     held.callback(engine.close)
     return engine
+
+
+def _without_stack(starting: Generator[Event, None, Engine]) -> Generator[Event, None, Engine]:
+    """Passes on what is said while a model is loaded, but nothing of a stack that nobody sees."""
+    while True:
+        try:
+            event = next(starting)
+        except StopIteration as stop:
+            engine: Engine = stop.value
+            return engine
+        if not isinstance(event, StackChanged):
+            yield event
 
 
 @contextlib.contextmanager
@@ -134,7 +149,8 @@ def _put_together(wanted: Wanted, results: Results, cancelled: Callable[[], bool
     results.reread()
     while waiting and not all(number in results.cases for number in order):
         check(cancelled)
-        time.sleep(PAUSE)
+        looking = time.monotonic()
         results.reread()
+        time.sleep(max(PAUSE, IDLE * (time.monotonic() - looking)))
     if all(number in results.cases for number in order):
         results.seal(order)
