@@ -48,7 +48,7 @@ def test_a_value_is_typed_as_it_is_shown(value: object) -> None:
 def test_the_table_fits_a_terminal_and_has_every_setting() -> None:
     lines = settings_table().split("\n")
     assert len(lines) == len(HYPERS)
-    assert max(map(len, lines)) <= 78
+    assert max(map(len, lines)) <= 76
     assert "lr" in lines[4]
     assert "0.5" in lines[4]
 

@@ -38,7 +38,7 @@ class Hyper:
 HYPERS = (
     Hyper("method", "how the update is made of key and value", words=" ".join(METHODS)),
     Hyper("layer", "block whose down-projection is edited, from 0", 0, 10_000),
-    Hyper("layers", "blocks the update is spread over, the last one optimised", words="blocks as in [1,2,3]"),
+    Hyper("layers", "blocks to spread it over; the last is optimised", words="blocks as in [1,2,3]"),
     Hyper("steps", "evaluations of the loss at most", 1, 1_000),
     Hyper("lr", "Adam's rate for the offset of the value", 1e-6, 100.0),
     Hyper("clamp_factor", "the offset stays below this many times the value", 1e-6, 1e4),
@@ -83,7 +83,7 @@ def typed(text: str) -> Any:
         return text
 
 
-def settings_table(width: int = 78) -> str:
+def settings_table(width: int = 76) -> str:
     """A line for each setting: name, default, meaning and range. For a command's help."""
     defaults: Mapping[str, Any] = dataclasses.asdict(Recipe())
     lines = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from workbench.cli.making import Grouping, make
 from workbench.cli.options import Common, engine_options
 from workbench.edits import METHODS, Chat, EditRequest, Neighbour, Recipe
 from workbench.errors import UsageError
+from workbench.recipe_words import settings_table, typed
 from workbench.stack.limits import MAX_REQUESTS
 
 EPILOG = """\b
@@ -37,10 +37,9 @@ target the beginning of its answer.
 One bad record refuses the whole file.
 
 \b
-Settings for --set; the model's profile has the defaults:
-  steps lr weight_decay kl_factor clamp_factor loss_stop nll_stop
-  second_moment seed template_lengths
-  layers moment_weight (memit) moment_weight mu (emmet)
+Settings for --set, the papers' defaults, what they mean and take. The
+model's own profile comes before the papers.
+SETTINGS
 
 \b
 Methods: r-rome, rome, p-rome and c-rome make an edit of each request; memit
@@ -70,7 +69,10 @@ after Ctrl+C, which drops only the edit in flight.
 """
 
 
-@click.command(short_help="Make edits and add them to the stack.", epilog=EPILOG.replace("GUARD", GUARD_HELP))
+@click.command(
+    short_help="Make edits and add them to the stack.",
+    epilog=EPILOG.replace("GUARD", GUARD_HELP).replace("SETTINGS", settings_table()),
+)
 @click.argument("requests", metavar="[REQUESTS]", required=False, type=click.Path(path_type=Path, allow_dash=True))
 @click.option("-s", "--subject", help="Who or what the fact is about.")
 @click.option("-p", "--prompt", help="The sentence up to the answer, with {} or the subject in it.")
@@ -149,7 +151,7 @@ def recipe_changes(given: dict[str, Any]) -> dict[str, Any]:
         name, equals, value = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting} has no value.", "Write --set name=value, as in --set steps=25.")
-        changes[name.strip()] = _value(value.strip())
+        changes[name.strip()] = typed(value.strip())
     changes |= {name: given[name] for name in ("method", "layer", "seed") if given[name] is not None}
     if given.get("layers"):
         changes["layers"] = _layers(given["layers"])
@@ -163,14 +165,3 @@ def _layers(text: str) -> list[int]:
         return [int(number) for number in text.split(",")]
     except ValueError as error:
         raise UsageError(f"--layers {text} is no list of layers.", "Write it as in --layers 3,4,5.") from error
-
-
-def _value(text: str) -> Any:
-    """A setting's value: JSON, a plain word, or none, on, off, as people write them."""
-    words = {"none": None, "off": False, "on": True}
-    if text.lower() in words:
-        return words[text.lower()]
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
