@@ -14,7 +14,7 @@ from tests.stack.batches import MODULES, batch, requests, written
 from tests.stack.making import D_OUT, edit, factors
 from tests.stack.test_hostile import joined, refused, set_to, split
 from workbench.edits import Recipe
-from workbench.errors import EditError, StackError, VerificationError
+from workbench.errors import EditError
 from workbench.stack import fields, limits
 from workbench.stack.bundle import EDIT_FILE
 from workbench.stack.editfile import decode_edit, encode_edit, file_name, read_edit, read_header
@@ -204,12 +204,3 @@ def test_an_edit_has_the_first_of_its_requests_at_hand() -> None:
     made: Edit = batch(3)
     assert made.request is made.requests[0]
     assert decode_edit(written(made, 3)[1], "x")[0].request == made.request
-
-
-def test_no_byte_of_it_can_change_without_being_noticed() -> None:
-    data = written(batch(2, (0, 1)), 2)[1]
-    for at in range(0, len(data), 5):
-        damaged = bytearray(data)
-        damaged[at] ^= 1 << (at % 8)
-        with pytest.raises((StackError, VerificationError)):
-            decode_edit(bytes(damaged), "gift")

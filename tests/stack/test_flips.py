@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.stack.batches import batch, written
 from tests.stack.making import D_IN, D_OUT, MODULE, base, edit, factors
 from tests.stack.thorough import THOROUGH
 from workbench.edits import EditRequest, Neighbour, Recipe
@@ -17,6 +18,7 @@ from workbench.stack.store import Stack
 
 NAME = "0001-gift-00000000.safetensors"
 TIME = "2026-01-02T03:04:05+00:00"
+RARELY = pytest.mark.skipif(not THOROUGH, reason="WORKBENCH_THOROUGH is not set")
 TWO = [MODULE, "transformer.h.2.mlp.c_proj"]
 
 
@@ -35,7 +37,7 @@ def rich() -> bytes:
         base=wide,
         created=TIME,
         weights={name: {"before": "0" * 64, "after": "1" * 64} for name in TWO},
-        request=EditRequest("{} is\n", text, text, text, (text,), (Neighbour(text, text), Neighbour("x", None))),
+        requests=(EditRequest("{} is\n", text, text, text, (text,), (Neighbour(text, text), Neighbour("x", None))),),
         recipe=Recipe(layer=1, lr=1e-6, nll_stop=0.1, template_lengths=((3, 2), (5, 1))),
         templates=("{}", text),
         metrics={"loss": [1e-300, -0.0, 1.5e300, 7, None, True], text: {text: []}},
@@ -45,6 +47,11 @@ def rich() -> bytes:
         number=12,
     )
     return encode_edit(given, [*factors(1, rank=2), *factors(2, rank=3, module=TWO[1])])[1]
+
+
+def many() -> bytes:
+    """Several requests, in two modules."""
+    return written(batch(2, (0, 1)), 2)[1]
 
 
 def flipped(data: bytes) -> Iterator[tuple[int, int, bytes]]:
@@ -66,7 +73,7 @@ def noticed(data: bytes) -> bool:
 
 @pytest.mark.parametrize(
     "make",
-    [plain, pytest.param(rich, marks=pytest.mark.skipif(not THOROUGH, reason="WORKBENCH_THOROUGH is not set"))],
+    [plain, *(pytest.param(make, marks=RARELY) for make in (rich, many))],
 )
 def test_every_flip_of_one_bit_is_noticed(make: object) -> None:
     assert callable(make)
@@ -76,14 +83,14 @@ def test_every_flip_of_one_bit_is_noticed(make: object) -> None:
     assert [(at, bit) for at, bit, changed in flipped(data) if not noticed(changed)] == []
 
 
-@pytest.mark.parametrize("make", [plain, rich])
+@pytest.mark.parametrize("make", [plain, rich, many])
 def test_every_truncation_is_noticed(make: object) -> None:
     assert callable(make)
     data = make()
     assert [length for length in range(len(data)) if not noticed(data[:length])] == []
 
 
-@pytest.mark.parametrize("make", [plain, rich])
+@pytest.mark.parametrize("make", [plain, rich, many])
 def test_every_byte_left_out_or_put_in_is_noticed(make: object) -> None:
     assert callable(make)
     data = make()
