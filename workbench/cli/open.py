@@ -50,6 +50,9 @@ def open_screen(name: str | None, engine: str | None, record: Path | None, commo
     chosen = replace(common, model=name or common.model)
     folder = stack_folder(chosen)
 
+    from workbench.tui import garbage
+
+    garbage.begin()
     from workbench.tui.run import Wanted, run
 
     model = chosen.model if engine else _model_here(chosen, folder)

@@ -28,7 +28,9 @@ happened for more than two seconds, two seconds are shown.
 def play(file: Path, speed: float, no_wait: bool) -> int:
     """Show the run that workbench --record wrote into FILE, as it went."""
     from workbench.recording import read_recording
+    from workbench.tui import garbage
 
+    garbage.begin()
     recording = read_recording(file)
     needs_a_terminal()
 

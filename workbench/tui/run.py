@@ -11,7 +11,6 @@ from pathlib import Path
 
 from workbench.models.options import PLAIN, LoadOptions
 from workbench.recording import Recorder
-from workbench.tui import garbage
 from workbench.tui.client import EngineClient, ProcessClient, engine_arguments, engine_options
 from workbench.tui.far import far_arguments
 from workbench.tui.home import HERE, Home
@@ -77,7 +76,6 @@ async def _run(
     wanted: Wanted, make_client: Callable[[Path], ProcessClient], recorder: Recorder | None
 ) -> tuple[int, bool]:
     """The exit code, and whether the engine had stopped by itself."""
-    garbage.begin()
     first = make_client(wanted.stack)
     await first.begin()
     ahead = [first]
