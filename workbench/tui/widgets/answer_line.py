@@ -111,6 +111,8 @@ class AnswerLine(Widget):
 
 def waiting(state: State) -> str:
     """Why there is no answer yet."""
+    if state.where == "recorded":
+        return "nothing is asked in a recording"
     if state.engine == "starting":
         return "what the model says shows here when it is loaded"
     if state.engine == "stopped":
