@@ -79,7 +79,9 @@ def test_references_of_both_shapes_are_read(tmp_path: Path) -> None:
     assert read_references(write(tmp_path / "b.json", {"Peru": ["Lima"]})).texts == {"Peru": ("Lima",)}
 
 
-@pytest.mark.parametrize("document", [[1], {"Peru": 3}, {"Peru": "Lima"}, {"Peru": [1]}, "Peru", 3, None, [{"relation_id": "P1"}]])
+@pytest.mark.parametrize(
+    "document", [[1], {"Peru": 3}, {"Peru": "Lima"}, {"Peru": [1]}, "Peru", 3, None, [{"relation_id": "P1"}]]
+)
 def test_what_is_no_references_is_refused(tmp_path: Path, document: object) -> None:
     with pytest.raises(RequestError, match="no reference texts"):
         read_references(write(tmp_path / "a.json", document))
