@@ -14,7 +14,7 @@ from workbench.contrasts import AddedProbe
 from workbench.tui.added import FILE, read_added, write_added
 from workbench.tui.comparison import Asked, Sampling, comparison, document, markdown, sampling_of
 from workbench.tui.states import choices, made_of, name_of, narrowed
-from workbench.tui.watched import recorded, summary, watched
+from workbench.tui.watched import judged, recorded, summary, watched
 from workbench.tui.widgets.probe_table import probe_cells
 from workbench.tui.widgets.side import compared, diff_text, marked, shown_token, token_bars, token_line
 from workbench.tui.widgets.side_views import side_views
@@ -100,6 +100,18 @@ def test_probes_of_two_states_stand_side_by_side() -> None:
     half = watched(both()[:5], "base", "stack")
     assert [one.passed for one in half] == [None] * 5
     assert summary(half) == ""
+
+
+def test_held_out_perplexity_holds_within_the_guards_limit() -> None:
+    rows = watched(
+        [replace(PROBES[-1], side=side, value=v) for side, v in (("base", 17.61), ("stack", 21.2))], "base", "stack"
+    )
+    (row,) = judged(rows, 0.2)
+    assert row.expected == "< 21.13"
+    assert row.a is not None
+    assert (row.a.passed, row.passed) == (True, False)
+    assert judged(rows, None) == rows
+    assert summary(judged(rows, 0.3)) == "1 of 1 pass"
 
 
 def test_what_an_edit_recorded_stands_before_and_after_it() -> None:

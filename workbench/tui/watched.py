@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from workbench.events import ProbeResult
@@ -66,6 +66,23 @@ def watched(results: Sequence[ProbeResult], a: str, b: str) -> tuple[Watched, ..
         pair[0] = result if result.side == a else pair[0]
         pair[1] = result if result.side == b else pair[1]
     return tuple(Watched(*key, *pair) for key, pair in found.items() if any(pair))
+
+
+def judged(rows: Sequence[Watched], rise: float | None) -> tuple[Watched, ...]:
+    """`rows` with the held-out perplexity held against the guard's limit: so much more than the base's; None: none."""
+    return tuple(_within(row, rise) if row.kind == "perplexity" else row for row in rows)
+
+
+def _within(row: Watched, rise: float | None) -> Watched:
+    base = next((result.before for result in (row.a, row.b) if result and result.before), None)
+    if rise is None or base is None:
+        return row
+    most = base * (1 + rise)
+    a, b = (
+        None if result is None else replace(result, passed=result.value is not None and result.value <= most)
+        for result in (row.a, row.b)
+    )
+    return replace(row, expected=f"< {most:.2f}", a=a, b=b)
 
 
 def recorded(results: Sequence[ProbeResult]) -> tuple[Watched, ...]:

@@ -169,7 +169,7 @@ class CompareScreen(WorkbenchScreen):
             made = tuple(states.made_of(state.stack, word) for word in self._probed.words)
             names = self._probed.names
             asked = probe_table.Asked(self._probed.words, names, stale=made != self._probed.made_of)
-        self.query_one(ProbeTable).show(state, asked, len(self._added))
+        self.query_one(ProbeTable).show(state, asked, len(self._added), self.bench.guard.perplexity)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Greyed while the engine cannot take it, absent where there is nothing to act on."""

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 
 from workbench.events import ProbeResult, StackChanged
 from workbench.tui.state import State
-from workbench.tui.watched import FILTERS, Filter, Watched, recorded, summary, watched
+from workbench.tui.watched import FILTERS, Filter, Watched, judged, recorded, summary, watched
 from workbench.tui.widgets.panel import Rows
 from workbench.tui.widgets.text import fit, number, tick
 
@@ -36,9 +36,9 @@ class ProbeTable(Rows):
 
     HELP = (
         "Every probe of every edit that is active in A or B, and those added with a, asked in both.\n\n"
-        "An efficacy or paraphrase probe holds when the new answer is likelier than the true one; a neighbour holds "
-        "when its answer has not given way. The number beside a tick is p(expected); from 110 columns on, the answer "
-        "that was given and its p."
+        "An efficacy or paraphrase probe holds when the new answer is likelier than the true one; a neighbour when its "
+        "answer has not given way; held-out perplexity within the guard's limit.\n\n"
+        "The number beside a tick is p(expected); from 110 columns on, the answer that was given and its p."
     )
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -47,6 +47,7 @@ class ProbeTable(Rows):
     ]
 
     _results: tuple[ProbeResult, ...] = ()
+    _said: object = None
     _asked: Asked | None = None
     _stack: StackChanged | None = None
     _added = 0
@@ -59,22 +60,23 @@ class ProbeTable(Rows):
         """Writes the border."""
         self.name_it("Probes across the stack")
 
-    def show(self, state: State, asked: Asked | None = None, added: int = 0) -> None:
+    def show(self, state: State, asked: Asked | None = None, added: int = 0, perplexity: float | None = None) -> None:
         """Draws the probes of `state`: those of the states that were `asked`, else those of the last edit.
 
-        `added` is how many probes a person has added.
+        `added` is how many probes a person has added; `perplexity` how much it may rise over the base's, as a share.
         """
         results = state.probes if asked else state.run.probes if state.run else ()
         busy = state.doing == "probe"
-        if (results, asked, added, busy) == (self._results, self._asked, self._added, self._busy) and (
-            state.stack is self._stack
-        ):
+        said = asked, added, busy, perplexity
+        if said == self._said and results == self._results and state.stack is self._stack:
             return
         if state.stack is not self._stack:
             rows = state.stack.edits if state.stack else ()
             self._numbers = {row.id: str(row.number) for row in rows}
-        self._results, self._asked, self._stack, self._added, self._busy = results, asked, state.stack, added, busy
-        self._all = watched(results, *asked.words) if asked else recorded(results)
+        self._results, self._stack, self._said = results, state.stack, said
+        self._asked, self._added, self._busy = asked, added, busy
+        found = watched(results, *asked.words) if asked else recorded(results)
+        self._all = judged(found, perplexity)
         self._narrow()
 
     _numbers: dict[str, str] = {}  # noqa: RUF012  replaced, never changed
