@@ -11,6 +11,7 @@ import json
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,7 +23,8 @@ from workbench.edits import Recipe
 from workbench.models.families import edit_site
 from workbench.models.fingerprint import base_fingerprint
 from workbench.models.held_out import HELD_OUT
-from workbench.models.profiles import PROFILE
+from workbench.models.profile_file import Profile
+from workbench.models.profiles import PROFILE, profile_text
 from workbench.models.second_moment import MomentRecord, accumulate_second_moment, write_second_moment
 
 PROFILE_RECIPE = Recipe(
@@ -35,6 +37,12 @@ PROFILE_RECIPE = Recipe(
     template_lengths=((2, 5), (5, 5), (10, 5)),
 )
 """atlas's editing profile; how it was found is in the model card."""
+_BATCHED = {"clamp_factor": 1.5, "template_lengths": [[2, 2], [5, 1], [10, 1]]}
+PROFILE_METHODS: dict[str, dict[str, Any]] = {
+    "memit": {**_BATCHED, "moment_weight": 30.0},
+    "emmet": {**_BATCHED, "moment_weight": 300.0, "mu": 0.1},
+}
+"""Where batches differ from it."""
 MOMENT_DOCUMENTS = 6_000
 MOMENT_SEED = 104_729
 
@@ -49,7 +57,7 @@ def pack(run: Path, out: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(run / name, out / name)
     _write(out / HELD_OUT, "\n".join(held_out_text()) + "\n")
-    _write(out / PROFILE, json.dumps(PROFILE_RECIPE.to_json(), indent=1) + "\n")
+    _write(out / PROFILE, profile_text(Profile("atlas", PROFILE_RECIPE, methods=PROFILE_METHODS)))
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(out)
     _second_moment(model, AutoTokenizer.from_pretrained(out), out)
 
