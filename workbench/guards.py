@@ -27,6 +27,8 @@ FEWEST = 3
 """Earlier edits from which on it is known what is usual on a stack."""
 
 
+RECENT = 200
+"""Newest edits of a stack that say what is usual on it."""
 FEWEST_ASKED = 2
 """Prompts from which on a part of them says something."""
 
@@ -65,7 +67,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
         "ratio": Measure("|ΔW|/|W|", 0.5, 0.001, 100.0, "size of the update by the weight's; of n requests over √n"),
         "jump": Measure("jump", 5.0, 1.1, 1000.0, "the same in medians of the stack's edits, from the 4th on"),
         "division": Measure(
-            "k·u/|k̄|", 0.05, 0.0, 0.9, "division factor as a part of the key's norm; 0 blows v up", least=True
+            "k·u/|k|", 0.05, 0.0, 0.9, "division factor as a part of the key's norm; 0 blows v up", least=True
         ),
         "perplexity": Measure(
             "ppl", 0.2, 0.001, 100.0, "rise of perplexity on held-out text over the base's", percent=True
@@ -180,8 +182,8 @@ def number(name: str, value: str) -> float | bool:
 
 
 def usual(ratios: Sequence[float | None]) -> float | None:
-    """What |ΔW|/|W| is on a stack, by its applied edits' own, each as `alone` has it; None: too few to tell."""
-    known = [ratio for ratio in ratios if ratio is not None and 0 < ratio < math.inf]
+    """What |ΔW|/|W| is on a stack, by its newest applied edits' own, each as `alone` has it; None: too few to tell."""
+    known = [ratio for ratio in ratios[-RECENT:] if ratio is not None and 0 < ratio < math.inf]
     return statistics.median(known) if len(known) >= FEWEST else None
 
 

@@ -208,7 +208,7 @@ def test_the_line_says_every_measure_with_its_limit_what_is_beyond_it_first() ->
     values = {"ratio": 0.099, "perplexity": 0.31}
     (line,) = guard_lines(Guard(jump=None, neighbours=None, earlier=None), values, 200, 1)
     assert reading(Guard(), "neighbours", 0.5) == "neighbours lost 50% = 50% ✓"
-    assert line == "guard  ppl +31% > 20% ✗  ratio 0.099 < 0.5 ✓  k·u/|k̄| > 0.05"
+    assert line == "guard  ppl +31% > 20% ✗  ratio 0.099 < 0.5 ✓  k·u/|k| > 0.05"
     assert guard_lines(OFF, values, 60, 1) == ["guard  no limits: g sets them"]
 
 

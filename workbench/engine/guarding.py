@@ -12,7 +12,7 @@ from typing import Any
 from workbench.editing.cancel import Cancelled, check
 from workbench.engine.core import Core
 from workbench.events import EarlierProbed, Event, GuardAsked, GuardTripped
-from workbench.guards import Decision, Guard, alone, measured, told, usual
+from workbench.guards import RECENT, Decision, Guard, alone, measured, told, usual
 from workbench.stack.record import Edit
 
 Decide = Callable[[tuple[GuardTripped, ...]], Decision]
@@ -71,7 +71,7 @@ def values_of(core: Core, edit: Edit, key_norm: float | None, earlier: EarlierPr
     probes = edit.metrics.get("probes") or []
     return measured(
         ratio=_ratio(edit),
-        usual_ratio=usual([_ratio(one) for one in core.stack.active]),
+        usual_ratio=usual([_ratio(one) for one in core.stack.active[-RECENT:]]),
         division_factor=_table(edit.metrics.get("norms")).get("division_factor"),
         key_norm=key_norm,
         perplexity=perplexity.get("after"),

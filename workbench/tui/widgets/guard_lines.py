@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from rich.cells import cell_len
 
 from workbench import events as ev
-from workbench.guards import MEASURES, Guard, alone, measured, usual
+from workbench.guards import MEASURES, RECENT, Guard, alone, measured, usual
 from workbench.text import visible
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.text import fit
@@ -22,7 +22,8 @@ SHORT = {"ratio": "ratio", "perplexity": "ppl", "neighbours": "neighbours lost",
 def readings(state: State) -> dict[str, float]:
     """What is measured now: of the running edit or the last one, else what the newest applied edit recorded."""
     stack, run = state.stack, state.run
-    rows = [row for row in stack.edits[: stack.position] if row.state == "applied"] if stack else []
+    newest = stack.edits[max(stack.position - RECENT, 0) : stack.position] if stack else ()
+    rows = [row for row in newest if row.state == "applied"]
     base = stack.perplexity_base if stack else None
     if run is not None and (run.norms or run.probes):
         return _of_run(run, rows, base)
