@@ -124,8 +124,8 @@ def test_what_an_edit_recorded_stands_before_and_after_it() -> None:
 def test_a_row_ticks_what_holds_and_crosses_what_fails_in_b() -> None:
     rows = watched(both(), "base", "stack")
     narrow = [probe_cells(row, "3", wide=False) for row in rows]
-    assert narrow[3][4:] == ("  0.31 Microsoft", "✗ 0.31 Microsoft", "+0.00")
-    assert narrow[4][4:] == ("17.63 ✓", "17.63 ✓", "+0.00")
+    assert narrow[3][4:] == ("  0.31 Microsoft", "✗ 0.31 Microsoft", "0.00")
+    assert narrow[4][4:] == ("17.63 ✓", "17.63 ✓", "0.00")
     alone = probe_cells(watched(both()[5:], "base", "stack")[0], "3", wide=True)
     assert alone[4] == ""
     assert alone[6] == "-"

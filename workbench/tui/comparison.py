@@ -183,7 +183,7 @@ def markdown(found: Comparison, rows: Sequence[Watched], names: tuple[str, str])
     for letter, side in zip("AB", found.sides, strict=True):
         parts += [f"## {letter}: {plain(side.name)}", plain(asked.prompt + side.text, LONGEST), side.pace]
         if side.top:
-            parts.append(table(["next token", "p"], [[plain(token), f"{p:.4f}"] for token, p in side.top]))
+            parts.append(table(["next token", "p"], [[plain(token), f"{p:.3g}"] for token, p in side.top]))
     if rows:
         parts += [f"## Probes: A {plain(names[0])}, B {plain(names[1])}", summary(rows), _probes(rows)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -192,7 +192,7 @@ def markdown(found: Comparison, rows: Sequence[Watched], names: tuple[str, str])
 def _probes(rows: Sequence[Watched]) -> str:
     cells = []
     for row in rows:
-        a, b = ("-" if value is None else f"{value:.4f}" for value in row.values)
+        a, b = ("-" if value is None else f"{value:.3g}" for value in row.values)
         held = {True: "holds", False: "fails", None: ""}[row.passed]
         cells.append([row.word, plain(row.prompt), plain(row.expected.strip()), a, b, held])
     return table(["kind", "prompt", "expected", "A", "B", "in B"], cells)

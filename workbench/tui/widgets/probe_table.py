@@ -177,7 +177,7 @@ Cells = tuple[str, str, str, str, str, str, str]
 def probe_cells(row: Watched, edit: str, *, wide: bool) -> Cells:
     """Edit, kind, prompt, what is expected, A, B, change; with `wide` the answers that were given."""
     a, b = _said(row.a, wide=wide, judged=False), _said(row.b, wide=wide, judged=True)
-    change = "-" if row.change is None else f"{row.change:+.2f}"
+    change = "-" if row.change is None else f"{row.change:+.2f}" if abs(row.change) >= 0.005 else "0.00"
     return edit, row.word, row.prompt or row.word, row.expected.strip(), a, b, change
 
 
