@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, get_args
 
-from workbench import __version__
 from workbench import events as ev
 from workbench.checked import checked
 from workbench.engine.protocol import Command, Verb
@@ -89,7 +88,7 @@ class Recorder:
         self._stack = Teller()
         self._size = 0
         begun = datetime.now(UTC).isoformat(timespec="seconds")
-        head = {"type": FIRST, "format": FORMAT, "workbench": __version__, "begun": begun}
+        head = {"type": FIRST, "format": FORMAT, "begun": begun}
         self._write(json.dumps({**head, "model": model, "stack": stack}))
 
     def event(self, event: ev.Event) -> None:
