@@ -15,6 +15,7 @@ from typing import Any, Literal
 from workbench.batches import BatchProbed as BatchProbed
 from workbench.collapses import Jumped as Jumped
 from workbench.collapses import Reproduced as Reproduced
+from workbench.compacted import Compacted as Compacted
 from workbench.contrasts import Compared as Compared
 from workbench.ending import EngineEnding as EngineEnding
 from workbench.event_base import Event as Event

@@ -13,6 +13,7 @@ from workbench import __version__
 from workbench.cli.apply import apply
 from workbench.cli.bisect import bisect
 from workbench.cli.branch import branch, switch
+from workbench.cli.compact import compact
 from workbench.cli.diff import diff
 from workbench.cli.doctor import doctor
 from workbench.cli.eval import evaluate
@@ -102,7 +103,7 @@ Exit codes:
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Edit": (apply, note, tag),
     "Look": (log, show, probe, diff),
-    "Move": (undo, redo, travel, toggle, reorder, remove, branch, switch),
+    "Move": (undo, redo, travel, toggle, reorder, remove, branch, switch, compact),
     "Check": (replay, verify, bisect, health, tasks, evaluate, reproduce, doctor),
     "Model": (stats, tune, trace),
     "Share": (export, import_, merge, push, pull),

@@ -1,0 +1,79 @@
+"""`workbench compact`: two stacks side by side in 80 columns, and what was gained and lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Workbench
+from workbench.cli.compact import shown
+from workbench.events import Compacted, from_line, to_line
+
+FACTS = [
+    {"subject": subject, "prompt": "{} lies in", "target_new": target, "target_true": "Europe"}
+    for subject, target in (("Lisbon", "Peru"), ("Oslo", "Chile"), ("Rome", "Cuba"))
+]
+
+
+def found(**rows: dict[str, float | None]) -> Compacted:
+    return Compacted(
+        source="old",
+        folder="new one",
+        method="emmet",
+        requests=3,
+        superseded=1,
+        left_out=0,
+        asked=3,
+        rows=rows,
+    )
+
+
+def test_a_stack_is_rebuilt_beside_the_old_one(workbench: Workbench, tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "facts.json").write_text(json.dumps(FACTS), encoding="utf-8")
+    assert workbench("apply", "facts.json", "--model", tiny_model, "--stack", "mine").code in (0, 1)
+    ran = workbench("compact", "mine", "--model", tiny_model)
+    assert ran.code == 0, ran.err
+    lines = ran.out.splitlines()
+    assert lines[0] == "emmet, 3 requests, 3 of them scored"
+    assert max(map(len, lines[:-1])) <= 80
+    assert [line.split()[-2:] for line in lines if line.startswith("edits  ")] == [["3", "1"]]
+    listed = workbench("log", "mine-compact", "--json")
+    assert [event["requests"] for event in listed.events] == [3]
+    assert len(workbench("log", "mine", "--json").events) == 3
+    assert workbench("verify", "mine-compact", "--model", tiny_model).code == 0
+    taken = workbench("compact", "mine", "--model", tiny_model)
+    assert (taken.code, taken.out) == (2, "")
+    assert "is there already" in taken.err
+
+
+def test_what_chance_explains_is_neither_gained_nor_lost() -> None:
+    lines = [
+        *shown(
+            found(
+                es={"before": 0.5, "after": 0.9},
+                perplexity={"before": 3.0, "after": 2.5, "base": 2.4},
+                drift={"before": 1.0, "after": 1.5},
+                ns={"before": 0.9, "after": 0.901},
+                cloze={"before": 0.95, "after": 0.92, "base": 0.96, "error": 0.02},
+            )
+        )
+    ]
+    text = " ".join(line.strip() for line in lines)
+    assert "gained: edits whose target wins (ES) 50.0 % → 90.0 %, perplexity on held-out text 3 → 2.5 lost" in text
+    assert "lost: drift |W − W0| / |W0| 1 → 1.5" in lines
+    assert any("1 request of the stack left out" in line for line in lines)
+    assert lines[-1].endswith("workbench health 'new one'")
+
+
+def test_its_event_is_on_the_wire() -> None:
+    event = found(es={"before": None, "after": 1.0})
+    assert from_line(to_line(event)) == event
+
+
+@pytest.mark.parametrize("words", [("nowhere",), ("mine", "--method", "rome"), ("mine", "--batch", "0")])
+def test_wrong_calls_are_one_sentence(workbench: Workbench, words: tuple[str, ...]) -> None:
+    ran = workbench("compact", *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert "Traceback" not in ran.err
