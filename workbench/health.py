@@ -53,6 +53,8 @@ class HealthReport(Event):
     """Pairs of edits whose keys nearly are one; None: not looked for."""
     collision_worst: float | None = None
     """Largest |cos| of two keys under C⁻¹; None: no pair is beyond the limit."""
+    collision_edits: tuple[int, ...] = ()
+    """Numbers of the two edits that have it."""
     perplexity: float | None = None
     perplexity_base: float | None = None
     entropy: float | None = None
@@ -74,6 +76,8 @@ class HealthReport(Event):
     """kept / took; None: nothing took."""
     retention_error: float | None = None
     """Its standard error from asking a sample; 0 where all were asked."""
+    lost: tuple[int, ...] = ()
+    """Numbers of edits that took and no longer hold, oldest first, a few of them."""
     slope: float | None = None
     """Share of the edits that is lost with every later edit, by least squares; None: too few to say."""
     slope_low: float | None = None

@@ -169,6 +169,7 @@ def test_retention_counts_what_took_and_tells_the_error_of_a_sample(engine: Engi
     _, every = drain(retained(engine.core, edits, None, 0, never))
     assert (every.asked, every.of, every.took, every.kept) == (12, 12, 10, 7)
     assert (every.retention, every.retention_error, every.es) == (0.7, 0.0, 0.75)
+    assert every.lost == (1, 2, 3)
     assert every.slope_low is not None
     _, some = drain(retained(engine.core, edits, 6, 0, never))
     share = some.kept / some.took
@@ -198,6 +199,7 @@ def test_keys_that_collide_are_counted_once_a_pair_as_by_hand(engine: Engine) ->
                 weights={site.module: HASHES},
                 ranks={site.module: 1},
                 id=f"{number:064x}",
+                number=number,
             )
         )
         updates.append((Factors(site.module, u[None].astype("f4"), np.zeros((site.d_out, 1), dtype="f4")),))
@@ -205,6 +207,7 @@ def test_keys_that_collide_are_counted_once_a_pair_as_by_hand(engine: Engine) ->
     upper = by_hand[np.triu_indices(5, 1)]
     assert found.count == int((upper > 0.6).sum()) > 0
     assert found.worst == pytest.approx(upper.max(), rel=1e-3)
+    assert found.edits == (2, 4)  # minus itself is the same key
     assert all(pair.ours != pair.theirs for pair in found.pairs)
     assert len(found.pairs) == found.count
 

@@ -45,6 +45,9 @@ def _held(report: ev.HealthReport) -> Iterator[str]:
     kept = f"{report.kept} of {report.took}"
     sampled = report.retention_error and f", ± {share(report.retention_error)}"
     yield _row("earlier edits that still hold", share(report.retention), "", kept + (sampled or ""))
+    if report.lost:
+        more = ", …" if len(report.lost) < report.took - report.kept else ""
+        yield f"  no longer: {', '.join(map(str, report.lost))}{more}"
     if report.slope is not None and report.slope_low is not None and report.slope_high is not None:
         within = f"95 %: {_fine(report.slope_low)} to {_fine(report.slope_high)}"
         yield _row("  lost with each later edit", _fine(report.slope), "", within)
@@ -62,8 +65,9 @@ def _weights(report: ev.HealthReport) -> Iterator[str]:
     yield _row("|ΔW| / |W| of an edit", number(report.ratio_median), "", largest)
     yield from _division(report)
     if report.collisions is not None:
-        worst = "" if report.collision_worst is None else f"pairs; |cos| up to {number(report.collision_worst)}"
-        yield _row("keys that collide", str(report.collisions), "", worst)
+        pair = " and ".join(map(str, report.collision_edits))
+        worst = f"{pair}: |cos| {report.collision_worst:.2f}" if report.collision_worst is not None else ""
+        yield _row("pairs of keys that collide", str(report.collisions), "", worst)
 
 
 def _division(report: ev.HealthReport) -> Iterator[str]:

@@ -23,6 +23,8 @@ class Collisions:
     count: int = 0
     pairs: tuple[Conflict, ...] = ()
     """The worst, worst first."""
+    edits: tuple[int, ...] = ()
+    """Numbers of the two edits of the worst pair."""
 
     @property
     def worst(self) -> float | None:
@@ -41,4 +43,7 @@ def collisions(core: Core, edits: Sequence[Edit], updates: Sequence[tuple[Factor
     alone = sum(len(edit.requests) * len(edit.weights) for edit in known)
     order = {edit.id: number for number, edit in enumerate(edits)}
     pairs = (pair for pair in report.pairs if (order[pair.ours], pair.prompt) < (order[pair.theirs], pair.other_prompt))
-    return Collisions(max(report.count - alone, 0) // 2, tuple(pairs)[:LISTED])
+    listed = tuple(pairs)[:LISTED]
+    numbers = {edit.id: edit.number for edit in edits}
+    worst = (numbers[listed[0].ours], numbers[listed[0].theirs]) if listed else ()
+    return Collisions(max(report.count - alone, 0) // 2, listed, worst)

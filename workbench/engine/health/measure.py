@@ -58,6 +58,7 @@ def measure(
             edit=shown[-1].id if shown else "",
             collisions=found.count if found else None,
             collision_worst=found.worst if found else None,
+            collision_edits=found.edits if found else (),
             perplexity=core.perplexity_here(),
             perplexity_base=core.perplexity_base(),
             entropy=entropy_of(core, on.prompts, on.seed),

@@ -20,6 +20,8 @@ from workbench.stack.record import Edit
 
 FEWEST = 10
 """Facts that took without which nothing is said about a slope."""
+NAMED = 12
+"""Edits that no longer hold and are named."""
 INTERVAL = 1.96
 """Standard errors on each side of a slope: 95 %."""
 
@@ -58,6 +60,7 @@ class Retained:
     kept: int = 0
     retention: float | None = None
     retention_error: float | None = None
+    lost: tuple[int, ...] = ()
     slope: float | None = None
     slope_low: float | None = None
     slope_high: float | None = None
@@ -106,9 +109,10 @@ def retained(
 
 def _summed(every: Sequence[Fact], asked: Sequence[Fact], cases: Sequence[CaseScore]) -> Retained:
     score = summary(cases)
-    took = [(one.age, case.measure("es") == 1.0) for one, case in zip(asked, cases, strict=True) if one.took]
+    took = [(one, case.measure("es") == 1.0) for one, case in zip(asked, cases, strict=True) if one.took]
     kept = sum(held for _, held in took)
-    slope = forgetting([age for age, _ in took], [not held for _, held in took])
+    lost = dict.fromkeys(one.edit.number for one, held in took if not held)
+    slope = forgetting([one.age for one, _ in took], [not held for _, held in took])
     return Retained(
         asked=len(asked),
         of=len(every),
@@ -119,6 +123,7 @@ def _summed(every: Sequence[Fact], asked: Sequence[Fact], cases: Sequence[CaseSc
         kept=kept,
         retention=kept / len(took) if took else None,
         retention_error=_error(kept, len(took), sum(one.took for one in every)) if took else None,
+        lost=tuple(lost)[:NAMED],
         slope=slope.value if slope else None,
         slope_low=slope.low if slope else None,
         slope_high=slope.high if slope else None,
