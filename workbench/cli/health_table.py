@@ -65,7 +65,7 @@ def _weights(report: ev.HealthReport) -> Iterator[str]:
     yield _row("|ΔW| / |W| of an edit", number(report.ratio_median), "", largest)
     yield from _division(report)
     if report.collisions is not None:
-        pair = " and ".join(map(str, report.collision_edits))
+        pair = ", ".join(map(str, report.collision_edits))
         worst = f"{pair}: |cos| {report.collision_worst:.2f}" if report.collision_worst is not None else ""
         yield _row("pairs of keys that collide", str(report.collisions), "", worst)
 
