@@ -75,7 +75,7 @@ class AnswerLine(Widget):
         if question is None or question == self._asked or self._state.engine != "idle":
             return
         more = {"target": question[1]} if question[1] else {}
-        job = bench(self).send("answer", prompt=question[0], sides=["stack"], k=TOP, **more)
+        job = bench(self).send("answer", prompt=question[0], states=["stack"], k=TOP, **more)
         if job:
             self._asked, self._job = question, job
 
