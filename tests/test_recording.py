@@ -123,6 +123,12 @@ def test_every_event_that_an_engine_says_passes_the_check(cls: type[ev.Event], o
     assert checked(event) == event
 
 
+def test_what_lies_within_a_value_is_checked_too() -> None:
+    for wrong in (stack(2, 0, names=("main", 3)), stack(2, 0, edits=(MODEL,)), step(1, p_contexts=("x",))):
+        with pytest.raises(ValueError, match="not what it should be"):
+            checked(wrong)
+
+
 def test_a_number_that_json_cannot_say_is_not_a_number() -> None:
     line = ev.from_line(ev.to_line(step(1, loss=float("nan"))))
     assert isinstance(line, ev.OptimStep)

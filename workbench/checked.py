@@ -47,8 +47,8 @@ def _fit(value: Any, kind: Any) -> Any:
         return _one_of(value, inner)
     if origin is tuple:
         return _row(value, inner)
-    if origin in (dict, Mapping) or kind is dict:
-        return _need(isinstance(value, dict), value)
+    if origin in (dict, Mapping):
+        return _table(value, inner)
     if dataclasses.is_dataclass(kind):
         return checked(_need(type(value) is kind, value))
     return value if kind is Any else _need(type(value) is kind, value)
@@ -75,6 +75,11 @@ def _row(value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(_fit(one, kinds[0]) for one in value)
     _need(len(value) == len(kinds), value)
     return tuple(_fit(one, kind) for one, kind in zip(value, kinds, strict=True))
+
+
+def _table(value: Any, kinds: tuple[Any, ...]) -> dict[Any, Any]:
+    _need(isinstance(value, dict), value)
+    return {_fit(name, kinds[0]): _fit(one, kinds[1]) for name, one in value.items()}
 
 
 def _need(right: bool, value: Any) -> Any:
