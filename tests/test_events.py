@@ -26,6 +26,7 @@ SAMPLES: dict[str, Any] = {
     "float": 0.5,
     "bool": True,
     "dict[str, Any]": {"a": [1, {"b": None}]},
+    "dict[str, dict[str, float | None]]": {"es": {"before": 0.5, "base": None}},
     "tuple[float, ...]": (0.1, 0.2),
     "tuple[int, int]": (1, 2),
     "tuple[int, ...]": (1, 2, 3),
@@ -45,7 +46,7 @@ def sample(cls: type[ev.Event], optional: bool) -> ev.Event:
     values: dict[str, typing.Any] = {}
     for field in dataclasses.fields(cls):
         kind = str(field.type)
-        if " | None" in kind:
+        if kind.endswith(" | None"):
             values[field.name] = SAMPLES[kind.removesuffix(" | None")] if optional else None
         elif kind.startswith("Literal"):
             values[field.name] = typing.get_type_hints(cls)[field.name].__args__[0]
