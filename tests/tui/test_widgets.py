@@ -137,6 +137,8 @@ def _hostile(cls: type[ev.Event]) -> ev.Event:
             values[name] = filled[str(field.type)]
         elif str(field.type).startswith("Literal"):
             values[name] = re.split("[\"']", str(field.type))[1]
+        elif str(field.type).startswith("tuple"):
+            values[name] = ()
     return cls(**values)
 
 
