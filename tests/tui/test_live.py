@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
@@ -182,12 +183,23 @@ async def test_what_was_found_before_the_edit_began_stands_above_it() -> None:
 
 async def test_requests_that_are_optimised_together_are_one_line_of_progress() -> None:
     step = ev.StepTogether(step=7, of=20, requests=12, running=9, loss=2.5, p_target=0.3, seconds=0.05)
-    state = told([*run_events(0), step], ready())
+    state = told([*run_events(0), replace(step, step=6, loss=3.5), step], ready())
     for size in ((80, 24), (140, 40)):
         app = SmallBench(LiveScreen, state)
         async with app.run_test(size=size):
-            for words in ("12 together, 9 still going", "7/20", "12 requests together", "2.500 mean"):
+            for words in ("12 together, 9 still going", "7/20", "12 requests together", "2.500 mean", "mean loss over"):
                 assert words in text(app)
+
+
+async def test_of_an_edit_of_many_requests_all_are_counted() -> None:
+    counts = ev.BatchProbed(
+        requests=900, sampled=50, seed=0, efficacy=(880, 900), paraphrases=(70, 90), neighbours=(90, 100), s=0.91
+    )
+    app = SmallBench(LiveScreen, told([*finish_events()[:-2], counts], told(run_events(3), ready())))
+    async with app.run_test(size=(140, 40)):
+        for words in ("900 requests: efficacy 880/900", "paraphrase 70/90", "neighbour 90/100", "S 0.910", "ppl 17.61"):
+            assert words in text(app)
+        assert "neighbour 1/2" not in text(app)
 
 
 async def test_an_edit_that_the_guard_holds_or_that_was_discarded_says_so() -> None:

@@ -27,8 +27,10 @@ class Run:
     probes: tuple[ev.ProbeResult, ...] = ()
     preflight: tuple[ev.Preflight, ...] = ()
     """What was to be known before it began."""
-    together: ev.StepTogether | None = None
-    """The last step of requests that are optimised side by side."""
+    side_by_side: tuple[ev.StepTogether, ...] = ()
+    """The steps of requests that are optimised together."""
+    batch: ev.BatchProbed | None = None
+    """How all requests of an edit of many came out."""
     earlier: ev.EarlierProbed | None = None
     memory: ev.MemoryUsed | None = None
     tripped: tuple[ev.GuardTripped, ...] = ()
@@ -38,6 +40,11 @@ class Run:
     committed: ev.EditCommitted | None = None
     cancelled: ev.EditCancelled | None = None
     failed: ev.EditFailed | None = None
+
+    @property
+    def together(self) -> ev.StepTogether | None:
+        """The last step of requests that are optimised together."""
+        return self.side_by_side[-1] if self.side_by_side else None
 
     @property
     def running(self) -> bool:
@@ -100,11 +107,23 @@ def fold(state: State, event: ev.Event) -> State:
         case ev.StackChanged():
             return replace(_on_stack(state, event.folder), stack=event)
         case ev.EditStarted():
-            return replace(state, engine="busy", job=event.job, run=Run(event))
+            return replace(
+                state, engine="busy", job=event.job, run=Run(event, preflight=_looked_ahead(state, event.job))
+            )
         case ev.JobDone() if event.job == state.job:
             return replace(state, engine="idle", job="", doing="")
         case _:
             return _told(state, event)
+
+
+def _looked_ahead(state: State, job: str) -> tuple[ev.Preflight, ...]:
+    """What was found right before `job` began its edit; the newest event of the log is that it began."""
+    found: list[ev.Preflight] = []
+    for event in reversed(state.log[:-1]):
+        if not isinstance(event, ev.Preflight) or event.job != job:
+            break
+        found.append(event)
+    return tuple(reversed(found))
 
 
 def _told(state: State, event: ev.Event) -> State:
@@ -211,10 +230,10 @@ def _ran(run: Run, event: ev.Event) -> Run:
 def _watched(run: Run, event: ev.Event) -> Run:
     """`run` with what was looked at beside the edit itself."""
     match event:
-        case ev.Preflight():
-            return replace(run, preflight=(*run.preflight, event))
+        case ev.BatchProbed():
+            return replace(run, batch=event)
         case ev.StepTogether():
-            return replace(run, together=event)
+            return replace(run, side_by_side=(*run.side_by_side, event))
         case ev.EarlierProbed():
             return replace(run, earlier=event)
         case ev.MemoryUsed():

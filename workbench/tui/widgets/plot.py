@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from rich.text import Text
 from textual.reactive import reactive
 
-from workbench.tui.state import State
+from workbench import events as ev
+from workbench.tui.state import Run, State
 from workbench.tui.widgets.braille import Series, draw, legend, table
 from workbench.tui.widgets.panel import Panel
 from workbench.tui.widgets.text import wrapped
@@ -54,7 +55,8 @@ class Plot(Panel, can_focus=True):
         self._latest: State | None = None
 
     def on_mount(self) -> None:
-        """Writes the border."""
+        """Writes the border; where only ASCII is drawn, numbers say more than dots."""
+        self.as_table = getattr(self.app, "ascii", False)
         self._write_border()
 
     def on_resize(self) -> None:
@@ -109,7 +111,9 @@ class Plot(Panel, can_focus=True):
 
 
 def loss(state: State) -> Figure:
-    """The loss and its parts, by step."""
+    """The loss and its parts, by step; of requests that are optimised together, its mean."""
+    if state.run is not None and state.run.together and not state.run.steps:
+        return _together(state.run, "mean loss", lambda step: step.loss)
     if state.run is None or not state.run.steps:
         return Figure(empty=NO_RUN if state.run is None else "The first step is on its way.")
     steps = state.run.steps
@@ -124,6 +128,8 @@ def loss(state: State) -> Figure:
 
 def target(state: State) -> Figure:
     """p(target), its mean and under each context template, by step."""
+    if state.run is not None and state.run.together and not state.run.steps:
+        return _together(state.run, "mean p(target)", lambda step: step.p_target, 1.0)
     if state.run is None or not state.run.steps:
         return Figure(empty="p(target) under each context template is drawn here while an edit runs.")
     steps = state.run.steps
@@ -135,8 +141,18 @@ def target(state: State) -> Figure:
     return Figure((mean, *contexts), "step", _last_tick(steps[-1].step, steps[-1].of), 1.0, "── mean  ·· each context")
 
 
+def _together(run: Run, name: str, value: Callable[[ev.StepTogether], float], y_max: float | None = None) -> Figure:
+    """One number of requests that are optimised together, a mean over those that still run, by step."""
+    steps = run.side_by_side
+    curve = Series(name, tuple(value(step) for step in steps), steps[0].step)
+    still = f"── {name}" + (" over those still going" if name.startswith("mean") else "")
+    return Figure((curve,), "step", _last_tick(steps[-1].step, steps[-1].of), y_max, still)
+
+
 def delta(state: State) -> Figure:
-    """|δ| and what it is held below, by step."""
+    """|δ| and what it is held below, by step; of requests that are optimised together, how many go on."""
+    if state.run is not None and state.run.together and not state.run.steps:
+        return _together(state.run, "requests still going", lambda step: step.running)
     if state.run is None or not state.run.steps:
         return Figure(empty="|δ| against its clamp is drawn here while an edit runs.")
     steps = state.run.steps

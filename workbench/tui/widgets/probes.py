@@ -64,7 +64,10 @@ def _drawn(run: Run | None, stack: StackChanged | None) -> tuple[object, ...]:
 
 def run_lines(run: Run, width: int, height: int) -> list[str]:
     """The probes of a run, how all requests of an edit of many came out, and how the earlier edits hold."""
-    return probe_lines(run.probes, width, height, [*_all_of(run.batch), earlier_words(run.earlier)])
+    probes = run.probes
+    if run.batch:  # its counts are of all requests, and the probes told one by one of a sample
+        probes = tuple(probe for probe in probes if probe.kind in ("perplexity", "generation"))
+    return probe_lines(probes, width, height, [*_all_of(run.batch), earlier_words(run.earlier)])
 
 
 def earlier_words(earlier: EarlierProbed | None) -> str:
