@@ -130,6 +130,7 @@ def _hostile(cls: type[ev.Event]) -> ev.Event:
         "tuple[EditRow, ...]": (row(1, subject=HOSTILE),),
         "StackChanged": stack(folder=HOSTILE),
         "tuple[tuple[float, ...], ...]": ((0.5,),),
+        "dict[str, dict[str, float | None]]": {HOSTILE: {HOSTILE: 0.5}},
     }
     values: dict[str, Any] = {}
     for name, field in cls.__dataclass_fields__.items():
@@ -137,8 +138,6 @@ def _hostile(cls: type[ev.Event]) -> ev.Event:
             values[name] = filled[str(field.type)]
         elif str(field.type).startswith("Literal"):
             values[name] = re.split("[\"']", str(field.type))[1]
-        elif str(field.type).startswith("tuple"):
-            values[name] = ()
     return cls(**values)
 
 
