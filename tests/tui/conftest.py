@@ -73,6 +73,14 @@ def screen_lines(screen: Screen[Any]) -> list[str]:
     return ["".join(segment.text for segment in strip) for strip in screen._compositor.render_strips()]
 
 
+@pytest.fixture(autouse=True)
+def unicode_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the tests run, the screen is drawn as on a terminal of today."""
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
 OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]
 
 

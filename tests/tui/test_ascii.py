@@ -7,7 +7,7 @@ from rich.cells import cell_len
 
 from tests.tui.conftest import OpenDesk
 from tests.tui.story import rows
-from workbench.tui.ascii import needs_ascii, stand_in
+from workbench.tui.ascii import needs_ascii, stand_in, terminal_encoding
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,19 @@ from workbench.tui.ascii import needs_ascii, stand_in
 )
 def test_ascii_is_drawn_where_the_terminal_needs_it(environ: dict[str, str], encoding: str, needed: bool) -> None:
     assert needs_ascii(environ, encoding) is needed
+
+
+@pytest.mark.parametrize(
+    ("environ", "shows"),
+    [
+        ({"LC_ALL": "C"}, "ascii"),
+        ({"LANG": "de_DE.ISO-8859-1@euro"}, "ISO-8859-1"),
+        ({"LANG": "C.UTF-8"}, "utf-8"),
+        ({}, "utf-8"),
+    ],
+)
+def test_a_locale_says_what_the_terminal_can_show(environ: dict[str, str], shows: str) -> None:
+    assert terminal_encoding(environ, "utf-8") == shows
 
 
 @pytest.mark.parametrize("character", "●▶↶✗✓…╭│⡇⠤█▁é北한🙂\u0301\u200dяÿ▓⟨")

@@ -24,11 +24,11 @@ from workbench.errors import WorkbenchError
 from workbench.events import GuardAsked
 from workbench.guards import DECISIONS, Decision, Guard
 from workbench.text import visible
-from workbench.tui.ascii import AsciiFilter, needs_ascii
+from workbench.tui.ascii import AsciiFilter, needs_ascii, terminal_encoding
 from workbench.tui.client import EngineClient
 from workbench.tui.home import HERE, Home
 from workbench.tui.keymap import Plan, planned
-from workbench.tui.keynames import REBOUND, key_name
+from workbench.tui.keynames import REBOUND, key_name, spoken
 from workbench.tui.palette import Deeds
 from workbench.tui.queue import Queue
 from workbench.tui.screens.base import HEIGHTS, WIDTHS
@@ -136,6 +136,11 @@ class WorkbenchApp(App[None]):
     def ascii(self) -> bool:
         """Whether only ASCII is drawn: what is a picture is better shown as numbers."""
         return self._ascii is not None
+
+    def get_key_display(self, binding: Binding) -> str:
+        """A key as the bottom line shows it; by its name where its picture would be no help."""
+        shown = super().get_key_display(binding)
+        return shown if shown.isascii() or not self.ascii else spoken(binding.key)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """What every line goes through before it is drawn."""
@@ -345,5 +350,5 @@ class WorkbenchApp(App[None]):
 
 
 def _encoding() -> str:
-    """What the terminal is written to in."""
-    return getattr(sys.__stderr__, "encoding", None) or "utf-8"
+    """What the terminal can show."""
+    return terminal_encoding(os.environ, getattr(sys.__stderr__, "encoding", None) or "utf-8")

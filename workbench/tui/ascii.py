@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -19,12 +20,27 @@ _SIGNS = {
     "└": "`", "⏎": "<", "⌫": "<", "│": "|", "┃": "|", "║": "|", "┤": "|", "├": "|", "▌": "|", "▐": "|", "▎": "|",
     "▊": "|", "▕": "|", "▏": "|", "─": "-", "━": "=", "═": "=", "┴": "+", "┬": "+", "┼": "+", "╭": "+", "╮": "+",
     "╰": "+", "╯": "+", "┌": "+", "┐": "+", "┘": "+", "╸": "-", "╺": "-", "▔": "-", "▁": "_", "▂": ".", "▃": "-",
-    "▄": "=", "▅": "=", "▆": "+", "▇": "#", "█": "#", "▀": "#", "░": ".", "▒": ":", "▓": "#", "×": "x", "Δ": "d",
+    "▄": "=", "▅": "=", "▆": "+", "▇": "#", "█": "#", "▀": "#", "░": ".", "▒": ":", "▓": "#", "Δ": "d",
     "δ": "d", "λ": "l", "μ": "u", "σ": "s", "≤": "<", "≥": ">", "≈": "~", "²": "2", "⁻": "-", "¹": "1", "–": "-",
     "—": "-", "“": '"', "”": '"', "‘": "'", "’": "'", "␛": "^", "␊": "/", "␉": " ", "␡": "?", "⟨": "<", "⟩": ">",
+    "−": "-", "±": "~", "≠": "#", "∞": "8", "∑": "S", "Σ": "S", "∂": "d", "√": "v", "⋯": "~", "°": "o", "×": "x",
+    "₀": "0", "₁": "1", "\u0304": "",
 }  # fmt: skip
 _UPPER_DOTS = 0x01 | 0x02 | 0x08 | 0x10
 _BRAILLE = range(0x2800, 0x2900)
+
+
+def terminal_encoding(environ: Mapping[str, str], written: str) -> str:
+    """What the terminal can show: of a locale that is named and has no UTF-8, what it has.
+
+    Args:
+        environ: the process's environment.
+        written: the encoding that the terminal is written to in.
+    """
+    locale = _locale(environ)
+    if not locale or "utf" in locale.lower() or "utf" not in written.lower():
+        return written
+    return locale.partition(".")[2].partition("@")[0] or "ascii"
 
 
 def needs_ascii(environ: Mapping[str, str], encoding: str) -> bool:
@@ -34,9 +50,11 @@ def needs_ascii(environ: Mapping[str, str], encoding: str) -> bool:
         environ: the process's environment: a locale that is named and has no UTF-8, or an old kind of terminal.
         encoding: what the terminal is written to in.
     """
-    locale = next((environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if environ.get(name)), "")
-    named = bool(locale) and "utf" not in locale.lower()
-    return named or environ.get("TERM", "") in PLAIN_TERMINALS or "utf" not in encoding.lower()
+    return environ.get("TERM", "") in PLAIN_TERMINALS or "utf" not in terminal_encoding(environ, encoding).lower()
+
+
+def _locale(environ: Mapping[str, str]) -> str:
+    return next((environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if environ.get(name)), "")
 
 
 class AsciiFilter(LineFilter):
@@ -48,7 +66,7 @@ class AsciiFilter(LineFilter):
 
     def __init__(self, encoding: str = "utf-8") -> None:
         super().__init__()
-        self._encoding = encoding
+        self._encoding = encoding if _known(encoding) else "ascii"
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """The same cells, every sign with its stand-in."""
@@ -73,9 +91,17 @@ def stand_in(character: str, encoding: str) -> str:
         return "+"
     try:
         character.encode(encoding)
-    except (UnicodeEncodeError, LookupError):
+    except UnicodeEncodeError:
         return "?" * cell_len(character)
     return character
+
+
+def _known(encoding: str) -> bool:
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        return False
+    return True
 
 
 def _dots(pattern: int) -> str:
