@@ -51,7 +51,7 @@ def _first_paint(place: Path, env: dict[str, str], repeats: int) -> Row:
     times = Times()
     for _ in range(repeats + 1):
         start = Stamp.now()
-        with Terminal(["--device", "cpu"], place, (140, 40), **env) as terminal:
+        with Terminal(["--device", "cpu"], place, (140, 40), ignore=0, patience=60, **env) as terminal:
             terminal.until_said("New edit", "starting the engine")
             times.add(start, Stamp.now())
     warm = Times(times.walls[1:])
