@@ -104,10 +104,11 @@ async def test_a_grey_key_is_shown_and_says_why_it_does_nothing(open_desk: OpenD
 
 async def test_the_keys_under_a_question_are_those_of_before_it(open_desk: OpenDesk) -> None:
     async with open_desk() as desk:
-        await desk.pilot.press("escape", "i")
-        await desk.until_said("Import edits")
-        assert "i Import" in desk.lines()[-1]
-        assert "Remove" not in desk.lines()[-1], "the queue is empty"
+        for name in ("One", "Two"):
+            await desk.add(name, "{} is", "x")
+        await desk.pilot.press("escape", "B")
+        await desk.until_said("One edit of 2 requests")
+        assert "d Remove" in desk.lines()[-1]
 
 
 async def test_the_tooltip_of_a_key_says_what_it_does_or_why_not(open_desk: OpenDesk) -> None:

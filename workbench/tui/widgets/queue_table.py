@@ -41,7 +41,9 @@ class QueueTable(Rows):
         Binding("e,enter", "screen.edit_item", "Edit", key_display="e", id="queue.edit", tooltip="Change this edit"),
         Binding("space", "screen.hold_item", "Hold", id="queue.hold", tooltip="Runs pass this edit over, or not"),
         Binding("i", "screen.import_file", "Import", id="queue.import", tooltip="Add the edits of a file"),
-        Binding("D", "screen.duplicate_item", "Double", key_display="D", id="queue.double", tooltip="Queue it once more"),
+        Binding(
+            "D", "screen.duplicate_item", "Double", key_display="D", id="queue.double", tooltip="Queue it once more"
+        ),
         Binding("B", "screen.run_batch", "As one", key_display="B", id="queue.batch", tooltip=ONE),
         Binding("c", "screen.copy_item", "Copy", id="queue.copy", tooltip="Copy this edit as JSON"),
     ]
