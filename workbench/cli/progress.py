@@ -106,8 +106,6 @@ class _Line:
 def describe(event: ev.Event) -> str:
     """What the live line says after `event`; empty: nothing new."""
     match event:
-        case ev.ModelLoading():
-            return event.stage if event.fraction is None else f"{event.stage}  {event.fraction:.0%}"
         case ev.EditStarted():
             return "begins"
         case ev.StageStarted():
@@ -122,12 +120,21 @@ def describe(event: ev.Event) -> str:
                 f"step {event.step}/{event.of}  {event.running} of {event.requests} go on  "
                 f"mean loss {event.loss:.3f}  p(target) {event.p_target:.3f}"
             )
+        case ev.ProbeResult():
+            return f"probe  {event.kind}"
+        case _:
+            return _besides(event)
+
+
+def _besides(event: ev.Event) -> str:
+    """The same of what is no part of an edit."""
+    match event:
+        case ev.ModelLoading():
+            return event.stage if event.fraction is None else f"{event.stage}  {event.fraction:.0%}"
         case ev.MomentProgress():
             return _moment(event)
         case ev.HealthStep():
             return f"health  {event.what}  {event.done}/{event.of}"
-        case ev.ProbeResult():
-            return f"probe  {event.kind}"
         case ev.TraceStep():
             fact = f"fact {event.index}/{event.facts}  " if event.facts > 1 else ""
             return f"trace  {fact}{event.subject}  {event.done}/{event.of} states restored"
