@@ -54,6 +54,17 @@ def test_what_is_no_number_is_beyond_any_limit_and_says_so_over_the_wire(measure
     assert "not a finite number" in told(tripped)
 
 
+def test_a_part_that_is_just_its_limit_is_within_it() -> None:
+    for asked in range(2, 60):
+        for lost in range(asked):
+            held = asked - lost
+            earlier = EarlierProbed(
+                earlier=asked, earlier_asked=asked, earlier_held=held, neighbours_asked=0, neighbours_held=0
+            )
+            values = measured(neighbours=[True] * held + [False] * lost, earlier=earlier)
+            assert Guard(neighbours=lost / asked, earlier=lost / asked).trips(values) == ()
+
+
 def test_a_negative_division_factor_trips() -> None:
     (tripped,) = Guard().trips(measured(division_factor=-3.0, key_norm=14.0))
     assert tripped.measure == "division"

@@ -226,10 +226,10 @@ def measured(
         found["perplexity"] = perplexity / perplexity_base - 1
     asked = [held for held in neighbours if held is not None]
     if len(asked) >= FEWEST_ASKED:
-        found["neighbours"] = 1 - sum(asked) / len(asked)
+        found["neighbours"] = (len(asked) - sum(asked)) / len(asked)
     probes = earlier.earlier_asked + earlier.neighbours_asked if earlier else 0
     if earlier is not None and probes >= FEWEST_ASKED:
-        found["earlier"] = 1 - (earlier.earlier_held + earlier.neighbours_held) / probes
+        found["earlier"] = (probes - earlier.earlier_held - earlier.neighbours_held) / probes
     return found
 
 
