@@ -212,6 +212,24 @@ def test_keys_that_collide_are_counted_once_a_pair_as_by_hand(engine: Engine) ->
     assert len(found.pairs) == found.count
 
 
+def test_two_keys_of_one_prompt_in_one_edit_collide_and_are_named(engine: Engine) -> None:
+    core, site = engine.core, engine.core.site(LAYER)
+    twice = tuple(EditRequest("{} is", "Clara", target) for target in ("a river", "a stone"))
+    edit = Edit(
+        requests=twice,
+        recipe=Recipe("memit", LAYER),
+        base=core.base(site),
+        weights={site.module: HASHES},
+        ranks={site.module: 2},
+        id="1" * 64,
+    )
+    a = np.ones((2, site.d_in), dtype="f4")
+    found = collisions(core, [edit], [(Factors(site.module, a, np.zeros((site.d_out, 2), dtype="f4")),)])
+    assert found.count == 1
+    assert found.worst == pytest.approx(1.0)
+    assert found.edits == (1, 1)
+
+
 def test_unedited_facts_speak_of_nobody_that_was_edited(engine: Engine) -> None:
     every = items_for(engine.core, (), 0, 10_000)
     about = [EditRequest("The capital of {} is", "FRANCE", "Rome")]

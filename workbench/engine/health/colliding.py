@@ -42,7 +42,12 @@ def collisions(core: Core, edits: Sequence[Edit], updates: Sequence[tuple[Factor
     known = [edit for edit in edits if edit.id not in report.incomparable]
     alone = sum(len(edit.requests) * len(edit.weights) for edit in known)
     order = {edit.id: number for number, edit in enumerate(edits)}
-    pairs = (pair for pair in report.pairs if (order[pair.ours], pair.prompt) < (order[pair.theirs], pair.other_prompt))
+    pairs = (
+        pair
+        for pair in report.pairs
+        if (order[pair.ours], pair.prompt, pair.target_ours)
+        < (order[pair.theirs], pair.other_prompt, pair.target_theirs)
+    )
     listed = tuple(pairs)[:LISTED]
     numbers = {edit.id: edit.number for edit in edits}
     worst = (numbers[listed[0].ours], numbers[listed[0].theirs]) if listed else ()
