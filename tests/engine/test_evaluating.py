@@ -189,6 +189,14 @@ def test_another_plan_in_the_same_folder_is_refused_and_says_what_differs(small:
     assert results(tmp_path / "out") == before
 
 
+def test_a_sequence_leaves_no_stack_in_the_folder_of_single_edits(small: Path, tmp_path: Path) -> None:
+    evaluated(wanted(small, tmp_path, REQUESTS[:1]))
+    before = {path.name for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(UsageError, match="mode is single there and sequential here"):
+        evaluated(wanted(small, tmp_path, REQUESTS[:1], mode="sequential"))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == before
+
+
 @pytest.mark.parametrize("mode", ["single", "sequential"])
 def test_a_folder_that_holds_something_else_is_left_alone(small: Path, tmp_path: Path, mode: str) -> None:
     (tmp_path / "out").mkdir()

@@ -21,6 +21,7 @@ from workbench.engine.evaluating.record import CaseLine, CheckpointLine
 from workbench.errors import StackError, UsageError
 from workbench.stack.files import append_line, make_folder, read_bytes, remove, write_atomic
 from workbench.stack.strictjson import MalformedError, canonical, parse
+from workbench.text import shortened
 
 PLAN, RESULTS, CHECKPOINTS, STACK = "plan.json", "results.jsonl", "checkpoints.jsonl", "stack"
 PARTS = "results.part-*.jsonl"
@@ -102,10 +103,7 @@ def _agree(folder: Path, plan: Plan) -> None:
     path = folder / PLAN
     if path.exists():
         if different := plan.differs(_plan(path)):
-            raise UsageError(
-                f"{folder} holds the results of another evaluation: {different}.",
-                "Choose another folder with --out, or the same settings to go on with that one.",
-            )
+            raise _another(folder, different)
         return
     check_free(folder)
     make_folder(folder)
@@ -127,6 +125,20 @@ def check_free(folder: Path) -> None:
         return
     if not folder.is_dir() or any(path.name != STACK for path in folder.iterdir()):
         raise UsageError(f"{folder} is there, and holds something else.", "Choose another folder with --out.")
+
+
+def check_mode(folder: Path, mode: str) -> None:
+    """Raises UsageError if `folder` holds an evaluation of another mode: no stack is to be left in it."""
+    there = _plan(folder / PLAN).get("mode", mode) if (folder / PLAN).exists() else mode
+    if there != mode:
+        raise _another(folder, f"mode is {shortened(str(there), 20)} there and {mode} here")
+
+
+def _another(folder: Path, different: str) -> UsageError:
+    return UsageError(
+        f"{folder} holds the results of another evaluation: {different}.",
+        "Choose another folder with --out, or the same settings to go on with that one.",
+    )
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from workbench.edits import Recipe
 from workbench.engine.engine import Engine
 from workbench.engine.evaluating.plan import Wanted, check_wanted, plan_of
 from workbench.engine.evaluating.record import CheckpointLine
-from workbench.engine.evaluating.results import STACK, Results, check_free
+from workbench.engine.evaluating.results import STACK, Results, check_free, check_mode
 from workbench.engine.evaluating.scorer import Scorer
 from workbench.engine.evaluating.sequential import edit_in_sequence
 from workbench.engine.evaluating.single import edit_alone, units_of
@@ -70,6 +70,7 @@ def _opened(wanted: Wanted, ranks: Ranks, held: contextlib.ExitStack) -> Generat
             )
         folder = wanted.out / STACK
         check_free(wanted.out)
+        check_mode(wanted.out, wanted.mode)
     else:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="workbench-eval-")))
     starting = start_engine(
