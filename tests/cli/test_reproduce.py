@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +95,27 @@ def test_what_cannot_be_done_is_one_sentence(
     assert said in ran.err
     assert "Traceback" not in ran.err
     assert ran.out == ""
+
+
+def test_the_group_alone_says_what_is_missing(workbench: Workbench) -> None:
+    ran = workbench("reproduce")
+    assert ran.code == 2
+    assert ran.err == "workbench: Missing command.\nhint: See workbench reproduce --help.\n"
+
+
+def test_a_text_that_is_too_long_is_not_warned_of_by_others(tiny_model: Path, tmp_path: Path) -> None:
+    """In a process of its own: what transformers says once it says once a process."""
+    rows = [{"subject": "Oslo", "prompt": "Rome " * 200 + "{} lies in", "target_new": "Peru"}]
+    (tmp_path / "long.json").write_text(json.dumps(rows), encoding="utf-8")
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    words = json.loads((model / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (model / "tokenizer_config.json").write_text(json.dumps({**words, "model_max_length": 64}), encoding="utf-8")
+    command = ("reproduce", "collapse", "--facts", tmp_path / "long.json", "--model", model, "--edits", 2)
+    ran = subprocess.run(
+        [sys.executable, "-m", "workbench", *map(str, command)], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 2
+    assert ran.stderr.splitlines()[0] == "workbench: long.json gives a sequence of 1 requests; 2 are wanted."
 
 
 def jumped(number: int, times: float) -> ev.Jumped:

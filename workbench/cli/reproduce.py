@@ -50,7 +50,7 @@ the disk, and the same command goes on where it was stopped or killed.
 """
 
 
-@click.group(short_help="Repeat a paper's experiment on a model.")
+@click.group(no_args_is_help=False, short_help="Repeat a paper's experiment on a model.")
 def reproduce() -> None:
     """Repeat a paper's experiment on a model, and say honestly what comes out."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shlex
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -102,7 +103,7 @@ def _last_said(engine: Engine) -> list[tuple[int, EditRequest]]:
     if imported is not None:
         raise UsageError(
             f"Edit {imported.number} was imported: how it was made is not known, and it cannot be made anew.",
-            f"Leave it out first: workbench toggle {engine.stack.folder} {imported.number}.",
+            f"Leave it out first: workbench toggle {shlex.quote(str(engine.stack.folder))} {imported.number}.",
         )
     if not active:
         raise UsageError("No edit is applied: there is nothing to rebuild.", "workbench redo takes undone edits in.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
 
 from workbench.errors import EditError, ModelError
 
@@ -21,6 +22,8 @@ def read_tokenizer(folder: Path, name: str, *, trust_remote_code: bool = False) 
     """
     if not any((folder / file).is_file() for file in _FILES) and not trust_remote_code:
         raise ModelError(f"'{name}' has no tokenizer: tokenizer.json is missing.", "Put the model's own beside it.")
+    logging: Any = transformers_logging  # partly untyped
+    logging.set_verbosity_error()  # it warns of texts that are too long, which are refused here in words of their own
     try:
         auto: Any = AutoTokenizer  # which transformers leaves untyped
         tokenizer: PreTrainedTokenizerBase = auto.from_pretrained(folder, trust_remote_code=trust_remote_code)
