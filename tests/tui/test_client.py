@@ -84,7 +84,7 @@ async def test_lines_that_are_no_events_are_logged_and_reading_goes_on(tmp_path:
 @pytest.mark.parametrize(
     ("program", "reason"),
     [
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL, perhaps for want of memory"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL, perhaps out of memory"),
         ("import os; os.abort()", "killed by SIGABRT"),
         ("import sys; sys.exit(3)", "it ended with exit code 3"),
         ("pass", "it ended by itself"),

@@ -255,3 +255,25 @@ def ahead(desk: Desk, *keys: str) -> None:
 
 def value(desk: Desk, field: str) -> str:
     return desk.app.screen.query_one(f"#{field}", Input).value
+
+
+async def test_a_draft_that_is_ready_is_made_at_once_before_the_others(open_desk: OpenDesk) -> None:
+    async with open_desk(pause_at=5) as desk:
+        await desk.add("Rome", "{} is in", "Peru")
+        await desk.type("Oslo", "{} is in", "Chile")
+        await desk.until_said("^r Apply now")
+        await desk.pilot.press("ctrl+r")
+        await desk.until_said("4/20")
+        assert desk.subjects() == ["Oslo", "Rome"]
+        assert desk.app.screen.query_one("#subject", Input).value == ""
+
+
+async def test_a_draft_that_is_not_ready_stays_where_it_is_when_the_queue_runs(open_desk: OpenDesk) -> None:
+    async with open_desk(pause_at=5) as desk:
+        await desk.add("Rome", "{} is in", "Peru")
+        await desk.type("Oslo", "is in", "")
+        assert "Apply now" not in desk.text()
+        await desk.pilot.press("ctrl+r")
+        await desk.until_said("4/20")
+        assert desk.subjects() == ["Rome"]
+        assert desk.app.screen.query_one("#subject", Input).value == "Oslo"

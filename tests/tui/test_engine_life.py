@@ -12,6 +12,8 @@ from workbench import events as ev
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.client import EngineClient, OnEvent, OnStopped, ProcessClient
 from workbench.tui.screens.log import LogScreen
+from workbench.tui.state import State, fold, started
+from workbench.tui.widgets.head import engine_words
 
 
 async def test_the_screen_is_painted_before_the_engine_starts(tmp_path: Path) -> None:
@@ -134,3 +136,24 @@ async def test_events_of_an_engine_that_was_replaced_change_nothing(open_desk: O
         first.die("late")
         await desk.pilot.pause(0.2)
         assert desk.app.state.engine == "idle"
+
+
+def test_what_a_job_loads_on_its_way_is_not_the_model_loading() -> None:
+    busy = started(State(engine="idle"), "j1", "health")
+    loading = fold(busy, ev.ModelLoading(stage="scoring case 1 of 3", fraction=0.0, job="j1"))
+    assert engine_words(loading) == "● BUSY measuring health"
+    done = fold(loading, ev.JobDone(ok=True, job="j1"))
+    assert (done.engine, done.loading) == ("idle", None)
+    assert fold(State(), ev.ModelLoading(stage="reading atlas", job="load")).engine == "starting"
+
+
+async def test_the_same_notice_stands_once_and_a_short_one_for_a_moment(open_desk: OpenDesk) -> None:
+    async with open_desk(auto=False) as desk:
+        for _ in range(3):
+            desk.app.send("undo")
+        await desk.pilot.pause()
+        (notice,) = desk.app._notifications
+        assert notice.message == "The model is still loading."
+        assert notice.timeout == desk.app.NOTIFICATION_TIMEOUT, "a warning stands its whole time"
+        desk.app.notify("Copied as JSON.")
+        assert min(one.timeout for one in desk.app._notifications) < notice.timeout

@@ -10,12 +10,12 @@ from tests.tui.conftest import Desk, OpenDesk
 from tests.tui.story import MODEL, finish_events, ready, row, run_events, stack, told
 from workbench import events as ev
 from workbench import settings
-from workbench.guards import OFF, Guard
+from workbench.guards import MEASURES, OFF, Guard
 from workbench.tui.guarding import Guarding
 from workbench.tui.screens import guard as guard_screen
 from workbench.tui.screens.guard import GuardScreen
 from workbench.tui.screens.guard_limits import GuardLimitsScreen
-from workbench.tui.widgets.guard_lines import guard_lines, reading, readings, table
+from workbench.tui.widgets.guard_lines import GLANCE, guard_lines, reading, readings, table
 
 LARGE = {"One": 0.9, "Two": 0.9, "Three": 0.9}
 
@@ -175,7 +175,7 @@ async def test_what_is_no_limit_is_said_and_not_taken(open_desk: OpenDesk) -> No
         await desk.pilot.press("ctrl+a", "ctrl+k", "m", "u", "c", "h", "ctrl+s")
         await desk.pilot.pause(0.1)
         assert isinstance(desk.app.screen, GuardLimitsScreen)
-        assert "✗ 0.001 to 100, or empty" in desk.text()
+        assert "✗ out of range" in desk.text()
         assert "is no number" in desk.said()
         await desk.pilot.press("ctrl+d", "escape")
         await desk.until(lambda: not isinstance(desk.app.screen, GuardLimitsScreen))
@@ -242,3 +242,8 @@ def test_an_answer_holds_for_its_question_only() -> None:
     assert guarding.question(again) is not None
     guarding.begin()
     assert guarding.guard == Guard()
+
+
+def test_every_measure_has_a_meaning_that_fits_beside_its_limit() -> None:
+    assert set(GLANCE) == set(MEASURES)
+    assert all(not line.endswith("…") for line in table(Guard(), {"ratio": 0.0724, "perplexity": 0.004}, 76))

@@ -9,6 +9,7 @@ from workbench.tui.screens.help import HelpPanel, help_lines
 from workbench.tui.screens.history import HistoryScreen
 from workbench.tui.screens.log import EventRows, LogScreen
 from workbench.tui.state import LOG_LINES, State
+from workbench.tui.widgets.event_lines import event_line
 
 WARNING = ev.Warning(message="few samples \x1b[5m", hint="take more")
 
@@ -109,3 +110,15 @@ async def test_help_fits_beside_the_list_at_80x24() -> None:
         assert "Stack (newest first)" in text(app)
         assert "f1 closes" in text(app)
         assert all(len(line) <= 80 for line in app.picture())
+
+
+def test_measuring_health_is_said_in_words() -> None:
+    told_so = (
+        ev.HealthStep(what="earlier edits", done=2, of=3),
+        ev.HealthReport(position=3, applied=1),
+        ev.Diagnosed(phase="gradual", message="Facts fade.", hint="Travel back."),
+    )
+    lines = [event_line(event, 80).split(maxsplit=1)[-1] for event in told_so]
+    assert "earlier edits   2 of 3" in lines[0]
+    assert "measured at position 3, 1 edit applied" in lines[1]
+    assert "gradual: Facts fade. Travel back." in lines[2]

@@ -20,7 +20,7 @@ from workbench.tui.widgets.now import NowPanel, now_lines
 from workbench.tui.widgets.panel import Panel, Rows
 from workbench.tui.widgets.probe_table import Asked, ProbeTable
 from workbench.tui.widgets.probes import ProbesPanel, probe_lines, recorded_lines
-from workbench.tui.widgets.shell import shell_commands, verdict
+from workbench.tui.widgets.shell import ShellPanel, shell_commands, verdict
 from workbench.tui.widgets.stack_table import StackTable
 from workbench.tui.widgets.stages import request_line, stage_line
 
@@ -155,6 +155,14 @@ def test_commands_for_a_shell_survive_any_folder_name() -> None:
     assert all(command.line.split(" ", 2)[2].startswith("'my edits/$a'") for command in found)
     assert {"workbench show 'my edits/$a' 2", "workbench export 'my edits/$a' -o a.zip"} <= {c.line for c in found}
     assert shell_commands(None) == ()
+
+
+def test_a_command_that_is_too_long_to_show_keeps_its_verb_and_number_in_sight() -> None:
+    panel = ShellPanel()
+    panel._stack = stack(folder="/a/very/long/way/from/here/to/the/stack")
+    panel._commands = shell_commands(panel._stack, row(2))
+    assert panel.row(2, 40).plain.strip() == "workbench travel …/stack 2"
+    assert panel._commands[2].line == "workbench travel /a/very/long/way/from/here/to/the/stack 2"
 
 
 def test_a_verdict_says_bit_identical_only_of_what_was_compared() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -17,6 +18,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.filter import LineFilter
+from textual.notifications import SeverityLevel
 
 from workbench import settings
 from workbench.engine.protocol import Verb
@@ -49,6 +51,8 @@ from workbench.tui.unseen import UnseenFilter
 HELP_TIP = "What has the focus, and its keys"
 FRAME = 1 / 12
 """Seconds between two looks at whether something is to be drawn."""
+FEW, BRIEF = 40, 2.5
+"""So many characters are read in so many seconds."""
 
 
 class WorkbenchApp(App[None]):
@@ -70,6 +74,8 @@ class WorkbenchApp(App[None]):
         "log": LogScreen,
     }
     DEFAULT_MODE = "edit"
+    _last_said = ("", 0.0)
+    """The last notice, and until when it stands."""
     HORIZONTAL_BREAKPOINTS = WIDTHS
     VERTICAL_BREAKPOINTS = HEIGHTS
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {Deeds}
@@ -202,6 +208,24 @@ class WorkbenchApp(App[None]):
             refresh = getattr(screen, "refresh_state", None)
             if refresh is not None and screen.is_mounted:
                 refresh(self.state)
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Says something beside the screen: a few words for a moment, the same words not again while they stand."""
+        said, until = self._last_said
+        if message == said and time.monotonic() < until:
+            return
+        if timeout is None:
+            timeout = BRIEF if severity == "information" and len(message) <= FEW else self.NOTIFICATION_TIMEOUT
+        self._last_said = (message, time.monotonic() + timeout)
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
 
     def _say(self, sentence: str, severity: Severity) -> None:
         self.notify(visible(sentence), severity=severity, markup=False)

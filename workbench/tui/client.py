@@ -217,7 +217,7 @@ def _why(code: int, tail: Sequence[str]) -> str:
         except ValueError:
             how = f"killed by signal {-code}"
         if -code == 9:
-            how += ", perhaps for want of memory"
+            how += ", perhaps out of memory"
     else:
         how = f"it ended with exit code {code}" if code else "it ended by itself"
     return f"{how}: {shortened(tail[-1], 160)}" if tail else how

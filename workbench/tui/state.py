@@ -101,7 +101,7 @@ def fold(state: State, event: ev.Event) -> State:
     state = replace(state, log=(*state.log[-LOG_LINES + 1 :], event))
     match event:
         case ev.ModelLoading():
-            return replace(state, engine="starting", loading=event)
+            return replace(state, loading=event, engine=state.engine if state.job else "starting")
         case ev.ModelReady():
             return replace(state, engine="idle", loading=None, model=event, stopped_because="")
         case ev.StackChanged():
@@ -111,7 +111,7 @@ def fold(state: State, event: ev.Event) -> State:
                 state, engine="busy", job=event.job, run=Run(event, preflight=_looked_ahead(state, event.job))
             )
         case ev.JobDone() if event.job == state.job:
-            return replace(state, engine="idle", job="", doing="")
+            return replace(state, engine="idle", job="", doing="", loading=None)
         case _:
             return _told(state, event)
 

@@ -104,7 +104,9 @@ class EditScreen(WorkbenchScreen):
 
     @on(RequestForm.Submitted)
     def _queue_draft(self, event: RequestForm.Submitted) -> None:
-        self._enqueue(event.draft)
+        self._enqueue(event.draft, first=event.now)
+        if event.now:
+            self.bench.run_queue()
 
     def _enqueue(self, draft: Draft, *, first: bool = False) -> None:
         (item,) = self.bench.queue.add(draft, first=first)

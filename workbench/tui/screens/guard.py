@@ -22,6 +22,7 @@ from workbench.text import shortened, visible
 from workbench.tui.bench import bench
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.guard_lines import readings, table
+from workbench.tui.widgets.keys import KeyLine
 from workbench.tui.widgets.text import wrapped
 
 if TYPE_CHECKING:
@@ -36,6 +37,16 @@ ANSWERS = (
     ("c", "continue", "Keep and continue", "saved; the queue goes on and asks no more about this until it ends"),
 )
 """Key, answer, name, and what it does."""
+
+
+class Measures(Static):
+    """What was measured; fitted again when the window, or help beside it, leaves another width."""
+
+    def on_resize(self) -> None:
+        """Fits the lines again."""
+        screen = self.screen
+        if isinstance(screen, GuardScreen):
+            screen.refresh_state(bench(self).state)
 
 
 class GuardScreen(ModalScreen[str]):
@@ -72,19 +83,16 @@ class GuardScreen(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         """What was measured over the answers."""
         with Vertical(id="guard"):
-            yield Static(id="measures", markup=False)
+            yield Measures(id="measures", markup=False)
             for key, answer, name, what in ANSWERS:
                 yield Button(Text(f"{key}  {name}"), id=f"answer-{answer}", compact=True)
                 yield Static(f"   {what}", classes="what", markup=False)
             yield Static("escape: look first, ctrl+r asks again", classes="what", markup=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Draws the question."""
         self.query_one("#guard").border_title = "The guard asks, before this edit is saved"
-        self.refresh_state(bench(self).state)
-
-    def on_resize(self) -> None:
-        """Fits the lines again."""
         self.refresh_state(bench(self).state)
 
     def on_screen_resume(self) -> None:

@@ -63,7 +63,8 @@ class GuardLimitsScreen(ModalScreen[Limits | None]):
                         )
                         yield LineInput(written(name, self._guard.limit(name)), id=name, compact=True, max_length=12)
                         yield Static("", id=f"{name}-verdict", classes="verdict", markup=False)
-                    yield Static(meaning(name), classes="meaning", markup=False)
+                        yield Static(f"default {written(name, measure.default)}, {_range(name)}", classes="range")
+                    yield Static(f"  {measure.meaning}", classes="meaning", markup=False)
             with Horizontal(id="ways"):
                 yield Button("Save", id="save", compact=True)
                 yield Button("Defaults", id="defaults", compact=True)
@@ -88,9 +89,9 @@ class GuardLimitsScreen(ModalScreen[Limits | None]):
         try:
             limit = self._limit(name)
         except UsageError:
-            return f"✗ {_range(name)}, or empty"
+            return "✗ out of range"
         if value is None:
-            return "not measured yet"
+            return "not measured"
         holds = limit is None or MEASURES[name].holds(value, limit)
         return f"{'✓' if holds else '✗'} now {said(name, value)}"
 
@@ -135,12 +136,6 @@ def written(name: str, limit: float | None) -> str:
     if limit is None:
         return ""
     return f"{limit * 100:g}%" if MEASURES[name].percent else f"{limit:g}"
-
-
-def meaning(name: str) -> str:
-    """Range, default and meaning of a limit."""
-    measure = MEASURES[name]
-    return f"  default {written(name, measure.default)}, {_range(name)}: {measure.meaning}"
 
 
 def _range(name: str) -> str:

@@ -37,7 +37,7 @@ class Line:
 
 def described(event: ev.Event) -> Line:
     """What `event` says. Text in it may be hostile: draw it through `event_line`."""
-    for words in (_of_the_edit, _of_what_is_watched, _of_the_engine, _of_a_question, _of_a_search):
+    for words in (_of_the_edit, _of_what_is_watched, _of_the_engine, _of_a_question, _of_a_search, _of_health):
         line = words(event)
         if line is not None:
             return line
@@ -144,6 +144,20 @@ def _of_a_search(event: ev.Event) -> Line | None:
             return Line("trial", f"{event.number}/{event.of}   {event.stage}   {how}")
         case ev.Tuned():
             return Line("tuned", f"layer {event.layer}   S {number(event.s_start)} -> {number(event.s)}")
+        case _:
+            return None
+
+
+def _of_health(event: ev.Event) -> Line | None:
+    match event:
+        case ev.HealthStep():
+            return Line("health", f"{event.what}   {event.done} of {event.of}")
+        case ev.HealthReport():
+            applied = f"{event.applied} edit{'' if event.applied == 1 else 's'}"
+            return Line("health", f"measured at position {event.position}, {applied} applied")
+        case ev.Diagnosed():
+            weight: Weight = "plain" if event.phase == "stable" else "warning"
+            return Line("health", f"{event.phase}: {event.message} {event.hint}".rstrip(), weight)
         case _:
             return None
 

@@ -17,6 +17,15 @@ SMALLEST_RISE = 0.0005
 """Of perplexity, that is not shown as zero."""
 SHORT = {"ratio": "ratio", "perplexity": "ppl", "neighbours": "neighbours lost", "earlier": "earlier lost"}
 """Shorter than the measure's own label, or plainer beside a number."""
+GLANCE = {
+    "ratio": "the update's size by the weight's",
+    "jump": "the same by what is usual on this stack",
+    "division": "k·u by the key's norm; 0 blows v up",
+    "perplexity": "rise on held-out text over the base's",
+    "neighbours": "part of its own neighbours lost",
+    "earlier": "part of earlier edits' probes lost",
+}
+"""Meanings that fit beside value and limit in 80 columns."""
 
 
 def readings(state: State) -> dict[str, float]:
@@ -108,6 +117,6 @@ def table(guard: Guard, values: Mapping[str, float], width: int) -> list[str]:
         value, limit = values.get(name), guard.limit(name)
         mark = " " if value is None or limit is None else "✓" if measure.holds(value, limit) else "✗"
         bound = "no limit" if limit is None else f"{'at least' if measure.least else 'at most'} {measure.said(limit)}"
-        line = f"{mark} {fit(name, 11)}{fit(said(name, value), 8)}{fit(bound, 14)}{measure.meaning}"
+        line = f"{mark} {fit(name, 11)}{fit(said(name, value), 8)}{fit(bound, 14)}{GLANCE[name]}"
         lines.append(fit(visible(line), width).rstrip())
     return lines

@@ -75,7 +75,8 @@ def strip_lines(state: State, width: int, guard: str = "") -> list[Text]:
     if guard and last.cell_len + len(guard) + 2 <= width:
         last.append(f"  {guard}" if last.cell_len else guard)
     if state.engine == "starting":
-        return [loading_line(state, width), Text("You can write edits and queue them meanwhile.", "dim"), last]
+        meanwhile = "" if state.where == "recorded" else "You can write edits and queue them meanwhile."
+        return [loading_line(state, width), Text(meanwhile, "dim"), last]
     if state.doing == "apply" and not (state.run and state.run.running):
         return [Text("▶ starting an edit"), Text(), last]
     if state.run is None and state.engine == "stopped":
@@ -173,8 +174,8 @@ def last_edit(state: State, width: int) -> str:
     run, row = state.run, newest_applied(state)
     if row and run and run.committed and run.committed.edit == row.id and run.probes:
         ratio = run.norms.ratio if run.norms else row.ratio
-        probes = _asked(run.probes) if width >= SPACIOUS else ""
-        return f"last edit #{run.committed.position}  {_ratio(ratio)}{probes}"
+        probes = _asked(run.probes if width >= SPACIOUS else tuple(p for p in run.probes if p.kind == "efficacy"))
+        return f"last edit #{run.committed.position}  {_ratio(ratio)}{probes}".rstrip()
     if row is None:
         return ""
     parts = f"last edit #{row.number}  {_ratio(row.ratio)}"

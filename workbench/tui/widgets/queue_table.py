@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SIGNS = {"queued": "·", "running": "▶", "failed": "✗", "invalid": "✗", "held": "‖"}
 STYLES = {"queued": "", "running": "bold", "failed": "red", "invalid": "red", "held": "dim"}
+ASKED = "asks"
+"""The state of an edit that the guard holds."""
 MOVE = Binding.Group("Move")
 ONE = "Make one edit of all that are ready, by MEMIT or EMMET"
 DOWN, UP = "Move this edit down", "Move this edit up"
@@ -56,7 +58,7 @@ class QueueTable(Rows):
     def show(self, state: State) -> None:
         """Draws the queue; the cursor stays on its item."""
         queue, step = bench(self).queue, _step(state)
-        items, words = queue.items, _summary(queue)
+        items, words = queue.items, _summary(queue, recorded=state.where == "recorded")
         if items == self._items and step == self._step and words == self._words:
             return
         selected = self.selected
@@ -101,7 +103,7 @@ class QueueTable(Rows):
 
     def _state(self, item: QueueItem) -> tuple[str, str]:
         if item.state == "running":
-            return SIGNS["running"], self._step or "running"
+            return (SIGNS["held"], ASKED) if self._step == ASKED else (SIGNS["running"], self._step or "running")
         if item.held and item.state == "queued":
             return SIGNS["held"], "held"
         return SIGNS[item.state], item.state
@@ -147,10 +149,14 @@ def _step(state: State) -> str:
     run = state.run
     if run is None or not run.running:
         return ""
+    if run.asked:
+        return ASKED
     return f"{run.steps[-1].step}/{run.steps[-1].of}" if run.steps else "starting"
 
 
-def _summary(queue: Queue) -> str:
+def _summary(queue: Queue, *, recorded: bool) -> str:
+    if recorded:
+        return "a recording has no queue"
     words = f"{len(queue)} item{'' if len(queue) == 1 else 's'}"
     if len(queue) > 1:
         words += ", order matters"

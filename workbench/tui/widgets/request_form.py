@@ -125,23 +125,27 @@ class RequestForm(VerticalGroup):
         "Write {} in the prompt where the subject stands, or write the subject itself.\n\n"
         "Where a list of what the model was taught lies beside it, as with atlas, what is typed is completed in grey; "
         "the right arrow takes it.\n\n"
-        "enter adds the edit to the queue, ctrl+s keeps it there even if it is not ready, escape leaves the form."
+        "enter adds the edit to the queue, ctrl+s keeps it there even if it is not ready, ctrl+r puts it first and "
+        "makes the queue's edits, escape leaves the form."
     )
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "enter", "Add to queue", id="form.add", show=False, priority=True),
         Binding("ctrl+s", "save", "Save draft", id="form.save", priority=True, tooltip="Queue it, ready or not"),
+        Binding("ctrl+r", "apply", "Apply now", id="form.apply", tooltip="Put it first and make the queue's edits"),
     ]
 
     class Submitted(Message):
-        """A draft for the queue."""
+        """A draft for the queue; `now`: to be made at once."""
 
-        def __init__(self, draft: Draft) -> None:
+        def __init__(self, draft: Draft, *, now: bool = False) -> None:
             super().__init__()
-            self.draft = draft
+            self.draft, self.now = draft, now
 
     _rest = Draft()
     _model = ""
+    _ready = False
+    """What is typed can be made."""
     facts = KnownFacts()
     """What the open model was taught, where that is known."""
     _completions = Completions(facts)
@@ -217,10 +221,15 @@ class RequestForm(VerticalGroup):
             verdict.update(said.get(name, ""))
             verdict.set_class(said.get(name, "").startswith("✗"), "-wrong")
         self.query_one(More).draft = draft
+        if self._ready != (ready := not (draft.empty or draft.checks)):
+            self._ready = ready
+            self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Enter adds the edit from any field."""
+        """Enter adds the edit from any field; it can be made at once while nothing else is."""
         del parameters
+        if action == "apply":
+            return self._ready and bench(self).state.engine in ("idle", "starting")
         return action != "enter" or isinstance(self.screen.focused, LineInput)
 
     async def action_enter(self) -> None:
@@ -242,8 +251,14 @@ class RequestForm(VerticalGroup):
         if not self.draft.empty:
             self._hand_over(self.draft)
 
-    def _hand_over(self, draft: Draft) -> None:
-        self.post_message(self.Submitted(draft))
+    async def action_apply(self) -> None:
+        """Queues the draft before the others and makes the queue's edits."""
+        await settled(self.screen.focused)
+        if not (self.draft.empty or self.draft.checks):
+            self._hand_over(self.draft, now=True)
+
+    def _hand_over(self, draft: Draft, *, now: bool = False) -> None:
+        self.post_message(self.Submitted(draft, now=now))
         self.fill(Draft())
         self.screen.set_focus(self.query_one("#subject", Input))
         self.show(bench(self).state)

@@ -13,7 +13,7 @@ from workbench.events import EditRow, StackChanged, Verified
 from workbench.text import visible
 from workbench.tui.state import State
 from workbench.tui.widgets.panel import Rows
-from workbench.tui.widgets.text import fit
+from workbench.tui.widgets.text import fit, wrapped
 
 LEAST = 3
 """Commands that are in sight before there is room for the verdict."""
@@ -72,6 +72,8 @@ class ShellPanel(Rows):
         """A command; what it does behind it, where there is room."""
         command = self._commands[index]
         line = visible(command.line)
+        if cell_len(line) > width and self._stack is not None:
+            line = visible(command.line.replace(shlex.quote(self._stack.folder), f"…/{stack_name(self._stack)}", 1))
         room = width - cell_len(line) - 2
         if room < len(command.does):
             return Text(fit(line, width))
@@ -79,7 +81,7 @@ class ShellPanel(Rows):
 
     def lines(self, width: int, height: int) -> list[Text]:
         """Commands, as many as there is room for, and the verdict below them."""
-        below = [Text(fit(line, width)) for line in self._said]
+        below = [Text(line) for said in self._said for line in wrapped(said, width)]
         room = height - len(below)
         if room < LEAST:
             return super().lines(width, height)
