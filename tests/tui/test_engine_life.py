@@ -156,4 +156,5 @@ async def test_the_same_notice_stands_once_and_a_short_one_for_a_moment(open_des
         assert notice.message == "The model is still loading."
         assert notice.timeout == desk.app.NOTIFICATION_TIMEOUT, "a warning stands its whole time"
         desk.app.notify("Copied as JSON.")
+        await desk.pilot.pause()
         assert min(one.timeout for one in desk.app._notifications) < notice.timeout
