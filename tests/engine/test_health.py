@@ -65,6 +65,15 @@ def test_of_equal_singular_values_any_is_the_largest_and_of_nothing_there_is_non
     assert spectral_norm([Factors("m", eye + np.inf, eye)]) == float("inf")
 
 
+@pytest.mark.parametrize("rank", [2, 60])
+def test_the_spectral_norm_of_a_huge_or_tiny_change_is_its_own(rank: int) -> None:
+    (one,) = factors([rank], 40, 30)
+    dense = np.linalg.norm(one.b.astype("f8") @ one.a.astype("f8"), 2)
+    for size in (1e30, 1e-30):
+        grown = Factors("m", one.a * np.float32(size), one.b * np.float32(size))
+        assert spectral_norm([grown]) == pytest.approx(dense * size * size, rel=1e-5)
+
+
 def test_drift_is_the_papers_frobenius_norm_over_the_number_of_elements(engine: Engine) -> None:
     plant(engine, [Planned(0.5), Planned(0.25), Planned(2.0)])
     core = engine.core

@@ -5,6 +5,7 @@ Source: subspace iteration with a Rayleigh-Ritz step (Halko, Martinsson, Tropp, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -36,14 +37,22 @@ def spectral_norm(factors: Sequence[Factors]) -> float:
     b = np.concatenate([one.b for one in factors], axis=1)  # (d_out, r)
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return float("inf")
+    size = _to_about_one(a) + _to_about_one(b)
     if len(a) > min(a.shape[1], len(b)):
-        return largest_singular_value(b @ a)
-    return _largest(a.shape[1], lambda x: b @ (a @ x), lambda y: a.T @ (b.T @ y))
+        return math.ldexp(largest_singular_value(b @ a), size)
+    return math.ldexp(_largest(a.shape[1], lambda x: b @ (a @ x), lambda y: a.T @ (b.T @ y)), size)
 
 
 def largest_singular_value(matrix: Matrix) -> float:
     """The same of a matrix as it stands, (d_out, d_in)."""
     return _largest(matrix.shape[1], lambda x: matrix @ x, lambda y: matrix.T @ y)
+
+
+def _to_about_one(factor: Matrix) -> int:
+    """Takes a power of two out of `factor`, in place, so that no product of float32 overflows; returns it."""
+    size = math.frexp(float(max(factor.max(), -factor.min())))[1]
+    np.ldexp(factor, -size, out=factor)
+    return size
 
 
 def _largest(width: int, times: Callable[[Matrix], Matrix], transposed: Callable[[Matrix], Matrix]) -> float:
