@@ -14,7 +14,7 @@ from workbench.edits import EditRequest
 from workbench.engine.compacting import Wish, compact
 from workbench.engine.engine import Engine
 from workbench.engine.evaluating.cases import score_cases, summary
-from workbench.errors import Interrupted, UsageError
+from workbench.errors import EditError, Interrupted, UsageError
 from workbench.events import Compacted, HealthReport
 from workbench.stack.store import Stack
 
@@ -108,6 +108,14 @@ def test_a_trial_leaves_nothing_behind(small: Path, tmp_path: Path) -> None:
     found = compacted(engine, Wish(None, CHANGES))
     assert found.folder == ""
     assert found.rows["edits"]["after"] == 1.0
+    assert sorted(path.name for path in tmp_path.iterdir()) == there
+
+
+def test_a_batch_that_cannot_be_made_says_why_and_leaves_nothing_behind(small: Path, tmp_path: Path) -> None:
+    engine = sequential(small, tmp_path / "old", REQUESTS[:2])
+    there = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(EditError, match=r"nothing was written\. There is no second moment C for"):
+        compacted(engine, Wish(tmp_path / "new", {**CHANGES, "layer": 2}))
     assert sorted(path.name for path in tmp_path.iterdir()) == there
 
 

@@ -24,7 +24,7 @@ from workbench.engine.evaluating.cases import CaseScore, score_cases, summary
 from workbench.engine.health.ground import Ground
 from workbench.engine.health.measure import measure
 from workbench.errors import EditError, UsageError
-from workbench.events import Compacted, Event, HealthReport, ModelLoading
+from workbench.events import Compacted, EditFailed, Event, HealthReport, ModelLoading
 from workbench.stack.files import folder_atomic
 from workbench.stack.limits import MAX_REQUESTS
 
@@ -142,10 +142,17 @@ def _made(
     units = [requests[start : start + size] for start in range(0, len(requests), size)]
     for index, unit in enumerate(units, 1):
         check(cancelled)
-        made = yield from engine.apply_batch(unit, wish.changes, index=index, of=len(units), cancelled=cancelled)
-        if not made:
-            check(cancelled)
-            raise EditError("The batch could not be made; nothing was written.", "Try another method or batch size.")
+        making = engine.apply_batch(unit, wish.changes, index=index, of=len(units), cancelled=cancelled)
+        yield from _whole(making)
+        check(cancelled)
+
+
+def _whole(making: Generator[Event, None, bool]) -> Generator[Event, None, None]:
+    """Passes the making of a batch on. Raises EditError, with its own reason, if it failed."""
+    for event in making:
+        if isinstance(event, EditFailed):
+            raise EditError(f"The batch could not be made; nothing was written. {event.message}", event.hint)
+        yield event
 
 
 def _sampled(requests: Sequence[EditRequest], sample: int | None, seed: int) -> list[EditRequest]:
