@@ -9,7 +9,8 @@ import pytest
 
 from tests.cli.conftest import Workbench, digest
 from workbench.cli.health_table import CURVE_HEADER, curve_line, table
-from workbench.events import HealthReport
+from workbench.cli.tasks import scored_line
+from workbench.events import HealthReport, TaskScored
 
 WIDE = HealthReport(
     position=10_000,
@@ -111,6 +112,21 @@ def test_what_makes_no_sense_is_one_sentence_a_hint_and_code_2(
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err.splitlines()[0]
     assert ran.err.splitlines()[1].startswith("hint: ")
+
+
+def test_the_longest_numbers_of_a_task_stay_apart_within_80_columns() -> None:
+    found = TaskScored(
+        task="lambada_openai",
+        metric="perplexity",
+        base=0.0084034,
+        edited=0.0094034,
+        base_error=0.00841,
+        edited_error=0.00842,
+        items=119,
+    )
+    line = scored_line(found)
+    assert line.endswith(" 0.008403 ± 0.0084 0.009403 ± 0.0084  +0.001")
+    assert len(line) <= 80
 
 
 def test_tasks_show_both_sides(workbench: Workbench, edited: Path, tmp_path: Path) -> None:

@@ -187,7 +187,9 @@ def test_the_conclusion_follows_from_the_numbers(rome: Reproduced, ours: Reprodu
 
 def test_of_few_batches_it_is_not_said_that_none_stands_out() -> None:
     (sentence,) = conclusion([fate("emmet", batch=50)])
-    assert "too few" in sentence
+    assert "edits of 50 requests are too few" in sentence
+    (sentence,) = conclusion([fate("rome", requests=8)])
+    assert "8 edits are too few" in sentence
 
 
 def test_the_events_are_on_the_wire() -> None:

@@ -33,7 +33,7 @@ Definitions in --include may name Python code, which is run: read them first.
 ± is the standard error; the change of cloze has one too, item by item.
 """
 
-HEADER = f"{'task':<24}{'measure':<14}{'base':>16}{'now':>16}  change"
+HEADER = f"{'task':<21} {'measure':<11} {'base':>17} {'now':>17}  change"
 
 
 @click.command(short_help="Run downstream tasks before and after the edits.", epilog=EPILOG)
@@ -91,7 +91,7 @@ def scored_line(found: ev.TaskScored) -> str:
     if found.change_error is not None:
         change += f" ± {found.change_error:.2g}"
     base, now = _with_error(found.base, found.base_error), _with_error(found.edited, found.edited_error)
-    return f"{found.task:<24}{found.metric:<14}{base:>16}{now:>16}  {change}"
+    return f"{found.task:<21} {found.metric:<11} {base:>17} {now:>17}  {change}"
 
 
 def _with_error(value: float | None, error: float | None) -> str:

@@ -29,7 +29,8 @@ def conclusion(found: Sequence[Reproduced]) -> Iterator[str]:
 def _jumps(one: Reproduced) -> str:
     edits = -(-one.requests // one.batch)
     if edits <= FEWEST:
-        return f"{edits} edits of {one.batch} requests are too few to say which stands out"
+        each = f" of {one.batch} requests" if one.batch > 1 else ""
+        return f"{edits} edits{each} are too few to say which stands out"
     if not one.jumps:
         return f"no edit moves the weight more than {TIMES:g} times the median of the {WINDOW} before it"
     first = f", {one.first_jumps} of them about a first and only token" if one.first else ""
