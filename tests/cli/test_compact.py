@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,12 @@ def test_what_chance_explains_is_neither_gained_nor_lost() -> None:
     assert "lost: drift |W − W0| / |W0| 1 → 1.5" in lines
     assert any("1 request of the stack left out" in line for line in lines)
     assert lines[-1].endswith("workbench health 'new one'")
+
+
+def test_a_model_that_said_nothing_any_more_has_gained_its_perplexity() -> None:
+    perplexity: dict[str, float | None] = {"before": math.inf, "after": 20.0, "base": 22.0}
+    assert "gained: perplexity on held-out text inf → 20" in [*shown(found(perplexity=perplexity))]
+    assert not any("inf →" in line for line in shown(found(perplexity={"before": math.inf, "after": math.inf})))
 
 
 def test_its_event_is_on_the_wire() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import textwrap
 from collections.abc import Callable, Generator, Iterator
@@ -115,7 +116,9 @@ def _moved(found: ev.Compacted, way: int) -> list[str]:
         row = found.rows.get(name, {})
         before, after = row.get("before"), row.get("after")
         error = row.get("error") or 0.0
-        if before is None or after is None or abs(after - before) <= max(MATTERS * abs(before), 1.96 * error):
+        if before is None or after is None:
+            continue
+        if math.isfinite(before) and abs(after - before) <= max(MATTERS * abs(before), 1.96 * error):
             continue
         if good * way * (after - before) > 0:
             moved.append(f"{label.strip().split(',')[0]} {written(before)} → {written(after)}")
