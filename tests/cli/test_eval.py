@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import signal
 import subprocess
@@ -245,6 +246,13 @@ def test_a_chart_has_a_column_a_checkpoint() -> None:
     assert "10" in lines[-1]
     assert "40 edits" in lines[-1]
     assert list(chart("S", [1, 2], [0.1, 0.2])) == []
+
+
+def test_a_chart_of_a_model_that_broke_marks_what_is_infinite() -> None:
+    lines = list(chart("perplexity", [0, 10, 20, 30], [20.0, 40.0, math.inf, math.nan]))
+    assert lines[0] == "     40 ┤   ██ ∞∞"
+    assert lines[4] == "      8 ┤██ ██ ██"
+    assert list(chart("perplexity", [0, 10, 20], [math.inf, math.inf, math.nan])) == []
 
 
 def test_lines_show_a_dot_for_what_was_not_measured() -> None:

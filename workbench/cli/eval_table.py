@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ MEANING = (
     "magnitudes differences of p; --help defines them.",
 )
 BARS = " ▁▂▃▄▅▆▇█"
+BEYOND = "∞"
+"""On top of a column that has no end."""
 CHART_ROWS = 5
 FEWEST = 3
 """Checkpoints below which a curve says no more than its table."""
@@ -102,9 +105,12 @@ def _signed(value: float, digits: int) -> str:
 
 
 def chart(name: str, edits: Sequence[int], values: Sequence[float | None]) -> Iterator[str]:
-    """A curve over the checkpoints as columns, from 0 to the largest; nothing for a few points, or without a number."""
-    known = [value for value in values if value is not None]
-    if len(known) < FEWEST:
+    """A curve over the checkpoints as columns, from 0 to the largest; nothing for a few points, or without a number.
+
+    What is infinite is beyond the largest, and marked so.
+    """
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    if not known or sum(value is not None for value in values) < FEWEST:
         return
     top = max([1.0, *known]) if max(known) <= 1 else max(known)
     for row in range(CHART_ROWS - 1, -1, -1):
@@ -116,7 +122,11 @@ def chart(name: str, edits: Sequence[int], values: Sequence[float | None]) -> It
 
 
 def _block(value: float | None, top: float, row: int) -> str:
-    eighths = 0 if value is None else round(min(max(value / top, 0.0), 1.0) * CHART_ROWS * 8) - row * 8
+    if value == math.inf and row == CHART_ROWS - 1:
+        return BEYOND
+    if value is None or math.isnan(value):
+        return BARS[0]
+    eighths = round(min(max(value / top, 0.0), 1.0) * CHART_ROWS * 8) - row * 8
     return BARS[min(max(eighths, 0), 8)]
 
 
