@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from workbench.atlas.facts import facts
 from workbench.edits import EditRequest
 from workbench.engine.collapse.jumps import FEWEST, TIMES, jumps
 from workbench.engine.collapse.run import REQUESTS as FILE
-from workbench.engine.collapse.run import Asked, collapse, measured_along
+from workbench.engine.collapse.run import HEALTH, Asked, collapse, measured_along
 from workbench.engine.collapse.sequence import begins_alone, of_atlas, of_dataset
 from workbench.engine.collapse.words import conclusion
 from workbench.engine.evaluating.dataset import Case, Dataset
@@ -130,6 +131,18 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(small: Path, tmp_path: P
     assert again[1] == whole
     assert len([event for event in again[0] if isinstance(event, HealthReport)]) == 6
     assert not [event for event in again[0] if isinstance(event, CaseScored)]
+
+
+def test_an_infinite_perplexity_is_infinite_in_the_next_run_too(small: Path, tmp_path: Path) -> None:
+    one = asked(small, tmp_path, methods=("rome",), edits=2)
+    drain(collapse(one, lambda: False))
+    path = tmp_path / "out" / "rome" / HEALTH
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    events = [from_line(line) for line in lines]
+    broken = [replace(e, perplexity=math.inf) if isinstance(e, HealthReport) and e.applied else e for e in events]
+    path.write_text("\n".join([head, *(to_line(event) for event in broken if event), ""]), encoding="utf-8")
+    assert [report.perplexity for report in measured_along(path.parent)][-1] == math.inf
+    assert drain(collapse(one, lambda: False))[1][0].perplexity == math.inf
 
 
 def test_a_folder_takes_one_sequence_only(small: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ What is done is on the disk; the same call goes on, and several processes may do
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -177,7 +178,13 @@ def _read(path: Path) -> tuple[bytes, list[Event]]:
         found = [from_line(line) for line in lines]
     except (ValueError, RecursionError) as error:
         raise StackError(f"{path} is damaged.", "Remove it: the same command measures anew.") from error
-    return head, [event for event in found if event]
+    return head, [_with_infinity(event) if isinstance(event, HealthReport) else event for event in found if event]
+
+
+def _with_infinity(report: HealthReport) -> HealthReport:
+    """JSON has no infinity: where the base's perplexity is there, and a state's is not, it was infinite."""
+    lost = report.perplexity is None and report.perplexity_base is not None
+    return replace(report, perplexity=math.inf) if lost else report
 
 
 def _settings(asked: Asked) -> bytes:
