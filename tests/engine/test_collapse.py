@@ -18,8 +18,8 @@ from workbench.atlas.benchmark import leading_requests
 from workbench.atlas.facts import facts
 from workbench.edits import EditRequest
 from workbench.engine.collapse.jumps import FEWEST, TIMES, jumps
-from workbench.engine.collapse.run import REQUESTS as FILE
 from workbench.engine.collapse.run import HEALTH, Asked, collapse, measured_along
+from workbench.engine.collapse.run import REQUESTS as FILE
 from workbench.engine.collapse.sequence import begins_alone, of_atlas, of_dataset
 from workbench.engine.collapse.words import conclusion
 from workbench.engine.evaluating.dataset import Case, Dataset
