@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from textual.binding import Binding
 
 from tests.tui.conftest import Desk, OpenDesk
+from workbench import events as ev
 from workbench.cli.keys import keys
 from workbench.settings import Settings, read
 from workbench.tui.keymap import bound, known_bindings, planned
@@ -86,6 +87,7 @@ async def test_a_key_in_another_place_works_there_and_shows_everywhere(open_desk
     config.write_text('[keys]\nrun = "f9"\nqueue.remove = "x"\nplace.log = "f7"\nhelp = "f12"\n')
     async with open_desk(pause_at=3) as desk:
         assert "F7 Log" in desk.lines()[0]
+        assert "f9 runs the queue." in desk.text()
         await desk.add("One", "{} is", "x")
         await desk.add("Two", "{} is", "x")
         await desk.pilot.press("escape")
@@ -119,6 +121,8 @@ async def test_what_is_wrong_in_the_config_is_said_and_the_screen_opens(open_des
         assert 'config.toml, line 2: run must be a key in quotes, as in "ctrl+x".' in said
         assert "config.toml, line 3: 'd' is the key of queue.remove; queue.add keeps 'a'." in said
         assert "There is no theme 'no[b]ne'; ctrl+p lists them." in said
+        warned = [event.message for event in desk.app.state.log if isinstance(event, ev.Warning)]
+        assert len(warned) == 3, "what is missed can be read in the log"
         await desk.add("One", "{} is", "x")
         await desk.pilot.press("escape", "d")
         assert len(desk.app.queue) == 0

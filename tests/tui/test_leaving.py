@@ -49,6 +49,7 @@ async def test_leaving_during_an_edit_asks_once(open_desk: OpenDesk, key: str, v
         assert desk.app.is_running
         await desk.pilot.press("ctrl+q")
         await desk.until_said("Stop after this edit")
+        assert "n Stop now" in desk.lines()[-1], "the keys of the question, not of what is under it"
         await desk.pilot.press(key)
         desk.engine.pause_at *= key == "n"
         await asyncio.wait_for(_ended(desk.app), 20)

@@ -102,13 +102,15 @@ async def test_a_grey_key_is_shown_and_says_why_it_does_nothing(open_desk: OpenD
         await desk.until(lambda: "The engine has stopped; ctrl+r restarts it." in desk.said())
 
 
-async def test_the_keys_under_a_question_are_those_of_before_it(open_desk: OpenDesk) -> None:
+async def test_a_question_shows_its_own_keys_over_those_of_before_it(open_desk: OpenDesk) -> None:
     async with open_desk() as desk:
         for name in ("One", "Two"):
             await desk.add(name, "{} is", "x")
         await desk.pilot.press("escape", "B")
         await desk.until_said("One edit of 2 requests")
-        assert "d Remove" in desk.lines()[-1]
+        assert "m MEMIT" in desk.lines()[-1]
+        assert "d Remove" not in desk.lines()[-1]
+        assert "d Remove" in desk.app.screen_stack[0].query_one(KeyLine).render().plain
 
 
 async def test_the_tooltip_of_a_key_says_what_it_does_or_why_not(open_desk: OpenDesk) -> None:

@@ -14,7 +14,7 @@ from tests.tui.story import MODULE, PROBES, finish_events, ready, row, run_event
 from workbench import events as ev
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.event_lines import described, event_line
-from workbench.tui.widgets.live_strip import outcome
+from workbench.tui.widgets.live_strip import outcome, title
 from workbench.tui.widgets.norms import NormsPanel, norm_lines, short_module
 from workbench.tui.widgets.now import NowPanel, now_lines
 from workbench.tui.widgets.panel import Panel, Rows
@@ -163,6 +163,12 @@ def test_a_command_that_is_too_long_to_show_keeps_its_verb_and_number_in_sight()
     panel._commands = shell_commands(panel._stack, row(2))
     assert panel.row(2, 40).plain.strip() == "workbench travel …/stack 2"
     assert panel._commands[2].line == "workbench travel /a/very/long/way/from/here/to/the/stack 2"
+
+
+def test_the_strip_says_how_many_requests_are_one_edit() -> None:
+    run = told(run_events(3)).run
+    assert run is not None
+    assert title(replace(run, started=replace(run.started, requests=3))).endswith(" and 2 more -> Berlin")
 
 
 def test_a_verdict_says_bit_identical_only_of_what_was_compared() -> None:

@@ -20,6 +20,7 @@ from textual.command import Provider
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 
+from workbench import events as ev
 from workbench import settings
 from workbench.engine.protocol import Verb
 from workbench.errors import WorkbenchError
@@ -161,7 +162,7 @@ class WorkbenchApp(App[None]):
         elif self.settings.theme:
             said.append(f"There is no theme '{self.settings.theme}'; {key_name('palette')} lists them.")
         for problem in said:
-            self._say(problem, "warning")
+            self.session.heed(ev.Warning(message=problem, t=time.time()))
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
 
     @work(group="settings")
@@ -226,6 +227,11 @@ class WorkbenchApp(App[None]):
             timeout = BRIEF if severity == "information" and len(message) <= FEW else self.NOTIFICATION_TIMEOUT
         self._last_said = (message, time.monotonic() + timeout)
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
+
+    def clear_notifications(self) -> None:
+        """Takes away what is said, so that it may be said again."""
+        self._last_said = ("", 0.0)
+        super().clear_notifications()
 
     def _say(self, sentence: str, severity: Severity) -> None:
         self.notify(visible(sentence), severity=severity, markup=False)

@@ -13,6 +13,7 @@ from workbench.contrasts import KINDS, AddedProbe
 from workbench.edits import MAX_TEXT
 from workbench.errors import UsageError
 from workbench.text import visible
+from workbench.tui.widgets.keys import KeyLine
 from workbench.tui.widgets.line_input import LineInput, settled
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class AddProbeScreen(ModalScreen[AddedProbe | None]):
                 yield Label("Kind", classes="name")
                 yield Static(id="kind", markup=False)
             yield Static("", id="add-probe-said", markup=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Writes the border."""

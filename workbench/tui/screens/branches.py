@@ -16,6 +16,7 @@ from workbench.errors import UsageError
 from workbench.events import StackChanged
 from workbench.stack.names import new_name
 from workbench.text import visible
+from workbench.tui.widgets.keys import KeyLine
 from workbench.tui.widgets.line_input import LineInput, settled
 from workbench.tui.widgets.panel import Rows
 from workbench.tui.widgets.stack_table import about
@@ -94,6 +95,7 @@ class BranchScreen(ModalScreen[Wanted | None]):
             yield Branches(id="names")
             yield LineInput(placeholder=f"or a new name: begins a branch at position {self._stack.position}", id="name")
             yield Static("", id="branches-said", markup=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Writes the border and fills the list."""

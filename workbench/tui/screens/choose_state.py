@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from workbench.events import StackChanged
 from workbench.tui.states import Choice, choices, narrowed
+from workbench.tui.widgets.keys import KeyLine
 from workbench.tui.widgets.line_input import LineInput, settled
 from workbench.tui.widgets.panel import Rows
 from workbench.tui.widgets.text import fit
@@ -84,6 +85,7 @@ class ChooseStateScreen(ModalScreen[str]):
                 placeholder="type to narrow; or an id, a position, a branch", id="wanted", max_length=LONGEST
             )
             yield StateRows(id="states")
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Writes the border and fills the list."""

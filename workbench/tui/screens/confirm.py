@@ -9,6 +9,8 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
+from workbench.tui.widgets.keys import KeyLine
+
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
@@ -38,6 +40,7 @@ class ChoiceScreen(ModalScreen[str]):
             with Horizontal():
                 for key, label, result in self._choices:
                     yield Button(f"{key}  {label}", id=f"choice-{result}", compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Every choice has its key."""

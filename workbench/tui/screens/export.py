@@ -16,6 +16,7 @@ from textual.widgets import Static
 
 from workbench.text import shortened, visible
 from workbench.tui.screens.confirm import ConfirmScreen
+from workbench.tui.widgets.keys import KeyLine
 from workbench.tui.widgets.line_input import LineInput, settled
 from workbench.tui.widgets.panel import Rows
 from workbench.tui.widgets.text import fit, safe
@@ -98,6 +99,7 @@ class ExportScreen(ModalScreen[Export | None]):
             yield Targets(self._targets)
             yield LineInput(self._targets[0].path, placeholder="where to", id="path")
             yield Static("", id="export-said", markup=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Writes the border."""

@@ -20,6 +20,7 @@ from workbench.events import GuardAsked
 from workbench.guards import Guard, told
 from workbench.text import shortened, visible
 from workbench.tui.bench import bench
+from workbench.tui.keynames import named
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.guard_lines import readings, table
 from workbench.tui.widgets.keys import KeyLine
@@ -86,8 +87,8 @@ class GuardScreen(ModalScreen[str]):
             yield Measures(id="measures", markup=False)
             for key, answer, name, what in ANSWERS:
                 yield Button(Text(f"{key}  {name}"), id=f"answer-{answer}", compact=True)
-                yield Static(f"   {what}", classes="what", markup=False)
-            yield Static("escape: look first, ctrl+r asks again", classes="what", markup=False)
+                yield Static(f"   {named(what)}", classes="what", markup=False)
+            yield Static(named("escape: look first, ctrl+r asks again"), classes="what", markup=False)
         yield KeyLine()
 
     def on_mount(self) -> None:

@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from workbench.errors import WorkbenchError
 from workbench.tui.stacks import StackFolder, stacks_beside
+from workbench.tui.widgets.keys import KeyLine
 from workbench.tui.widgets.line_input import LineInput, settled
 from workbench.tui.widgets.panel import Rows
 from workbench.tui.widgets.text import fit, safe
@@ -85,6 +86,7 @@ class SwitchScreen(ModalScreen[Path | None]):
             yield StackFolders(id="stacks")
             yield LineInput(placeholder="or a folder; a new one is made", id="folder", compact=True)
             yield Static("", id="switch-said", markup=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Writes the border and looks for stacks."""

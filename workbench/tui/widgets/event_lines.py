@@ -11,6 +11,7 @@ from rich.text import Text
 from workbench import events as ev
 from workbench.guards import told
 from workbench.text import visible
+from workbench.tui.keynames import named
 from workbench.tui.state import State
 from workbench.tui.widgets.panel import Panel
 from workbench.tui.widgets.probes import earlier_words
@@ -66,7 +67,7 @@ class EventsPanel(Panel):
 
     def on_mount(self) -> None:
         """Writes the border."""
-        self.name_it("Events", "F8 full log")
+        self.name_it("Events", named("F8 full log"))
 
     def show(self, state: State) -> None:
         """Draws the end of the log."""

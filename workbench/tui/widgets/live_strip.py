@@ -6,9 +6,9 @@ from rich.text import Text
 
 from workbench import events as ev
 from workbench.guards import Guard
-from workbench.text import shortened, visible
+from workbench.text import and_more, shortened, visible
 from workbench.tui.bench import bench
-from workbench.tui.keynames import key_name
+from workbench.tui.keynames import key_name, named
 from workbench.tui.runner import newest_applied
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.guard_lines import reading, readings
@@ -43,7 +43,7 @@ class LiveStrip(Panel):
         """Draws `state`."""
         self._state = state
         self.set_class(state.run is not None and state.run.running, "-running")
-        self.name_it(title(state.run), "F3 to open")
+        self.name_it(title(state.run), named("F3 to open"))
         self.refresh()
 
     def lines(self, width: int, height: int) -> list[Text]:
@@ -56,8 +56,9 @@ def title(run: Run | None) -> str:
     if run is None:
         return "Live"
     request = run.started.request
-    subject, target = str(request.get("subject", "")), str(request.get("target_new", ""))
-    return f"Live  {shortened(subject, 28)} -> {shortened(target, 20)}"
+    subject, target = str(request.get("subject", "")), str(request.get("target_new", "")).strip()
+    more = and_more(run.started.requests)
+    return f"Live  {shortened(subject, 28 - len(more))}{more} -> {shortened(target, 20)}"
 
 
 def guard_word(guard: Guard, state: State) -> str:
@@ -80,9 +81,10 @@ def strip_lines(state: State, width: int, guard: str = "") -> list[Text]:
     if state.doing == "apply" and not (state.run and state.run.running):
         return [Text("▶ starting an edit"), Text(), last]
     if state.run is None and state.engine == "stopped":
-        return [Text("The engine is not running.", "dim"), Text("ctrl+r starts it again.", "dim"), last]
+        again = f"{key_name('run')} starts it again."
+        return [Text("The engine is not running.", "dim"), Text(again, "dim"), last]
     if state.run is None:
-        return [Text("No edit is running.", "dim"), Text("ctrl+r runs the queue.", "dim"), last]
+        return [Text("No edit is running.", "dim"), Text(f"{key_name('run')} runs the queue.", "dim"), last]
     return [progress_line(state.run, width), value_line(state.run, width), last]
 
 

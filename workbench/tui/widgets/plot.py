@@ -9,6 +9,7 @@ from rich.text import Text
 from textual.reactive import reactive
 
 from workbench import events as ev
+from workbench.tui.keynames import named
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.braille import Series, draw, legend, table
 from workbench.tui.widgets.panel import Panel
@@ -115,7 +116,7 @@ def loss(state: State) -> Figure:
     if state.run is not None and state.run.together and not state.run.steps:
         return _together(state.run, "mean loss", lambda step: step.loss)
     if state.run is None or not state.run.steps:
-        return Figure(empty=NO_RUN if state.run is None else "The first step is on its way.")
+        return Figure(empty=named(NO_RUN) if state.run is None else "The first step is on its way.")
     steps = state.run.steps
     parts = (
         Series("total", tuple(s.loss for s in steps), steps[0].step),

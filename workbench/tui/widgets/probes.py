@@ -7,6 +7,7 @@ from rich.text import Text
 
 from workbench.events import BatchProbed, EarlierProbed, EditRow, ProbeResult, StackChanged
 from workbench.text import visible
+from workbench.tui.keynames import named
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.panel import Panel
 from workbench.tui.widgets.text import number, pair, safe, tick, wrapped
@@ -29,7 +30,7 @@ class ProbesPanel(Panel):
         before, after = (_drawn(run, stack) for run, stack in ((self._run, self._stack), (state.run, state.stack)))
         self._run, self._stack = state.run, state.stack
         if before != after:
-            self.name_it(self._title(), "F5 compares")
+            self.name_it(self._title(), named("F5 compares"))
             self.refresh()
 
     def lines(self, width: int, height: int) -> list[Text]:

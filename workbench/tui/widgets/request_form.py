@@ -132,7 +132,7 @@ class RequestForm(VerticalGroup):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "enter", "Add to queue", id="form.add", show=False, priority=True),
         Binding("ctrl+s", "save", "Save draft", id="form.save", priority=True, tooltip="Queue it, ready or not"),
-        Binding("ctrl+r", "apply", "Apply now", id="form.apply", tooltip="Put it first and make the queue's edits"),
+        Binding("ctrl+r", "apply", "Apply now", id="run", tooltip="Put it first and make the queue's edits"),
     ]
 
     class Submitted(Message):

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from workbench.events import EditRow, StackChanged
 from workbench.text import and_more, visible
+from workbench.tui.keynames import named
 from workbench.tui.state import State
 from workbench.tui.widgets.panel import Rows
 from workbench.tui.widgets.text import compact, fit, number, pair, size, tick
@@ -82,7 +83,7 @@ class StackTable(Rows):
     def header(self, width: int) -> Text | None:
         """The names of the columns."""
         if self._stack and not self._stack.edits:
-            return Text(fit(NO_EDITS, width), "dim")
+            return Text(fit(named(NO_EDITS), width), "dim")
         return Text(_columns(width, *_HEAD), "bold")
 
     def row(self, index: int, width: int) -> Text:

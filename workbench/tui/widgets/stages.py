@@ -7,7 +7,7 @@ from typing import get_args
 from rich.text import Text
 
 from workbench.events import Stage, StepTogether
-from workbench.tui.keynames import key_name
+from workbench.tui.keynames import key_name, named
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.panel import Panel
 from workbench.tui.widgets.text import bar, fit
@@ -102,4 +102,4 @@ def _before(state: State, width: int) -> list[str]:
         return [fit(f"Loading: {stage}" + ("" if done is None else f"  {bar(done, 20)} {done:.0%}"), width)]
     if state.engine == "stopped":
         return [fit("No edit has run.", width)]
-    return [fit("No edit has run yet. F2 opens the form, ctrl+r runs the queue.", width)]
+    return [fit(named("No edit has run yet. F2 opens the form, ctrl+r runs the queue."), width)]
