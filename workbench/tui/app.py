@@ -52,7 +52,9 @@ from workbench.tui.unseen import UnseenFilter
 HELP_TIP = "What has the focus, and its keys"
 FRAME = 1 / 12
 """Seconds between two looks at whether something is to be drawn."""
-FEW, BRIEF = 40, 2.5
+AHEAD = 0.3
+"""Seconds after which the places that were not visited yet are made, one at a time."""
+FEW, BRIEF = 60, 3.0
 """So many characters are read in so many seconds."""
 
 
@@ -63,6 +65,7 @@ class WorkbenchApp(App[None]):
         folder: the stack's.
         make_client: gives an engine, not yet started, on a stack's folder.
         home: where the stack lies.
+        ahead: makes all places soon after the first is painted: their first visit is then as quick as any.
     """
 
     TITLE = "workbench"
@@ -103,8 +106,11 @@ class WorkbenchApp(App[None]):
         Binding("ctrl+q", "quit", "Quit", id="quit", show=False, priority=True),
     ]
 
-    def __init__(self, folder: Path, make_client: Callable[[Path], EngineClient], home: Home = HERE) -> None:
+    def __init__(
+        self, folder: Path, make_client: Callable[[Path], EngineClient], home: Home = HERE, *, ahead: bool = False
+    ) -> None:
         super().__init__()
+        self._ahead = ahead
         self.settings = settings.read()
         self._unseen = UnseenFilter()
         self._ascii = AsciiFilter(_encoding()) if self._plain() else None
@@ -134,6 +140,14 @@ class WorkbenchApp(App[None]):
         self._take_settings()
         self.set_interval(FRAME, self._frame)
         self.call_after_refresh(self._start_engine)
+        if self._ahead:
+            self.set_timer(AHEAD, self._make_places)
+
+    @work(group="ahead")
+    async def _make_places(self) -> None:
+        for mode in self.MODES:
+            await self._init_mode(mode)  # Textual makes them at the first visit, and has no public way to do it earlier
+            await asyncio.sleep(FRAME)
 
     def _plain(self) -> bool:
         wanted = self.settings.ascii

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 
-SETTLED = 1.0
+SETTLED = 2.5
 """Seconds after which the screen stands."""
 THRESHOLDS = (5_000, 20, 50)
 """New objects, and searches of the younger ages, before each age is searched; Python's own are (700, 10, 10)."""

@@ -88,7 +88,7 @@ async def _run(
         from workbench.tui.app import WorkbenchApp  # Textual's import takes as long as a good part of torch's
         from workbench.tui.leaving import until_left
 
-        app = WorkbenchApp(wanted.stack, next_client, wanted.home)
+        app = WorkbenchApp(wanted.stack, next_client, wanted.home, ahead=True)
         code = await until_left(app)
     finally:
         await first.stop()
