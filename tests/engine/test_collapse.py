@@ -23,7 +23,7 @@ from workbench.engine.collapse.run import REQUESTS as FILE
 from workbench.engine.collapse.sequence import begins_alone, of_atlas, of_dataset
 from workbench.engine.collapse.words import conclusion
 from workbench.engine.evaluating.dataset import Case, Dataset
-from workbench.errors import UsageError
+from workbench.errors import StackError, UsageError
 from workbench.events import CaseScored, HealthReport, Jumped, Reproduced, from_line, to_line
 from workbench.models.folder import find_model
 from workbench.models.tokenizer import read_tokenizer
@@ -131,6 +131,28 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(small: Path, tmp_path: P
     assert again[1] == whole
     assert len([event for event in again[0] if isinstance(event, HealthReport)]) == 6
     assert not [event for event in again[0] if isinstance(event, CaseScored)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [(("position", "x"), "damaged"), (("spectral", {}), "damaged"), (("drift", 10**400), "damaged"), (None, "")],
+)
+def test_health_that_was_tampered_with_is_refused_or_measured_anew(
+    small: Path, tmp_path: Path, damage: tuple[str, Any] | None, said: str
+) -> None:
+    one = asked(small, tmp_path, methods=("rome",), edits=2)
+    whole = drain(collapse(one, lambda: False))[1]
+    path = tmp_path / "out" / "rome" / HEALTH
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    if damage:
+        lines[0] = json.dumps(json.loads(lines[0]) | dict([damage]))
+    kept = lines if damage else [line for line in lines if '"Diagnosed"' in line]
+    path.write_text("\n".join([head, *kept, ""]), encoding="utf-8")
+    if said:
+        with pytest.raises(StackError, match=said):
+            drain(collapse(one, lambda: False))
+    else:
+        assert drain(collapse(one, lambda: False))[1] == whole
 
 
 def test_an_infinite_perplexity_is_infinite_in_the_next_run_too(small: Path, tmp_path: Path) -> None:

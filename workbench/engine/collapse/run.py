@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from workbench.checked import checked
 from workbench.edits import BATCHED, Method
 from workbench.engine.collapse.fared import Curve, fared
 from workbench.engine.collapse.sequence import Shared, of_atlas, of_dataset
@@ -175,10 +176,10 @@ def _kept(path: Path, asked: Asked) -> Curve | None:
 def _read(path: Path) -> tuple[bytes, list[Event]]:
     head, *lines = read_bytes(path, MAX_JOURNAL).splitlines() or [b""]
     try:
-        found = [from_line(line) for line in lines]
-    except (ValueError, RecursionError) as error:
+        found = [checked(event) for line in lines if (event := from_line(line))]
+    except (ValueError, OverflowError, RecursionError) as error:
         raise StackError(f"{path} is damaged.", "Remove it: the same command measures anew.") from error
-    return head, [_with_infinity(event) if isinstance(event, HealthReport) else event for event in found if event]
+    return head, [_with_infinity(event) if isinstance(event, HealthReport) else event for event in found]
 
 
 def _with_infinity(report: HealthReport) -> HealthReport:
@@ -194,4 +195,6 @@ def _settings(asked: Asked) -> bytes:
 def _as_curve(found: list[Event]) -> Curve | None:
     reports = tuple(event for event in found if isinstance(event, HealthReport))
     phases = [event for event in found if isinstance(event, Diagnosed)]
-    return Curve(tuple(replace(one, job="", seq=0, t=0.0) for one in reports), phases[-1]) if phases else None
+    if not reports or not phases:
+        return None
+    return Curve(tuple(replace(one, job="", seq=0, t=0.0) for one in reports), phases[-1])
