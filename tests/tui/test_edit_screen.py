@@ -277,3 +277,19 @@ async def test_a_draft_that_is_not_ready_stays_where_it_is_when_the_queue_runs(o
         await desk.until_said("4/20")
         assert desk.subjects() == ["Rome"]
         assert desk.app.screen.query_one("#subject", Input).value == "Oslo"
+
+
+async def test_all_of_the_reason_is_read_under_the_cursor(open_desk: OpenDesk) -> None:
+    reason = "There is no second moment C for model.layers.1.mlp.down_proj. Make it: workbench stats MODEL --layer 1."
+    async with open_desk() as desk:
+        for name in ("One", "Two"):
+            await desk.add(name, "{} is", "x")
+        for item in desk.app.queue.items:
+            desk.app.queue.fail(item.key, reason=reason)
+        desk.app.queue_changed()
+        await desk.pilot.press("escape", "home")
+        await desk.until_said("space retries, d removes")
+        text = desk.text()
+        assert "--layer 1" in text, "no part is cut"
+        assert text.count("There is no second moment") == 2
+        assert text.count("d removes") == 1, "of the others a line"

@@ -112,6 +112,18 @@ async def test_help_fits_beside_the_list_at_80x24() -> None:
         assert all(len(line) <= 80 for line in app.picture())
 
 
+async def test_all_of_a_line_that_is_cut_is_read_under_the_list() -> None:
+    hint = "Make it: workbench stats a/very/long/name/of/a/model --layer 1. Or choose C = I explicitly."
+    failed = ev.JobDone(ok=False, message="There is no second moment C for model.layers.1.mlp.down_proj.", hint=hint)
+    app = SmallBench(LogScreen, told([failed, ev.Log(message="short")], ready()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert "choose C = I explicitly." not in text(app)
+        await pilot.press("up")
+        await pilot.pause()
+        assert "explicitly." in text(app)
+
+
 def test_measuring_health_is_said_in_words() -> None:
     told_so = (
         ev.HealthStep(what="earlier edits", done=2, of=3),

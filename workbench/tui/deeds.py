@@ -13,7 +13,7 @@ from textual.actions import parse
 from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
 from workbench.tui.bench import bench
@@ -81,6 +81,8 @@ def _elsewhere(screen: Screen[Any]) -> Iterator[Deed]:
 
 def places(app: App[Any], owner: Node) -> Iterator[tuple[str, type[WorkbenchScreen]]]:
     """Mode and class of the places that `owner` is, or is part of; none for what is in questions only."""
+    if issubclass(owner, ModalScreen):
+        return
     for mode, place in app.MODES.items():
         if isinstance(place, type) and issubclass(place, WorkbenchScreen) and holds(place, owner):
             yield mode, place

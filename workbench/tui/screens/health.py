@@ -65,7 +65,7 @@ class HealthScreen(ModalScreen[None]):
         self.query_one("#health-said", Static).update(self._drawn())
 
     def _drawn(self) -> Text:
-        width = max(self.query_one(VerticalScroll).scrollable_content_region.width, 40)
+        width = max(self.query_one(VerticalScroll).scrollable_content_region.width - 2, 40)
         return Text("\n").join(safe(line) for text in self._shown for line in wrapped(text, width))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -17,6 +17,7 @@ from workbench.tui.state import LOG_LINES, State
 from workbench.tui.widgets.event_lines import STYLES, described, event_line, is_part
 from workbench.tui.widgets.line_input import LineInput
 from workbench.tui.widgets.panel import Rows
+from workbench.tui.widgets.text import wrapped
 
 
 class EventRows(Rows):
@@ -65,6 +66,22 @@ class EventRows(Rows):
         """One event."""
         event = self._shown[index]
         return Text(event_line(event, width), STYLES[described(event).weight])
+
+    def lines(self, width: int, height: int) -> list[Text]:
+        """The events; below them all of the one under the cursor, where its line is cut."""
+        whole = self._whole(width - 2)[: height // 3]
+        if not whole:
+            return super().lines(width, height)
+        above = super().lines(width, height - len(whole) - 1)
+        gap = [Text()] * (height - len(whole) - len(above))
+        return [*above, *gap, *(Text(f"  {line}", "bold") for line in whole)]
+
+    def _whole(self, width: int) -> list[str]:
+        if not self.cursor < len(self._shown):
+            return []
+        event = self._shown[self.cursor]
+        cut = event_line(event, width) != event_line(event, 10_000)
+        return wrapped(described(event).text, width) if cut else []
 
     def _sift(self) -> None:
         at_end = self.cursor >= len(self._shown) - 1
@@ -136,7 +153,7 @@ class LogScreen(WorkbenchScreen):
         """Copies the lines that pass the filter."""
         rows = self.query_one(EventRows)
         self.app.copy_to_clipboard(rows.text)
-        self.notify(f"{rows.count()} lines copied.")
+        self.notify(f"{rows.count()} line{'' if rows.count() == 1 else 's'} copied.")
 
     def action_leave(self) -> None:
         """Clears and closes the filter."""

@@ -139,7 +139,10 @@ def base_facts(stack: StackChanged | None, fingerprint: str) -> list[tuple[str, 
         ("model", stack.base),
         ("base", fingerprint or "-"),
         ("ppl", f"{number(stack.perplexity_base, 2)} on held-out text"),
-        ("stack", f"{stack.folder}   {len(stack.edits)} edits   {size(stack.bytes)}"),
+        (
+            "stack",
+            f"{stack.folder}   {len(stack.edits)} edit{'' if len(stack.edits) == 1 else 's'}   {size(stack.bytes)}",
+        ),
     ]
 
 
@@ -156,7 +159,9 @@ def _how(edit: Edit | None) -> str:
     trace = edit.metrics.get("trace")
     losses = [_real(s.get("loss")) for s in trace if isinstance(s, dict)] if isinstance(trace, list) else []
     known = [loss for loss in losses if loss is not None]
-    moved = f"  {len(known)} steps  loss {known[0]:.2f} -> {known[-1]:.3f}" if known else ""
+    moved = (
+        f"  {len(known)} step{'' if len(known) == 1 else 's'}  loss {known[0]:.2f} -> {known[-1]:.3f}" if known else ""
+    )
     return f"  seed {edit.recipe.seed}  lr {edit.recipe.lr:g}{moved}"
 
 

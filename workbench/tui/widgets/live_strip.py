@@ -155,7 +155,7 @@ def outcome(run: Run) -> str:
     if run.cancelled:
         return "■ stopped; every weight is as before."
     if run.committed:
-        steps = f", {len(run.steps)} steps" if run.steps else ""
+        steps = f", {len(run.steps)} step{'' if len(run.steps) == 1 else 's'}" if run.steps else ""
         took = f"{seconds(run.committed.seconds)}{steps}"
         if any(probe.kind == "efficacy" and probe.passed is False for probe in run.probes):
             return f"✗ edit {run.committed.position} made, but its target is not on top ({took})."

@@ -11,13 +11,14 @@ from workbench.tui.bench import bench
 from workbench.tui.queue import Queue, QueueItem
 from workbench.tui.state import State
 from workbench.tui.widgets.panel import Rows
-from workbench.tui.widgets.text import fit
+from workbench.tui.widgets.text import fit, wrapped
 
 if TYPE_CHECKING:
     from textual import events
 
 SIGNS = {"queued": "·", "running": "▶", "failed": "✗", "invalid": "✗", "held": "‖"}
 STYLES = {"queued": "", "running": "bold", "failed": "red", "invalid": "red", "held": "dim"}
+UNDER = "     └ "
 ASKED = "asks"
 """The state of an edit that the guard holds."""
 MOVE = Binding.Group("Move")
@@ -114,22 +115,27 @@ class QueueTable(Rows):
             return super().lines(width, height)
         header = self.header(width - 2)
         drawn: list[tuple[int | None, Text]] = [(None, Text("  ").append_text(header or Text()))]
-        for index in range(self._first(height - 1), self.count()):
+        for index in range(self._first(width, height - 1), self.count()):
             drawn.append((index, self._drawn(index, width)))
-            if self._items[index].reason:
-                drawn.append((index, self._reason(index, width)))
+            drawn += [(index, line) for line in self._reason(index, width)]
         self._by_line = tuple(index for index, _ in drawn[:height])
         return [line for _, line in drawn[:height]]
 
-    def _reason(self, index: int, width: int) -> Text:
-        keys = "; e edits, d removes" if self._items[index].state == "invalid" else "; space retries, d removes"
-        return Text(fit(f"     └ {self._items[index].reason.rstrip('.')}{keys}", width), "dim")
+    def _reason(self, index: int, width: int) -> list[Text]:
+        """Why an item cannot be made, in a line; of the item under the cursor all of it."""
+        item = self._items[index]
+        if not item.reason:
+            return []
+        keys = "; e edits, d removes" if item.state == "invalid" else "; space retries, d removes"
+        said = f"{item.reason.rstrip('.')}{keys}"
+        lines = wrapped(said, max(width - len(UNDER), 10)) if index == self.cursor else [said]
+        return [Text(fit(f"{' ' * len(UNDER) if n else UNDER}{line}", width), "dim") for n, line in enumerate(lines)]
 
-    def _first(self, room: int) -> int:
+    def _first(self, width: int, room: int) -> int:
         """The first item in sight, so that the cursor's item and its reason are."""
         first, used = self.cursor, 0
         while first >= 0:
-            used += 2 if self._items[first].reason else 1
+            used += 1 + len(self._reason(first, width))
             if used > room:
                 break
             first -= 1

@@ -135,7 +135,7 @@ class StackTable(Rows):
         if len(self._stack.names) > 1:
             parts.insert(0, f"branch {self._stack.branch}")
         if self._stack.branches:
-            parts.append(f"{self._stack.branches} not on this line")
+            parts.append(f"{self._stack.branches} elsewhere")
         return "   ".join(parts)
 
 
