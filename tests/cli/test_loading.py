@@ -93,9 +93,12 @@ def test_the_screens_engine_is_told_all_of_it(
     monkeypatch.setattr(server, "own_descriptors", lambda _: ())
     monkeypatch.setattr(server, "Server", Server)
     monkeypatch.setattr("signal.signal", lambda *_: None)
+    lowered: list[int] = []
+    monkeypatch.setattr("os.nice", lowered.append)  # of this process it would be for good
     monkeypatch.setattr(server, "load", lambda *given: told.append(given[-1]))
     server.main(arguments[3:])
     assert told == [options]
+    assert lowered == [server.NICE]
 
 
 def test_every_command_with_a_model_has_the_options_and_says_what_they_do(workbench: Workbench) -> None:
