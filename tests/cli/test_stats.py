@@ -42,7 +42,7 @@ def moments(folder: Path) -> dict[str, bytes]:
 
 def test_c_is_measured_said_and_found_by_an_edit(workbench: Workbench, model: Path, text: Path) -> None:
     edit = ("apply", "-s", "Lisbon", "-p", "{} lies in", "-t", "Peru", "--model", model, "--layer", "2")
-    asked = (*edit, "--set", "second_moment=true", "--set", "steps=2")
+    asked = (*edit, "--set", "second_moment=true", "--set", "steps=2", "--no-guard")
     missing = workbench(*asked)
     assert missing.code == 1
     assert f"workbench stats {model} --layer 2" in missing.err

@@ -156,6 +156,8 @@ class Terminal:
 
 def _own_terminal(ignore: int) -> None:
     os.setsid()
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)  # under nohup the tests themselves do not hear the first
     if ignore:
         signal.signal(ignore, signal.SIG_IGN)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)

@@ -29,7 +29,7 @@ async def running(desk: Desk, *subjects: str) -> None:
 async def test_a_storm_of_resizes_ends_with_a_whole_picture_and_the_run_goes_on(open_desk: OpenDesk) -> None:
     async with open_desk(pause_at=4, rows=rows(3), position=3) as desk:
         await running(desk, "One", "Two")
-        for number in range(60):
+        for number in range(20):
             size = Size(40 + 23 * number % 170, 10 + 7 * number % 55)
             desk.app.post_message(events.Resize(size, size))
             if number % 5 == 0:

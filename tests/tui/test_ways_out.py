@@ -93,7 +93,7 @@ def test_the_queue_is_kept_by_the_engine_and_its_stack_not_in_the_folder(editing
 def test_an_edit_in_flight_goes_back_when_the_engine_is_killed_and_a_key_starts_another(editing: Terminal) -> None:
     (engine,) = editing.engines()
     os.kill(engine, signal.SIGKILL)
-    editing.until_said("✗ STOPPED", "killed by SIGKILL", "Your stack is safe on disk", "queued")
+    editing.until_said("✗ STOPPED", "killed by SIGKILL", "safe on disk", "queued")
     editing.press("ctrl+r")
     editing.until_said("○ idle", "France", "queued")
     assert len(editing.engines()) == 1
