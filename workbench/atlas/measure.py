@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from workbench.editing.second_moment import SecondMoment
 from workbench.editing.templates import sample_templates
 from workbench.editing.update import Update
 from workbench.edits import EditRequest, Recipe
+from workbench.engine.returning import returned
 from workbench.engine.weights import LiveWeights
 from workbench.errors import ModelError
 from workbench.events import ProbeResult
@@ -137,16 +138,6 @@ def _scores(results: Sequence[Sequence[ProbeResult]], drift: float) -> Scores:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
-
-
-def returned(steps: Generator[object, None, T]) -> T:
-    """Runs a generator to its end and gives what it returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            value: T = stop.value
-            return value
 
 
 def _say(what: str, value: object) -> None:

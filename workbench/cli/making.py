@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ def make(
 
 
 @dataclass
-class Work:
+class Work(ABC):
     """Edits asked for together: makes them in order and remembers how they went."""
 
     engine: Engine
@@ -98,13 +99,13 @@ class Work:
     missed: int = 0
     """Requests that were made and whose target does not come out on top."""
 
+    @abstractmethod
     def make(self, requests: Sequence[EditRequest]) -> None:
         """Works on one group of requests.
 
         Raises:
             WorkbenchError: it is no use going on. Interrupted: after Ctrl+C.
         """
-        raise NotImplementedError
 
     def finish(self) -> int:
         """Says how it went; returns the exit code."""
@@ -153,9 +154,9 @@ class Work:
                 case _ if made:
                     self.measured(name, requests, event)
 
+    @abstractmethod
     def measured(self, name: str, requests: int, event: ev.Event) -> None:
         """Takes what a probe of an edit that was made said."""
-        raise NotImplementedError
 
 
 class Singles(Work):

@@ -1,6 +1,6 @@
 """Edits that stand out from a sequence: |ΔW| against the median of the edits right before. Free of torch.
 
-Source: *Rebuilding ROME* (arXiv 2403.07175, section 3) plots |ΔW| along a sequence; its disabling edits are the peaks.
+*Rebuilding ROME* (arXiv 2403.07175) follows |ΔW| along a sequence, where disabling edits are peaks; the limit is ours.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from workbench.engine.evaluating.cases import CaseScore, Settled, score_cases, s
 from workbench.engine.evaluating.dataset import Case, behind, prefixes
 from workbench.engine.evaluating.plan import Wanted, digest
 from workbench.engine.evaluating.record import dumped, loaded, score_from_json, score_to_json
+from workbench.engine.returning import returned
 from workbench.errors import EditError, StackError
 from workbench.events import Event
 from workbench.models.device import dtype_name, within_memory
@@ -64,7 +65,7 @@ class Scorer:
 
     def now(self, case: Case) -> CaseScore:
         """What the case gives on the model as it stands. Raises as `base`."""
-        (score,) = _returned(self.together([case]))
+        (score,) = returned(self.together([case]))
         return score
 
     def together(self, cases: Sequence[Case]) -> Generator[Event, None, tuple[CaseScore, ...]]:
@@ -150,13 +151,3 @@ def _line(line: bytes) -> tuple[int, CaseScore] | None:
         return int(document["case"]), score_from_json(document["score"])
     except (MalformedError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _returned(steps: Generator[Event, None, tuple[CaseScore, ...]]) -> tuple[CaseScore, ...]:
-    """Runs to the end, and gives what comes out."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            found: tuple[CaseScore, ...] = stop.value
-            return found

@@ -27,6 +27,7 @@ from workbench.engine.core import Core
 from workbench.engine.health.retaining import retained
 from workbench.engine.health.vitals import BROKEN_RETENTION, Vitals
 from workbench.engine.health.wearing import worn
+from workbench.engine.returning import returned
 from workbench.engine.states import State
 from workbench.events import Bisected, Diagnosed, Event, HealthReport, ProbeResult
 
@@ -96,7 +97,7 @@ class _Searched:
 
     def __call__(self, core: Core) -> ProbeResult:
         edits = self.line.active[: len(core.live.shown)]
-        held = _returned(retained(core, edits, SAMPLE, self.seed, lambda: False))
+        held = returned(retained(core, edits, SAMPLE, self.seed, lambda: False))
         vitals = Vitals(core.perplexity_here(), core.perplexity_base(), held.took, held.retention)
         self.seen[len(edits)] = vitals
         return ProbeResult(
@@ -106,15 +107,6 @@ class _Searched:
             before=vitals.perplexity_base,
             passed=not vitals.broken(self.floor),
         )
-
-
-def _returned(steps: Generator[Event, None, T]) -> T:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            value: T = stop.value
-            return value
 
 
 def _culprit(core: Core, line: State, end: Bisected, seen: dict[int, Vitals]) -> Diagnosed | None:
