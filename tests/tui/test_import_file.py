@@ -10,7 +10,7 @@ from textual.widgets import Input
 
 from tests.tui.conftest import Desk, OpenDesk
 from workbench.tui.paths import completed, file_of, listing
-from workbench.tui.screens.import_file import ImportScreen, PathRows
+from workbench.tui.screens.import_file import PAUSE, ImportScreen, PathRows
 
 
 @pytest.fixture
@@ -73,6 +73,8 @@ async def test_enter_goes_into_a_folder_and_says_what_is_wrong_with_a_file(open_
         desk.app.screen.query_one(Input).value = f"{folder}/nothing"
         await desk.pilot.press("enter")
         await desk.until_said("✗ There is no file")
+        await desk.pilot.pause(2 * PAUSE)
+        assert "✗ There is no file" in desk.text(), "a preview that comes later does not wipe it out"
         await desk.pilot.press("escape")
         await desk.until(lambda: not isinstance(desk.app.screen, ImportScreen))
         assert len(desk.app.queue) == 0

@@ -39,6 +39,11 @@ class PathRows(Rows, can_focus=False):
 
     listing = Listing("")
 
+    def show(self, found: Listing) -> None:
+        """Takes other entries."""
+        self.listing, self.cursor = found, 0
+        self.refresh()
+
     def count(self) -> int:
         """How many there are."""
         return len(self.listing.entries)
@@ -78,6 +83,8 @@ class ImportScreen(ModalScreen[tuple[Draft, ...]]):
         self._timer: Timer | None = None
         self._drafts: tuple[Path, tuple[Draft, ...]] | None = None
         """The file that was read last, and its edits."""
+        self._answered: str | None = None
+        """The path that enter was pressed on last: what was said of it stays until another is typed."""
 
     def compose(self) -> ComposeResult:
         """The path, what it may go on with, and what is in the file."""
@@ -98,18 +105,22 @@ class ImportScreen(ModalScreen[tuple[Draft, ...]]):
         self._look()
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self.set_timer(PAUSE, self._preview)
+        self._timer = self.set_timer(PAUSE, self._paused)
+
+    def _paused(self) -> None:
+        if self.query_one(Input).value != self._answered:
+            self._preview()
 
     @work(exclusive=True, group="names")
     async def _look(self) -> None:
         rows, field = self.query_one(PathRows), self.query_one(Input)
         found = await asyncio.to_thread(listing, field.value)
         if field.value == found.typed:
-            rows.listing, rows.cursor = found, 0
-            rows.refresh()
+            rows.show(found)
 
-    @work(exclusive=True, group="preview")
+    @work(exclusive=True, group="file")
     async def _preview(self) -> None:
+        """Says what is in the file while its path is typed; enter ends it."""
         path = await asyncio.to_thread(file_of, self.query_one(Input).value)
         if path is None:
             self._drafts = None
@@ -152,13 +163,16 @@ class ImportScreen(ModalScreen[tuple[Draft, ...]]):
     def _clicked(self) -> None:
         self.action_complete()
 
-    @work(exclusive=True, group="read")
+    @work(exclusive=True, group="file")
     async def action_read(self) -> None:
         """Imports the file that is named; a folder is opened, and a beginning completed."""
-        field = self.query_one(Input)
+        field, rows = self.query_one(Input), self.query_one(PathRows)
         await settled(field)
+        self._answered = field.value
         path = await asyncio.to_thread(file_of, field.value)
-        if path is None and self.query_one(PathRows).count():
+        if path is None and rows.listing.typed != field.value:
+            rows.show(await asyncio.to_thread(listing, field.value))
+        if path is None and rows.count():
             self.action_complete()
         elif path is None:
             self._say(f"✗ There is no file {shortened(field.value, 200)}.")
