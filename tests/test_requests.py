@@ -13,7 +13,7 @@ import pytest
 from workbench import requests as reader
 from workbench.edits import EditRequest, Neighbour
 from workbench.errors import RequestError
-from workbench.requests import read_requests
+from workbench.requests import MOST_REASONS, Readable, read_readable, read_requests
 
 OURS = {"prompt": "The {} is located in", "subject": "Eiffel Tower", "target_new": "Rome"}
 COUNTERFACT = {
@@ -212,3 +212,46 @@ def test_a_missing_file_a_folder_and_one_too_large_are_refused(tmp_path: Path, m
     assert "larger than 1 MiB" in refused(write(tmp_path, "big.json", " " * (1024 * 1024 + 1))).message
     monkeypatch.setattr(reader, "MAX_REQUESTS", 2)
     assert "more than 2 requests" in refused(write(tmp_path, "many.json", [OURS] * 3)).message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reasons"),
+    [
+        ("a.json", json.dumps([OURS, 3, EASYEDIT]), ("record 2: the record is not a JSON object.",)),
+        ("a.jsonl", f"{json.dumps(OURS)}\n{{'no'\n{json.dumps(EASYEDIT)}", ("line 2: this is not JSON,",)),
+        (
+            "a.csv",
+            "subject,prompt,target_new\nA,{} is,b\nA,one, two,three\nA,{} or {},b\nB,{} is,c\n",
+            ("line 3: there are 4 cells and 3 columns.", "line 4: "),
+        ),
+    ],
+)
+def test_what_can_be_read_is_read_beside_what_cannot(
+    tmp_path: Path, name: str, content: str, reasons: tuple[str, ...]
+) -> None:
+    path = write(tmp_path, name, content)
+    found = read_readable(path)
+    assert len(found.requests) == 2
+    assert found.left_out == len(found.reasons) == len(reasons)
+    assert all(said.startswith(begun) for said, begun in zip(found.reasons, reasons, strict=True))
+    where, _, reason = found.reasons[0].partition(": ")
+    assert refused(path).message == f"{name}, {where}: {reason}", (
+        "the command line refuses it all for the first of them"
+    )
+
+
+def test_where_all_can_be_read_nothing_is_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.json", [OURS, COUNTERFACT])
+    assert read_readable(path) == Readable(tuple(read_requests(path)))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "[" * 200_000, "subject,prompt\n1,2\n", "3\n" * 10**6, b"\xff"])
+def test_a_file_that_holds_no_records_or_too_many_is_refused_whole(tmp_path: Path, content: str | bytes) -> None:
+    path = write(tmp_path, "a.jsonl" if str(content)[:1] == "3" else "a", content)
+    with pytest.raises(RequestError):
+        read_readable(path)
+
+
+def test_of_many_bad_records_a_few_are_told_of(tmp_path: Path) -> None:
+    found = read_readable(write(tmp_path, "a.jsonl", "{}\n" * 40_000))
+    assert (found.requests, found.left_out, len(found.reasons)) == ((), 40_000, MOST_REASONS)

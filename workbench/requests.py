@@ -1,4 +1,4 @@
-"""Reading request files: JSON, JSONL and CSV, all of the file or none of it. Free of torch.
+"""Reading request files: JSON, JSONL and CSV; all of the file or none of it, or what of it can be read. Free of torch.
 
 The shapes of one record are in `requests_shapes`; here are the files around them and the limits that hold.
 """
@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,10 +24,25 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_REQUESTS = 50_000
 """Most requests in one file."""
 
+MOST_REASONS = 5
+"""Of so many records that cannot be read it is said why."""
+
+QUOTES = 'Put cells that hold a comma in double quotes: "like, this".'
 SHAPES = "See workbench apply --help for the shapes that are read."
 
 Record = tuple[str, object]
-"""Where a record stands ("record 3", "line 7"), and the record."""
+"""Where a record stands ("record 3", "line 7"), and the record; a RequestError where the text holds none there."""
+
+
+@dataclass(frozen=True)
+class Readable:
+    """What of a text can be read, in its order."""
+
+    requests: tuple[EditRequest, ...]
+    left_out: int = 0
+    """How many records cannot be read."""
+    reasons: tuple[str, ...] = ()
+    """Where the first of these stand, and what is wrong there, each in a line: "record 3: there is no 'subject'."."""
 
 
 def read_requests(path: Path) -> list[EditRequest]:
@@ -43,19 +59,64 @@ def read_requests(path: Path) -> list[EditRequest]:
 
 def read_cases(path: Path) -> list[tuple[object, EditRequest]]:
     """As `read_requests`, each behind the record that it was read from."""
-    name = "standard input" if str(path) == "-" else path.name
-    records = _records(_text(path, name), name, path.suffix.lower())
-    cases = [(record, _request(name, where, record)) for where, record in records]
+    name = _name(path)
+    cases = [
+        (record, _or_refused(name, where, _request(record)))
+        for where, record in _records(_text(path, name), name, path.suffix.lower())
+    ]
     if not cases:
-        raise RequestError(f"{name} holds no requests.", SHAPES)
+        raise _no_requests(name)
     return cases
 
 
-def _request(name: str, where: str, record: object) -> EditRequest:
+def read_readable(path: Path) -> Readable:
+    """As `read_requests`, but a record that cannot be read is left out and told of.
+
+    Raises:
+        RequestError: the file cannot be read, is too large, holds no records, or where one ends cannot be told.
+    """
+    name = _name(path)
+    return readable(_text(path, name), name, path.suffix.lower())
+
+
+def readable(text: str, name: str, suffix: str = "") -> Readable:
+    """As `read_readable`, of a text that is here already; `name` is what messages call it. Raises RequestError."""
+    requests, left_out, reasons = list[EditRequest](), 0, list[str]()
+    for where, record in _records(text, name, suffix):
+        found = _request(record)
+        if isinstance(found, EditRequest):
+            requests.append(found)
+            continue
+        left_out += 1
+        if len(reasons) < MOST_REASONS:
+            reasons.append(f"{where}: {_lowered(found.message)}")
+    if not requests and not left_out:
+        raise _no_requests(name)
+    return Readable(tuple(requests), left_out, tuple(reasons))
+
+
+def _no_requests(name: str) -> RequestError:
+    return RequestError(f"{name} holds no requests.", SHAPES)
+
+
+def _name(path: Path) -> str:
+    return "standard input" if str(path) == "-" else path.name
+
+
+def _request(record: object) -> EditRequest | UsageError:
+    """The request, or what is wrong with it."""
+    if isinstance(record, RequestError):
+        return record
     try:
         return request_from(record)
     except UsageError as error:
-        raise RequestError(f"{name}, {where}: {_lowered(error.message)}", error.hint) from error
+        return error
+
+
+def _or_refused(name: str, where: str, found: EditRequest | UsageError) -> EditRequest:
+    if isinstance(found, UsageError):
+        raise RequestError(f"{name}, {where}: {_lowered(found.message)}", found.hint) from found
+    return found
 
 
 def _text(path: Path, name: str) -> str:
@@ -105,7 +166,9 @@ def _json(text: str, name: str) -> Iterator[Record]:
     if not text.strip():
         return
     try:
-        document = _loads(text, name)
+        document = _loads(text)
+    except RequestError as error:
+        raise RequestError(f"{name}: {_lowered(error.message)}", error.hint) from error
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and text.lstrip().startswith("{"):
             yield from _json_lines(text, name)
@@ -118,25 +181,27 @@ def _json(text: str, name: str) -> Iterator[Record]:
 
 
 def _json_lines(text: str, name: str) -> Iterator[Record]:
+    del name
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            yield f"line {number}", _loads(line, f"{name}, line {number}")
+            record = _loads(line)
         except json.JSONDecodeError as error:
-            raise RequestError(
-                f"{name}, line {number}: this is not JSON, {_lowered(error.msg)}.", "Each line is one JSON object."
-            ) from error
+            record = RequestError(f"This is not JSON, {_lowered(error.msg)}.", "Each line is one JSON object.")
+        except RequestError as error:
+            record = error
+        yield f"line {number}", record
 
 
-def _loads(text: str, where: str) -> Any:
+def _loads(text: str) -> Any:
     """As json.loads, and what it raises for depth or digits is a RequestError."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:
         raise
     except (ValueError, RecursionError) as error:
-        raise RequestError(f"{where}: the JSON is nested too deeply, or a number is too long.", SHAPES) from error
+        raise RequestError("The JSON is nested too deeply, or a number is too long.", SHAPES) from error
 
 
 def _csv(text: str, name: str) -> Iterator[Record]:
@@ -150,13 +215,8 @@ def _csv(text: str, name: str) -> Iterator[Record]:
                 continue
             if not header:
                 header = _header(row, name)
-            elif len(row) > len(header):
-                raise RequestError(
-                    f"{name}, {where}: there are {len(row)} cells and {len(header)} columns.",
-                    'Put cells that hold a comma in double quotes: "like, this".',
-                )
             else:
-                yield where, _cells(header, row)
+                yield where, _row(header, row)
     except csv.Error as error:
         raise RequestError(f"{name}, line {rows.line_num}: this is not CSV, {error}.", SHAPES) from error
 
@@ -179,8 +239,18 @@ def _header(row: list[str], name: str) -> list[str]:
     return names
 
 
+def _row(header: list[str], row: list[str]) -> dict[str, object] | RequestError:
+    """A CSV row as the JSON record it stands for, or what is wrong with it."""
+    if len(row) > len(header):
+        return RequestError(f"There are {len(row)} cells and {len(header)} columns.", QUOTES)
+    try:
+        return _cells(header, row)
+    except RequestError as error:
+        return error
+
+
 def _cells(header: list[str], row: list[str]) -> dict[str, object]:
-    """A CSV row as the JSON record it stands for; empty cells are left out."""
+    """The cells that hold something, by their column. Raises RequestError."""
     record: dict[str, object] = {}
     for column, cell in zip(header, row, strict=False):
         if cell.strip():
@@ -193,7 +263,7 @@ def _several(cell: str, column: str) -> list[object]:
     """The texts of a cell that lists several: `one | two`, with answers `prompt => answer | ...`; or a JSON list."""
     if cell.lstrip().startswith("["):
         try:
-            listed = _loads(cell, f"Column '{column}'")
+            listed = _loads(cell)
         except json.JSONDecodeError:
             listed = None
         if isinstance(listed, list):

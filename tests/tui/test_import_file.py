@@ -22,12 +22,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "facts.json").write_text(json.dumps(rows))
     (made / "facts" / "bad.csv").write_text("subject,prompt\n1,2\n")
     (made / "notes.txt").write_text("")
+    mixed = [*rows[:3], {"prompt": "{} is in", "target_new": "Peru"}, "no record", *rows[3:]]
+    (made / "mixed.json").write_text(json.dumps(mixed))
+    (made / "none.jsonl").write_text("{}\n" * 12)
     return made
 
 
 def test_a_folder_lists_what_may_hold_requests(folder: Path) -> None:
     names = [entry.name for entry in listing(f"{folder}/").entries]
-    assert names == ["facts", "facts.json"]
+    assert names == ["facts", "facts.json", "mixed.json", "none.jsonl"]
     assert [entry.name for entry in listing(f"{folder}/.h").entries] == [".hidden"]
     assert [entry.name for entry in listing(f"{folder}/FACTS.").entries] == ["facts.json"]
     assert "no folder" in listing(f"{folder}/notes").problem
@@ -57,6 +60,29 @@ async def test_a_file_is_chosen_by_keys_and_seen_before_it_is_taken(open_desk: O
         await desk.pilot.press("enter")
         await desk.until(lambda: len(desk.app.queue) == 7)
         assert "7 edits added." in desk.said()
+
+
+async def test_bad_records_are_named_and_left_out_and_the_good_ones_queued(open_desk: OpenDesk, folder: Path) -> None:
+    async with open_desk() as desk:
+        await to_import(desk, f"{folder}/mixed.json")
+        await desk.until_said("✓ 7 edits; 2 records cannot be read and are left out. enter queues")
+        assert "and 5 more" in desk.text()
+        assert "✗ record 4: there is no 'subject'." in desk.text()
+        assert "✗ record 5: the record is not a JSON object." in desk.text()
+        await desk.pilot.press("enter")
+        await desk.until(lambda: len(desk.app.queue) == 7)
+        assert "7 edits added, 2 records left out." in desk.said()
+
+
+async def test_a_file_of_which_nothing_can_be_read_queues_nothing(open_desk: OpenDesk, folder: Path) -> None:
+    async with open_desk() as desk:
+        await to_import(desk, f"{folder}/none.jsonl")
+        await desk.until_said("✗ None of its records can be read (12).")
+        assert "✗ line 3: there is no 'prompt'.  and 9 more" in desk.text()
+        await desk.pilot.press("enter")
+        await desk.pilot.pause(0.3)
+        assert isinstance(desk.app.screen, ImportScreen)
+        assert len(desk.app.queue) == 0
 
 
 async def test_enter_goes_into_a_folder_and_says_what_is_wrong_with_a_file(open_desk: OpenDesk, folder: Path) -> None:

@@ -17,6 +17,7 @@ from workbench.recipes import BATCHED
 from workbench.text import visible
 from workbench.tui.draft import Draft
 from workbench.tui.keynames import REBOUND, spoken
+from workbench.tui.offer import Offer
 from workbench.tui.queue import QueueItem
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.screens.confirm import ChoiceScreen
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 UNLIKE = "These edits have different settings: one edit of all needs the same. Hold some, or change them."
 PARTS = "RequestForm, QueueTable, LiveStrip, StackPane, Plot, NowPanel, NormsPanel, ProbesPanel"
-"""Selector of all that shows the state."""
+"""Their selector."""
 
 
 @runtime_checkable
@@ -71,6 +72,8 @@ class EditScreen(WorkbenchScreen):
         super().__init__()
         self._removed: list[tuple[int, QueueItem]] = []
         """What was taken out of the queue, and where it stood; newest last."""
+        self._parts: tuple[Shows, ...] = ()
+        """All that shows the state."""
 
     def compose_body(self) -> ComposeResult:
         """Left: what is wanted; right, if it is wide: what happens."""
@@ -89,14 +92,14 @@ class EditScreen(WorkbenchScreen):
 
     def on_mount(self) -> None:
         """The form has the focus while nothing waits."""
+        self._parts = tuple(part for part in self.query(PARTS).results() if isinstance(part, Shows))
         super().on_mount()
         self.set_focus(self.query_one("#request").query_one("#subject", Input))
 
     def show(self, state: State) -> None:
         """Hands `state` to every part."""
-        for part in self.query(PARTS).results():
-            if isinstance(part, Shows):
-                part.show(state)
+        for part in self._parts:
+            part.show(state)
 
     @property
     def _table(self) -> QueueTable:
@@ -211,12 +214,14 @@ class EditScreen(WorkbenchScreen):
     @work
     async def action_import_file(self) -> None:
         """Adds the edits of a file."""
-        drafts = await self.app.push_screen_wait(ImportScreen())
-        if drafts:
-            first, *_ = self.bench.queue.add(*drafts)
+        self._take(await self.app.push_screen_wait(ImportScreen()))
+
+    def _take(self, offer: Offer) -> None:
+        if offer.drafts:
+            first, *_ = self.bench.queue.add(*offer.drafts)
             self.bench.queue_changed()
             self._table.select(first.key)
-            self.notify(f"{len(drafts)} edit{'' if len(drafts) == 1 else 's'} added.", markup=False)
+            self.notify(offer.added, markup=False)
 
     def action_copy_item(self) -> None:
         """Puts the item under the cursor on the clipboard, as `workbench apply` reads it."""

@@ -15,11 +15,9 @@ from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from workbench.errors import WorkbenchError
-from workbench.requests import read_requests
 from workbench.text import shortened, visible
-from workbench.tui.draft import Draft
+from workbench.tui.offer import Offer, preview
 from workbench.tui.paths import Listing, completed, file_of, listing
-from workbench.tui.queue import drafts_of
 from workbench.tui.widgets.keys import KeyLine
 from workbench.tui.widgets.line_input import LineInput, settled
 from workbench.tui.widgets.panel import Rows
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
 
 PAUSE = 0.2
 """Seconds without typing before a file is read."""
-SHOWN = 4
-"""Edits of a file that are shown before it is taken."""
 
 
 class PathRows(Rows, can_focus=False):
@@ -62,13 +58,14 @@ class PathRows(Rows, can_focus=False):
         return line
 
 
-class ImportScreen(ModalScreen[tuple[Draft, ...]]):
-    """The file's edits as drafts; none if it was left with escape."""
+class ImportScreen(ModalScreen[Offer]):
+    """What the file offers; nothing if it was left with escape."""
 
     CSS_PATH = "import_file.tcss"
     HELP = (
         "Type the path of a file, or choose it: up and down, or a click, and tab to complete. JSON, JSONL and CSV; "
-        "also CounterFact, EasyEdit and zsRE files. What is in it shows before it is taken; one bad record refuses it."
+        "also CounterFact, EasyEdit and zsRE files. What is in it shows before it is taken; records that cannot be "
+        "read are left out, and it is said why."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "read", "Import", id="import.read", priority=True, tooltip="Queue the edits of this file"),
@@ -81,8 +78,8 @@ class ImportScreen(ModalScreen[tuple[Draft, ...]]):
     def __init__(self) -> None:
         super().__init__()
         self._timer: Timer | None = None
-        self._drafts: tuple[Path, tuple[Draft, ...]] | None = None
-        """The file that was read last, and its edits."""
+        self._offer: tuple[Path, Offer] | None = None
+        """The file that was read last, and what it offers."""
         self._answered: str | None = None
         """The path that enter was pressed on last: what was said of it stays until another is typed."""
 
@@ -123,23 +120,23 @@ class ImportScreen(ModalScreen[tuple[Draft, ...]]):
         """Says what is in the file while its path is typed; enter ends it."""
         path = await asyncio.to_thread(file_of, self.query_one(Input).value)
         if path is None:
-            self._drafts = None
+            self._offer = None
             self._say("")
         else:
             await self._read(path)
 
-    async def _read(self, path: Path) -> tuple[Draft, ...]:
-        """The file's edits; none, with the reason said, if it cannot be read."""
+    async def _read(self, path: Path) -> Offer:
+        """What the file offers; nothing, with the reason said, if it cannot be read."""
         self._say("Reading ...")
         try:
-            drafts = await asyncio.to_thread(_drafts, path)
+            offer = await asyncio.to_thread(Offer.of_file, path)
         except WorkbenchError as error:
-            self._drafts = None
+            self._offer = None
             self._say(f"✗ {error.message} {error.hint}".strip())
-            return ()
-        self._drafts = (path, drafts)
-        self._say(preview(drafts))
-        return drafts
+            return Offer()
+        self._offer = (path, offer)
+        self._say(preview(offer))
+        return offer
 
     def _say(self, text: str) -> None:
         self.query_one("#import-said", Static).update(visible(text, keep="\n"))
@@ -177,29 +174,11 @@ class ImportScreen(ModalScreen[tuple[Draft, ...]]):
         elif path is None:
             self._say(f"✗ There is no file {shortened(field.value, 200)}.")
         else:
-            known = self._drafts
-            drafts = known[1] if known and known[0] == path else await self._read(path)
-            if drafts:
-                self.dismiss(drafts)
+            known = self._offer
+            offer = known[1] if known and known[0] == path else await self._read(path)
+            if offer.drafts:
+                self.dismiss(offer)
 
     def action_leave(self) -> None:
         """Imports nothing."""
-        self.dismiss(())
-
-
-def preview(drafts: tuple[Draft, ...]) -> str:
-    """How many edits there are, and the first few."""
-    lines = [f"✓ {len(drafts)} edit{'' if len(drafts) == 1 else 's'}; enter queues them."]
-    lines += [f"  {_short(d.subject)}: {_short(d.prompt)} -> {_short(d.target_new)}" for d in drafts[:SHOWN]]
-    if len(drafts) > SHOWN:
-        lines.append(f"  and {len(drafts) - SHOWN} more")
-    return "\n".join(lines)
-
-
-def _short(text: str) -> str:
-    return shortened(visible(text), 40)
-
-
-def _drafts(path: Path) -> tuple[Draft, ...]:
-    """The file's edits. Raises WorkbenchError."""
-    return drafts_of(read_requests(path))
+        self.dismiss(Offer())

@@ -1,0 +1,87 @@
+"""The edits that a file or a paste offers, before they are taken: how many can be read, what is wrong with others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from workbench.requests import Readable, read_readable
+from workbench.text import shortened, visible
+from workbench.tui.draft import Draft
+from workbench.tui.queue import drafts_of
+from workbench.tui.widgets.text import fit
+
+SHOWN = 4
+"""Edits that are shown where all records can be read."""
+SHOWN_BESIDE, WRONG_SHOWN = 2, 3
+"""Edits, and records that cannot be read, where there are such."""
+LINE = 68
+"""Characters of a line about a record: it stays one line in 80 columns."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What may be queued."""
+
+    drafts: tuple[Draft, ...] = ()
+    left_out: int = 0
+    """Records that cannot be read."""
+    reasons: tuple[str, ...] = ()
+    """Where the first of these are, and why."""
+
+    @classmethod
+    def of(cls, found: Readable) -> Self:
+        """What was read, as drafts."""
+        return cls(drafts_of(found.requests), found.left_out, found.reasons)
+
+    @classmethod
+    def of_file(cls, path: Path) -> Self:
+        """What a file offers. Raises RequestError."""
+        return cls.of(read_readable(path))
+
+    @property
+    def count(self) -> str:
+        """As in 12 edits; 2 records cannot be read and are left out."""
+        edits = counted(len(self.drafts), "edit")
+        if not self.left_out:
+            return edits
+        cannot = "cannot be read and is left out" if self.left_out == 1 else "cannot be read and are left out"
+        return f"{edits}; {counted(self.left_out, 'record')} {cannot}"
+
+    @property
+    def added(self) -> str:
+        """As in 12 edits added, 2 records left out."""
+        more = f", {counted(self.left_out, 'record')} left out" if self.left_out else ""
+        return f"{counted(len(self.drafts), 'edit')} added{more}."
+
+
+def preview(offer: Offer) -> str:
+    """How many edits there are, the first few, and what is wrong with the first records that are not among them."""
+    shown = SHOWN_BESIDE if offer.left_out else SHOWN
+    lines = [f"✓ {offer.count}{'.' if offer.left_out else ';'} enter queues them."]
+    if not offer.drafts:
+        lines = [f"✗ None of its records can be read ({offer.left_out:,})."]
+    lines += [f"  {_short(d.subject)}: {_short(d.prompt)} -> {_short(d.target_new)}" for d in offer.drafts[:shown]]
+    if len(offer.drafts) > shown:
+        lines.append(f"  and {len(offer.drafts) - shown:,} more")
+    return "\n".join((*lines, *_wrong(offer)))
+
+
+def _wrong(offer: Offer) -> list[str]:
+    """A line for each of the first records that cannot be read; the last says how many more there are."""
+    shown = offer.reasons[:WRONG_SHOWN]
+    rest = offer.left_out - len(shown)
+    more = f"  and {rest:,} more" if rest else ""
+    rooms = [LINE] * (len(shown) - 1) + [LINE - len(more)]
+    lines = [fit(f"✗ {visible(reason)}", room).rstrip() for reason, room in zip(shown, rooms, strict=False)]
+    return [*lines[:-1], lines[-1] + more] if lines else []
+
+
+def counted(number: int, noun: str) -> str:
+    """As in 1 edit, 2 edits."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _short(text: str) -> str:
+    return shortened(visible(text), 40)
