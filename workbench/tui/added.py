@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import secrets
 from pathlib import Path
 
 from workbench.contrasts import AddedProbe, added_probes
 from workbench.errors import UsageError, WorkbenchError
-from workbench.stack.files import make_folder, read_bytes, storage, write_atomic
+from workbench.stack.files import make_folder, read_bytes, write_atomic
+from workbench.tui.aside import moved_aside
 
 FILE = "probes.json"
 FORMAT = 1
@@ -32,10 +32,7 @@ def read_added(folder: Path) -> tuple[tuple[AddedProbe, ...], str]:
             raise UsageError("it is not a list of probes of this version.")
         return added_probes(document.get("probes")), ""
     except (WorkbenchError, ValueError, RecursionError) as error:
-        aside = path.with_name(f"probes-damaged-{secrets.token_hex(3)}.json")
-        with storage("move aside", path):
-            path.rename(aside)
-        return (), f"The probes you added could not be read ({error}) and were moved to {aside.name}."
+        return (), f"The probes you added could not be read ({error}) and were moved to {moved_aside(path)}."
 
 
 def write_added(folder: Path, probes: tuple[AddedProbe, ...]) -> None:

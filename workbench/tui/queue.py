@@ -16,7 +16,9 @@ from typing import Any, Literal
 from workbench.edits import EditRequest
 from workbench.errors import StorageError, UsageError, WorkbenchError
 from workbench.events import EditRow
+from workbench.tui.aside import moved_aside
 from workbench.tui.draft import Draft
+from workbench.tui.kept_draft import KeptDraft
 from workbench.tui.keynames import key_name
 
 FILE = "queue.json"
@@ -74,9 +76,17 @@ class Queue:
     Args:
         save: takes the bytes; None keeps the queue in memory only.
         items: what is in it at first.
+        written: what is being written and not queued yet.
     """
 
-    def __init__(self, save: Callable[[bytes], None] | None = None, items: Sequence[QueueItem] = ()) -> None:
+    def __init__(
+        self,
+        save: Callable[[bytes], None] | None = None,
+        items: Sequence[QueueItem] = (),
+        written: KeptDraft | None = None,
+    ) -> None:
+        self.written = written or KeptDraft()
+        """The draft in the form of this queue's stack."""
         self._save = save
         self._items = tuple(items)
 
@@ -246,16 +256,7 @@ def read_queue(folder: Path) -> tuple[tuple[QueueItem, ...], str]:
     except OSError as error:
         raise StorageError(f"The queue {path} cannot be read: {error.strerror}.") from error
     except (WorkbenchError, ValueError, RecursionError) as error:
-        return (), _move_aside(path, str(error))
-
-
-def _move_aside(path: Path, reason: str) -> str:
-    aside = path.with_name(f"queue-damaged-{secrets.token_hex(3)}.json")
-    try:
-        path.rename(aside)
-    except OSError as error:
-        raise StorageError(f"The queue {path} is damaged and cannot be moved aside: {error.strerror}.") from error
-    return f"The saved queue could not be read ({reason}) and was moved to {aside.name}."
+        return (), f"The saved queue could not be read ({error}) and was moved to {moved_aside(path)}."
 
 
 def _parse(data: bytes) -> tuple[QueueItem, ...]:

@@ -1,4 +1,4 @@
-"""Where a queue is kept: in its stack's folder, by one screen at a time."""
+"""Where a queue is kept, and the draft in the form: in the stack's folder, by one screen at a time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 from workbench.errors import StackBusy, StorageError, WorkbenchError
 from workbench.stack.files import make_folder
 from workbench.stack.lock import WriterLock
+from workbench.tui.draft import Draft
+from workbench.tui.kept_draft import FILE as DRAFT
+from workbench.tui.kept_draft import KeptDraft, read_draft
 from workbench.tui.queue import FILE, Queue, read_queue
 from workbench.tui.saver import Saver
 
@@ -26,7 +29,7 @@ class QueuePlace:
     def __init__(self, folder: Path, tell: Callable[[WorkbenchError], None]) -> None:
         self.folder = folder
         self.found = ""
-        """What is to be said about the queue's file, or ""."""
+        """What is to be said about the files, or ""."""
         self.kept = True
         """False: another screen keeps the queue of this stack."""
         self._tell = tell
@@ -37,6 +40,7 @@ class QueuePlace:
 
     async def close(self) -> None:
         """Returns when the queue is on disk; then another screen may keep it."""
+        await self.queue.written.close()
         await self._saver.close()
         if self._lock is not None:
             self._lock.release()
@@ -53,8 +57,10 @@ class QueuePlace:
 
     def _read(self) -> Queue:
         try:
-            items, self.found = read_queue(self.folder)
+            items, found = read_queue(self.folder)
+            draft, more = read_draft(self.folder)
         except WorkbenchError as error:
             self._tell(error)
-            items = ()
-        return Queue(self._saver, items)
+            items, draft, found, more = (), Draft(), "", ""
+        self.found = f"{found} {more}".strip()
+        return Queue(self._saver, items, KeptDraft(Saver(self.folder / DRAFT, self._tell), draft))

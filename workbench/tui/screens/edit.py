@@ -120,8 +120,11 @@ class EditScreen(WorkbenchScreen):
     @work
     async def _open_form(self) -> None:
         form = self.query_one(RequestForm)
-        result = await self.app.push_screen_wait(FormScreen("New edit", form.draft, form.facts))
-        if result is not None:
+        written, before = self.bench.queue.written, form.draft
+        result = await self.app.push_screen_wait(FormScreen("New edit", before, form.facts, written.keep))
+        if result is None:
+            written.keep(before)
+        else:
             form.fill(Draft())
             self._enqueue(result.draft, first=result.then == "apply")
             self._then(result)

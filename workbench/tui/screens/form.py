@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -49,7 +50,14 @@ class FormResult:
 
 
 class FormScreen(ModalScreen[FormResult | None]):
-    """Gives the draft back, or None if it was discarded; `facts` complete what is typed."""
+    """Gives the draft back, or None if it was discarded.
+
+    Args:
+        title: says what is written.
+        draft: what is there at first.
+        facts: complete what is typed.
+        keep: takes what is typed, while it is typed.
+    """
 
     CSS_PATH = "form.tcss"
 
@@ -62,8 +70,15 @@ class FormScreen(ModalScreen[FormResult | None]):
         Binding("escape", "discard", "Discard", id="form.discard", priority=True),
     ]
 
-    def __init__(self, title: str, draft: Draft, facts: KnownFacts | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        draft: Draft,
+        facts: KnownFacts | None = None,
+        keep: Callable[[Draft], None] | None = None,
+    ) -> None:
         super().__init__()
+        self._keep = keep
         self._completions = Completions(facts or KnownFacts(), PROMPT_SHAPE)
         self._title = title
         self._first = replace(draft, settings=with_chat(draft.recipe_settings, draft.chat))
@@ -131,6 +146,8 @@ class FormScreen(ModalScreen[FormResult | None]):
     @on(AnswerLine.Changed)
     def _check(self) -> None:
         draft, line = self.draft, self.query_one(AnswerLine)
+        if self._keep is not None:
+            self._keep(draft)
         if draft != line.draft:
             line.ask(draft)
         self._completions.attach(self, draft.subject, draft.prompt)

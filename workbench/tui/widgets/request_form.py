@@ -20,6 +20,7 @@ from workbench.text import shortened, visible
 from workbench.tui.bench import bench
 from workbench.tui.draft import Draft, Field
 from workbench.tui.known_facts import Completions, KnownFacts, facts_of
+from workbench.tui.queue import Queue
 from workbench.tui.state import State
 from workbench.tui.widgets.advanced_line import profile_of
 from workbench.tui.widgets.answer_line import AnswerLine
@@ -149,6 +150,8 @@ class RequestForm(VerticalGroup):
     facts = KnownFacts()
     """What the open model was taught, where that is known."""
     _completions = Completions(facts)
+    _queue: Queue | None = None
+    """Whose stack's draft is in the form."""
 
     def compose(self) -> ComposeResult:
         """One line a field."""
@@ -185,16 +188,29 @@ class RequestForm(VerticalGroup):
         """Puts `draft` into the form."""
         self._rest = draft
         for name in ("subject", "prompt", "target_new", "target_true"):
-            self.query_one(f"#{name}", Input).value = getattr(draft, name)
+            field = self.query_one(f"#{name}", Input)
+            field.value = getattr(draft, name)
+            field.cursor_position = len(field.value)
         self._check()
 
     def show(self, state: State) -> None:
-        """Takes in the answer, the model's own settings, and which model it is."""
+        """Takes in the answer, the model's own settings, which model it is, and the stack's draft."""
+        self._take_up(bench(self).queue)
         if state.model is not None and state.model.model != self._model:
             self._model = state.model.model
             self._look_up(self._model)
         self.query_one(More).ground = profile_of(state)
         self.query_one(AnswerLine).show(state)
+
+    def _take_up(self, queue: Queue) -> None:
+        """Of another queue the draft is in the form; what was typed where none is kept goes along."""
+        if queue is self._queue:
+            return
+        old, self._queue = self._queue, queue
+        if not self.draft.empty and (old is None or not old.kept):
+            queue.written.keep(self.draft)
+        else:
+            self.fill(queue.written.draft)
 
     @work(exclusive=True)
     async def _look_up(self, model: str) -> None:
@@ -221,6 +237,8 @@ class RequestForm(VerticalGroup):
             verdict.update(said.get(name, ""))
             verdict.set_class(said.get(name, "").startswith("✗"), "-wrong")
         self.query_one(More).draft = draft
+        if self._queue is not None:
+            self._queue.written.keep(draft)
         if self._ready != (ready := not (draft.empty or draft.checks)):
             self._ready = ready
             self.refresh_bindings()

@@ -1,0 +1,103 @@
+"""What is in the form is there again after the screen was left, however it was left; what was queued is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input, TextArea
+
+from tests.tui.conftest import Desk, OpenDesk
+from workbench.tui.draft import Draft
+from workbench.tui.kept_draft import FILE, MAX_BYTES, PAUSE, read_draft
+from workbench.tui.screens.form import FormScreen
+from workbench.tui.widgets.request_form import More, RequestForm
+
+HALF = ("Greece", "The capital of {} is")
+
+
+def form(desk: Desk) -> Draft:
+    return desk.app.screen_stack[0].query_one(RequestForm).draft
+
+
+async def test_a_draft_is_in_the_form_again_where_it_was_written(open_desk: OpenDesk, tmp_path: Path) -> None:
+    async with open_desk() as desk:
+        await desk.type(*HALF)
+    assert read_draft(tmp_path / "stack") == (Draft(*HALF), "")
+    async with open_desk(name="another") as desk:
+        assert form(desk).empty
+    async with open_desk() as desk:
+        await desk.until_said("The capital of {} is")
+        await desk.pilot.press("!")
+        assert desk.app.screen.query_one("#subject", Input).value == "Greece!"
+        await desk.type("Greece", HALF[1], "Rome")
+        await desk.pilot.press("enter")
+        await desk.until(lambda: len(desk.app.queue) == 1)
+    async with open_desk() as desk:
+        await desk.pilot.pause(0.2)
+        assert form(desk).empty, "what was queued is no draft any more"
+
+
+async def test_a_draft_survives_a_kill_soon_after_it_was_typed(open_desk: OpenDesk, tmp_path: Path) -> None:
+    async with open_desk() as desk:
+        await desk.type(*HALF)
+        await desk.until((tmp_path / "stack" / FILE).exists, 10 * PAUSE)
+        document = json.loads((tmp_path / "stack" / FILE).read_text())
+        assert document["draft"] == {"subject": HALF[0], "prompt": HALF[1]}
+
+
+async def test_each_stack_has_its_own_draft(open_desk: OpenDesk, tmp_path: Path) -> None:
+    async with open_desk() as desk:
+        await desk.type(*HALF)
+        desk.app.send("open", stack=str(tmp_path / "another"))
+        await desk.until(lambda: form(desk).empty)
+        await desk.type("iPod")
+        desk.app.send("open", stack=str(tmp_path / "stack"))
+        await desk.until(lambda: form(desk) == Draft(*HALF))
+    assert read_draft(tmp_path / "another")[0] == Draft(prompt="iPod")
+
+
+async def test_what_is_written_in_the_whole_form_is_kept_and_what_is_discarded_is_not(
+    open_desk: OpenDesk, tmp_path: Path
+) -> None:
+    async with open_desk((100, 30)) as desk:
+        await desk.type(*HALF)
+        desk.app.screen.set_focus(desk.app.screen.query_one(More))
+        await desk.pilot.press("enter")
+        await desk.until(lambda: isinstance(desk.app.screen, FormScreen))
+        desk.app.screen.query_one("#paraphrases", TextArea).text = "Who rules {}?"
+        await desk.until(lambda: desk.app.queue.written.draft.paraphrases == "Who rules {}?")
+    async with open_desk((100, 30)) as desk:
+        await desk.until_said("1 paraphrase")
+        desk.app.screen.set_focus(desk.app.screen.query_one(More))
+        await desk.pilot.press("enter")
+        await desk.until(lambda: isinstance(desk.app.screen, FormScreen))
+        desk.app.screen.query_one("#subject", Input).value = "Rome"
+        await desk.pilot.press("escape", "y")
+        await desk.until(lambda: not isinstance(desk.app.screen, FormScreen))
+    assert read_draft(tmp_path / "stack")[0] == Draft(*HALF, paraphrases="Who rules {}?")
+
+
+async def test_a_second_screen_on_a_stack_neither_shows_nor_changes_the_first_ones_draft(
+    open_desk: OpenDesk, tmp_path: Path
+) -> None:
+    async with open_desk() as first:
+        await first.type(*HALF)
+        await first.until((tmp_path / "stack" / FILE).exists, 10 * PAUSE)
+        async with open_desk() as second:
+            assert form(second).empty
+            await second.type("iPod")
+    assert read_draft(tmp_path / "stack")[0] == Draft(*HALF)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'{"format": 1, "draft": {"subject": 3}}', b"[" * 9999, b" " * (MAX_BYTES + 1)]
+)
+def test_a_draft_that_cannot_be_read_is_moved_aside_and_said(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    draft, said = read_draft(tmp_path)
+    (aside,) = tmp_path.glob("draft-damaged-*.json")
+    assert draft.empty
+    assert aside.name in said
+    assert aside.read_bytes() == content
