@@ -40,7 +40,7 @@ PROFILE_RECIPE = Recipe(
 _BATCHED = {"clamp_factor": 1.5, "template_lengths": [[2, 2], [5, 1], [10, 1]]}
 PROFILE_METHODS: dict[str, dict[str, Any]] = {
     "memit": {**_BATCHED, "moment_weight": 100.0},
-    "emmet": {**_BATCHED, "moment_weight": 1_000.0, "mu": 0.1},
+    "emmet": {**_BATCHED, "moment_weight": 100.0, "mu": 0.1},
 }
 """Where batches differ from it."""
 MOMENT_DOCUMENTS = 6_000

@@ -40,7 +40,7 @@ from workbench.tui.screens.confirm import ChoiceScreen
 from workbench.tui.screens.edit import EditScreen
 from workbench.tui.screens.guard import GuardScreen
 from workbench.tui.screens.guard_limits import GuardLimitsScreen
-from workbench.tui.screens.help import HelpPanel
+from workbench.tui.screens.help import HELPED, HelpPanel
 from workbench.tui.screens.history import HistoryScreen
 from workbench.tui.screens.jump import JumpScreen
 from workbench.tui.screens.live import LiveScreen
@@ -289,7 +289,7 @@ class WorkbenchApp(App[None]):
         if action == "stop_edit":
             return bool(self.state.job)
         if action == "scroll_help":
-            return bool(self.screen.query(HelpPanel))
+            return self.screen.has_class(HELPED)
         return action not in ("restart", "open_log") or self.state.engine == "stopped"
 
     def on_key(self, event: events.Key) -> None:

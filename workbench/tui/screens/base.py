@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.widget import Widget
 
 from workbench.tui.bench import Bench, bench
 from workbench.tui.state import State
@@ -29,6 +31,8 @@ class WorkbenchScreen(Screen[None]):
     from 34, else -short.
     """
 
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+    """Repainted are the parts that lose and get the focus, not all of the screen."""
     HORIZONTAL_BREAKPOINTS = WIDTHS
     VERTICAL_BREAKPOINTS = HEIGHTS
 
@@ -69,9 +73,10 @@ class WorkbenchScreen(Screen[None]):
 
     def refresh_state(self, state: State) -> None:
         """The app calls this when the state changed: head, body, and which keys work."""
-        if not self.query(Head):
+        head = self.query_one_optional(Head)
+        if head is None:
             return  # the screen is being built, or taken down
-        self.query_one(Head).show(state)
+        head.show(state)
         self.query_one(Banner).show(state)
         self.show(state)
         self.refresh_bindings()

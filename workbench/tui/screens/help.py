@@ -33,6 +33,10 @@ Sections = dict[str, dict[str, tuple[list[str], str]]]
 """Keys and meaning of each action, by the title they stand under."""
 
 
+HELPED = "-helped"
+"""Class of a screen on which the panel is open."""
+
+
 class HelpPanel(VerticalScroll, can_focus=False):
     """Docked right in the body of a screen, or in a question; follows the focus. `toggle` opens and closes it."""
 
@@ -47,7 +51,7 @@ class HelpPanel(VerticalScroll, can_focus=False):
     def toggle(cls, screen: Screen[object]) -> bool:
         """Opens the panel on `screen`, or closes it; True if it is open now."""
         panels = screen.query(cls)
-        screen.set_class(not panels, "-helped")
+        screen.set_class(not panels, HELPED)
         if panels:
             panels.remove()
             return False

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from rich.style import Style
 from rich.text import Text
 from textual.geometry import Size
-from textual.widget import Widget
 
 from workbench.text import shortened, visible
 from workbench.tui.keynames import key_name
 from workbench.tui.state import State
+from workbench.tui.widgets.drawn import Drawn
 from workbench.tui.widgets.text import size
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ DOING = {
 """What a busy engine does, by the verb of its job."""
 
 
-class Head(Widget):
+class Head(Drawn):
     """Two lines, one in a low terminal."""
 
     DEFAULT_CSS = """
@@ -59,7 +59,7 @@ class Head(Widget):
         """Draws `state`."""
         self._state = state
         self._waiting = getattr(self.app, "waiting", 0)
-        self.refresh()
+        self.redraw()
 
     async def on_click(self, event: events.Click) -> None:
         """A click on a place goes there."""
@@ -67,7 +67,7 @@ class Head(Widget):
         if isinstance(place, str):
             await self.app.run_action(f"place('{place}')")
 
-    def render(self) -> Text:
+    def drawn(self) -> Text:
         """The lines, cut to the width."""
         width = self.size.width
         lines = self._lines(width)

@@ -54,13 +54,14 @@ class KeyLine(Widget):
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
 
     def _changed(self, screen: Screen[object]) -> None:
-        if screen is self.screen:
-            self.refresh()
+        if screen is self.screen is self.app.screen:  # what is bound cannot be asked of a screen that is under another
+            keys = tuple(self._keys())
+            if keys != self._shown:
+                self._shown = keys
+                self.refresh()
 
     def render(self) -> Text:
         """As many keys as fit, most important (earliest bound) first."""
-        if self.app.screen is self.screen:  # what is bound cannot be asked of a screen that is under another
-            self._shown = tuple(self._keys())
         keys = fitting(self._shown, self.size.width)
         line, end = Text(no_wrap=True), Text()
         for key in keys:

@@ -44,7 +44,7 @@ class LiveStrip(Panel):
         self._state = state
         self.set_class(state.run is not None and state.run.running, "-running")
         self.name_it(title(state.run), named("F3 to open"))
-        self.refresh()
+        self.redraw()
 
     def lines(self, width: int, height: int) -> list[Text]:
         """The lines for the present width."""

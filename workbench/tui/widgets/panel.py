@@ -13,9 +13,9 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
-from textual.widget import Widget
 
 from workbench.text import visible
+from workbench.tui.widgets.drawn import Drawn
 from workbench.tui.widgets.text import wrapped
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CURSOR = ">"
 
 
-class Panel(Widget):
+class Panel(Drawn):
     """A bordered box of lines. Subclasses give `lines(width, height)`."""
 
     DEFAULT_CSS = """
@@ -39,7 +39,7 @@ class Panel(Widget):
     def lines(self, width: int, height: int) -> list[Text]:
         """At most `height` lines of at most `width` cells; more is cut."""
 
-    def render(self) -> Text:
+    def drawn(self) -> Text:
         """The lines, cut to the size."""
         width, height = self.content_size
         shown = self.lines(width, height)[:height] if width > 0 and height > 0 else []

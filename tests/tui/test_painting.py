@@ -1,0 +1,49 @@
+"""Only what changed is painted: a key press waits for whatever is being painted before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from textual._compositor import LayoutUpdate
+from textual.screen import Screen
+
+from tests.tui.conftest import OpenDesk
+from workbench.tui.app import WorkbenchApp
+from workbench.tui.widgets.head import Head
+from workbench.tui.widgets.keys import KeyLine
+
+
+async def test_another_focus_does_not_paint_the_whole_screen(
+    open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames: list[Any] = []
+    display = WorkbenchApp._display
+
+    def noted(app: WorkbenchApp, screen: Screen[Any], frame: Any) -> None:
+        frames.append(frame)
+        display(app, screen, frame)
+
+    async with open_desk((140, 40)) as desk:
+        await desk.pilot.press("escape")
+        await desk.pilot.pause(0.3)
+        before = desk.text()
+        monkeypatch.setattr(WorkbenchApp, "_display", noted)
+        await desk.pilot.press("tab")
+        await desk.pilot.pause(0.3)
+        assert desk.text() != before, "the keys of the bottom line are those of the stack now"
+        assert frames
+        assert not any(isinstance(frame, LayoutUpdate) for frame in frames)
+
+
+async def test_what_would_look_the_same_is_not_painted_again(open_desk: OpenDesk) -> None:
+    async with open_desk() as desk:
+        head, keys = desk.app.screen.query_one(Head), desk.app.screen.query_one(KeyLine)
+        painted = head._painted, keys.render().plain
+        desk.app.queue_changed()
+        await desk.pilot.pause(0.1)
+        assert head._painted is painted[0]
+        await desk.add("Greece", "The capital of {} is", "Rome")
+        await desk.until_said("queue 1")
+        assert head._painted is not painted[0]
+        assert keys.render().plain != painted[1]
