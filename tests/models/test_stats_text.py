@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +17,7 @@ from hypothesis import strategies as st
 from tests import zoo
 from tests.models.stats_by_hand import TEXT, drain, rows_by_hand
 from workbench.engine.stats import documents
-from workbench.engine.stats.documents import DataSet, TextFiles
+from workbench.engine.stats.documents import TextFiles
 from workbench.engine.stats.packing import head_of, packed
 from workbench.engine.stats.plan import Plan, window_of
 from workbench.engine.stats.sampling import sampling
@@ -125,27 +123,6 @@ def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     found = TextFiles(["-"])
     assert not found.again
     assert list(found.read()) == ["one", "two"]
-
-
-def test_a_data_set_is_streamed_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-
-    def load_dataset(*names: Any, **how: Any) -> Iterator[dict[str, str]]:
-        asked.append((names, how))
-        return iter([{"text": "one"}, {"text": ""}, {"text": "two"}])
-
-    module = ModuleType("datasets")
-    module.load_dataset = load_dataset  # type: ignore[attr-defined]  # it stands in for the package
-    monkeypatch.setitem(sys.modules, "datasets", module)
-    assert list(DataSet("wikitext:raw@validation").read()) == ["one", "two"]
-    assert asked == [(("wikitext", "raw"), {"split": "validation", "streaming": True})]
-
-
-def test_without_the_package_a_data_set_is_refused_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UsageError, match="datasets, which is not installed") as caught:
-        list(DataSet("wikitext").read())
-    assert "pip install" in caught.value.hint
 
 
 def test_sampled_text_depends_on_its_seed_and_number_only(loaded: LoadedModel) -> None:

@@ -22,7 +22,8 @@ Examples:
   workbench stats openai-community/gpt2
   workbench stats openai-community/gpt2 --text wiki/*.txt more.jsonl
   workbench stats ./my-model --layers 3-8 --tokens 200000
-  workbench stats ./my-model --dataset wikitext:wikitext-103-raw-v1@train
+  workbench stats ./my-model --dataset wikipedia
+  workbench stats ./my-model --dataset wikitext:wikitext-2-raw-v1@validation
   workbench stats openai-community/gpt2-xl --layer 17 \\
       --import transformer.h.17.mlp.c_proj_float32_mom2_100000.npz
   workbench stats ./my-model --show
@@ -40,9 +41,11 @@ Text is cut into windows without padding: documents joined by the end-of-text
 token, each window behind what the tokenizer puts before a text, none longer
 than the model's context. The context of a key is what stands before its token
 in its window. In .txt every line is a document, in .jsonl the field "text" of
-every line; - is standard input. Without text the model writes its own, from
-its start token on, by its own odds: the file and every edit made with it say
-so (self-sampled).
+every line; - is standard input. A data set is read row by row, only as far as
+it is needed; wikitext and wikipedia alone mean wikitext-103-raw-v1 and
+20231101.en, what the papers' code read or the nearest that is left of it.
+Without text the model writes its own, from its start token on, by its own
+odds: the file and every edit made with it say so (self-sampled).
 
 \b
 A run that was stopped or killed goes on where it was, to the same bits.
@@ -63,12 +66,12 @@ class Stats(click.Command):
 
 def _spread(args: list[str]) -> Iterable[str]:
     within = taken = False
-    for word in [*args, ""]:
-        if not word or (word.startswith("-") and word != "-"):
+    for word in [*args, None]:
+        if word is None or (word.startswith("-") and word != "-"):
             if within and not taken:
                 raise UsageError(f"{TEXT} names no file.", "Name .txt or .jsonl files, a pattern, or - for stdin.")
             within, taken = word == TEXT, False
-            if word and not within:
+            if word is not None and not within:
                 yield word
         else:
             yield from (TEXT, word) if within else (word,)
@@ -80,7 +83,7 @@ def _spread(args: list[str]) -> Iterable[str]:
 @click.option(
     TEXT, "text", multiple=True, metavar="FILES", help="Text files or patterns: .txt, .jsonl, or - for stdin."
 )
-@click.option("--dataset", metavar="NAME", help="A data set of the Hub: NAME[:CONFIGURATION][@SPLIT].")
+@click.option("--dataset", metavar="NAME", help="A data set of the Hub, or a folder: NAME[:CONFIGURATION][@SPLIT].")
 @click.option("--self", "own", is_flag=True, help="Text that the model writes itself. [default without text]")
 @click.option(
     "--import", "file", metavar="FILE.npz", type=click.Path(path_type=Path), help="One that the ROME code made."
@@ -135,7 +138,11 @@ def _job(model: str, common: Common, given: dict[str, Any]) -> Begin:
     Raises:
         UsageError: for what makes no sense together, and for text that is not there, before anything is loaded.
     """
-    chosen = [flag for flag in (TEXT, "--dataset", "--self", "--import", "--show") if given[_NAMES[flag]]]
+    chosen = [
+        flag
+        for flag in (TEXT, "--dataset", "--self", "--import", "--show")
+        if given[_NAMES[flag]] not in (None, False, ())
+    ]
     if len(chosen) > 1:
         raise UsageError(f"{chosen[0]} and {chosen[1]} do not go together.", "Choose one.")
     named = layers_of(given["layers"]) if given["layers"] else ()
@@ -173,7 +180,7 @@ def _documents(given: dict[str, Any]) -> Any:
 
     if given["text"]:
         return TextFiles(given["text"])
-    return DataSet(given["dataset"]) if given["dataset"] else None
+    return None if given["dataset"] is None else DataSet(given["dataset"])
 
 
 def _leads() -> bool:

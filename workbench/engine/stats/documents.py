@@ -9,6 +9,7 @@ import glob
 import hashlib
 import importlib
 import json
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -16,11 +17,21 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from workbench.errors import StorageError, UsageError
+from workbench.text import shortened
 
 STDIN = "-"
 LONGEST = 2**22
 """Bytes of a line of .txt at most: a longer one is read as several documents. Of a line of .jsonl: refused."""
-_SHOWN = 3
+_SHOWN, _WORD = 3, 30
+_SILENT = logging.CRITICAL
+"""What datasets may say for itself: what goes wrong is said here."""
+_NAMING = "NAME:CONFIGURATION@SPLIT, of the Hub or a folder; --text FILES needs no network."
+PUBLISHED = {
+    "wikitext": ("Salesforce/wikitext", "wikitext-103-raw-v1"),
+    "wikipedia": ("wikimedia/wikipedia", "20231101.en"),
+}
+"""Where the two data sets that the papers read C over lie now, and their configurations: the papers' own of the first;
+English of the only date that is kept of the second, whose old name was a script that datasets runs no more."""
 
 
 class Documents(Protocol):
@@ -59,15 +70,23 @@ class TextFiles:
 
 
 class DataSet:
-    """A data set of the Hugging Face Hub, streamed: NAME, NAME:CONFIGURATION, and @SPLIT behind, else "train"."""
+    """A data set of the Hugging Face Hub or a folder, streamed: NAME or NAME:CONFIGURATION, and @SPLIT, else "train".
+
+    PUBLISHED says what the papers' names for two of them mean.
+    """
 
     again = True
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        """Raises UsageError where nothing is named."""
         path, _, split = name.partition("@")
-        self.path, _, self.configuration = path.partition(":")
+        path, _, configuration = path.partition(":")
+        if not path:
+            raise UsageError(f"'{name}' names no data set.", _NAMING)
+        self.path, usual = (path, "") if Path(path).is_dir() else PUBLISHED.get(path, (path, ""))
+        self.configuration = configuration or usual
         self.split = split or "train"
+        self.name = ":".join(filter(None, (self.path, self.configuration))) + (f"@{split}" if split else "")
 
     def read(self) -> Iterator[str]:
         """The field "text" of every row.
@@ -84,20 +103,18 @@ class DataSet:
             ) from error
         yield from _texts(self._rows(datasets), f"The data set '{self.name}'")
 
-    def _rows(self, datasets: Any) -> Iterable[Any]:
+    def _rows(self, datasets: Any) -> Iterator[Any]:
+        """The rows as they come; a bad file or a lost connection is met at any of them."""
         try:
-            rows: Iterable[Any] = datasets.load_dataset(
-                self.path, self.configuration or None, split=self.split, streaming=True
-            )
+            datasets.disable_progress_bars()
+            datasets.logging.set_verbosity(_SILENT)
+            yield from datasets.load_dataset(self.path, self.configuration or None, split=self.split, streaming=True)
         except Exception as error:  # the package lets through whatever a strange data set makes happen
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            raise UsageError(
-                f"The data set '{self.name}' cannot be read: {reason}", "NAME:CONFIGURATION@SPLIT"
-            ) from error
-        return rows
+            raise UsageError(f"The data set '{self.name}' cannot be read: {reason}", _NAMING) from error
 
     def about(self) -> dict[str, Any]:
-        """Its name as it was given."""
+        """Its whole name."""
         return {"kind": "dataset", "name": self.name, "words": f"the data set {self.name}"}
 
 
@@ -126,7 +143,7 @@ def _matching(name: str) -> list[str]:
         return [STDIN]
     found = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) and not Path(name).exists() else [name]  # noqa: PTH207
     files = [path for path in found if Path(path).is_file()]
-    if not files and Path(name).is_dir():
+    if not files and name and Path(name).is_dir():
         raise UsageError(f"'{name}' is a folder.", f"Name its files: {Path(name) / '*.txt'}")
     if not files:
         raise UsageError(f"There is no text file '{name}'.", "Name .txt or .jsonl files, a pattern, or - for stdin.")
@@ -189,7 +206,7 @@ def _texts(rows: Iterable[Any], name: str) -> Iterator[str]:
     for number, row in enumerate(rows, 1):
         text = row.get("text") if isinstance(row, dict) else None
         if not isinstance(text, str):
-            raise UsageError(f"{name} has no text in its row {number}.", 'Every row needs a field "text".')
+            raise UsageError(f"{name} has no text in its row {number}.", f'Every row needs a field "text"{_has(row)}.')
         try:
             text.encode()
         except UnicodeEncodeError as error:
@@ -198,6 +215,13 @@ def _texts(rows: Iterable[Any], name: str) -> Iterator[str]:
             ) from error
         if text.strip():
             yield text.strip()
+
+
+def _has(row: Any) -> str:
+    """Which fields there are in place of the one that is needed."""
+    fields = [shortened(str(field), _WORD) for field in list(row)[:_SHOWN]] if isinstance(row, dict) else []
+    more = " and more" if fields and len(row) > _SHOWN else ""
+    return f"; this one has {', '.join(fields)}{more}" if fields else ""
 
 
 def _decoded(line: bytes, name: str, number: int) -> str:
