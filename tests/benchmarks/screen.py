@@ -1,5 +1,7 @@
 """From a key press to the frame that shows it, while the engine edits in its own process: 50 ms is the most.
 
+And how often the Live place is drawn meanwhile: 10 to 15 times a second, whatever the engine's steps take.
+
 The frame is rendered to the characters that a terminal would get; what the terminal takes is not in it.
 """
 
@@ -42,6 +44,7 @@ class Watched(WorkbenchApp):
     CSS_PATH = str(Path(app.__file__).with_name("app.tcss"))  # Textual looks beside the class that is run
     pressed: tuple[float, object] | None = None
     latency: float | None = None
+    frames = 0
 
     def shown(self) -> object:
         """What a key press here changes."""
@@ -51,6 +54,7 @@ class Watched(WorkbenchApp):
         super()._display(screen, renderable)
         if isinstance(renderable, CompositorUpdate):
             renderable.render_segments(self.console)
+            self.frames += 1
             if self.pressed and self.shown() != self.pressed[1]:
                 self.latency, self.pressed = time.perf_counter() - self.pressed[0], None
 
@@ -58,7 +62,8 @@ class Watched(WorkbenchApp):
 def rows(quick: bool) -> Iterator[Row]:
     """With the engine on atlas; if `quick` with a scripted one, and few keys."""
     with tempfile.TemporaryDirectory() as place:
-        found = asyncio.run(_latencies(Path(place), quick=quick))
+        found, drawing = asyncio.run(_watched(Path(place), quick=quick))
+    yield drawing
     worst: dict[str, float] = {}
     for (what, manner), latencies in found.items():
         ordered = sorted(latencies)
@@ -92,8 +97,12 @@ def _searching(manner: str) -> Iterator[None]:
         gc.set_threshold(*thresholds)
 
 
-async def _latencies(place: Path, *, quick: bool) -> dict[tuple[str, str], list[float]]:
-    """Seconds from each press to its frame, by what was changed and how garbage was searched for meanwhile."""
+Latencies = dict[tuple[str, str], list[float]]
+"""Seconds from each press to its frame, by what was changed and how garbage was searched for meanwhile."""
+
+
+async def _watched(place: Path, *, quick: bool) -> tuple[Latencies, Row]:
+    """What key presses took, and how often Live was drawn."""
     bench = Watched(place / "stack", _scripted if quick else _on_atlas(place), ahead=True)
     async with bench.run_test(size=(140, 40)) as pilot:
         desk = Desk(bench, pilot, [])
@@ -109,9 +118,20 @@ async def _latencies(place: Path, *, quick: bool) -> dict[tuple[str, str], list[
             for manner in (PLAIN, SETTLED):
                 with _searching(manner):
                     found[what, manner] = [await _press(bench, keys[i % 2]) for i in range(6 if quick else 200)]
+        await pilot.press("f3")
+        drawing = await _drawing(bench, 0.5 if quick else 10.0)
         if bench.state.run is None:
             raise RuntimeError("the edits were done before the keys were pressed: more of them are needed")
-    return found
+    return found, drawing
+
+
+async def _drawing(bench: Watched, seconds: float) -> Row:
+    """How often the place is drawn that is shown, and what of a core that takes."""
+    frames, start, cpu = bench.frames, time.perf_counter(), time.process_time()
+    await asyncio.sleep(seconds)
+    took, share = time.perf_counter() - start, (time.process_time() - cpu)
+    note = f"in {took:.1f} s of editing; the screen's own work is {share / took:.0%} of a core"
+    return Row("Live is drawn", value=(bench.frames - frames) / took, unit="times a second", note=note)
 
 
 async def _press(bench: Watched, key: str) -> float:
