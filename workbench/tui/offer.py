@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from workbench.requests import Readable, read_readable
+from workbench.requests import Readable, read_readable, readable
 from workbench.text import shortened, visible
 from workbench.tui.draft import Draft
 from workbench.tui.queue import drafts_of
@@ -16,6 +16,8 @@ SHOWN = 4
 """Edits that are shown where all records can be read."""
 SHOWN_BESIDE, WRONG_SHOWN = 2, 3
 """Edits, and records that cannot be read, where there are such."""
+HEAD = 4_000
+"""Characters of a text that are looked at to tell what it may be."""
 LINE = 68
 """Characters of a line about a record: it stays one line in 80 columns."""
 
@@ -40,6 +42,11 @@ class Offer:
         """What a file offers. Raises RequestError."""
         return cls.of(read_readable(path))
 
+    @classmethod
+    def of_text(cls, text: str) -> Self:
+        """What a pasted text offers. Raises RequestError."""
+        return cls.of(readable(text, "The pasted text"))
+
     @property
     def count(self) -> str:
         """As in 12 edits; 2 records cannot be read and are left out."""
@@ -54,6 +61,14 @@ class Offer:
         """As in 12 edits added, 2 records left out."""
         more = f", {counted(self.left_out, 'record')} left out" if self.left_out else ""
         return f"{counted(len(self.drafts), 'edit')} added{more}."
+
+
+def may_be_records(text: str) -> bool:
+    """Whether a pasted text may be records of requests, by how it begins: JSON, or CSV with a header."""
+    begun = "".join(text[:HEAD].split())
+    header, *rows = text.lstrip()[:HEAD].split("\n", 1)
+    listed = rows and all(name in header.lower() for name in ("subject", "prompt", "target"))
+    return begun.startswith(('{"', "[{")) or bool(listed)
 
 
 def preview(offer: Offer) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
@@ -17,14 +18,15 @@ from workbench.recipes import BATCHED
 from workbench.text import visible
 from workbench.tui.draft import Draft
 from workbench.tui.keynames import REBOUND, spoken
-from workbench.tui.offer import Offer
+from workbench.tui.offer import Offer, may_be_records
 from workbench.tui.queue import QueueItem
 from workbench.tui.screens.base import WorkbenchScreen
-from workbench.tui.screens.confirm import ChoiceScreen
+from workbench.tui.screens.confirm import ChoiceScreen, ConfirmScreen
 from workbench.tui.screens.form import FormResult, FormScreen
 from workbench.tui.screens.import_file import ImportScreen
 from workbench.tui.screens.trace import Fact, TraceScreen, draft_fact, row_fact
 from workbench.tui.state import State
+from workbench.tui.widgets.line_input import LineInput
 from workbench.tui.widgets.live_strip import LiveStrip
 from workbench.tui.widgets.norms import NormsPanel
 from workbench.tui.widgets.now import NowPanel
@@ -35,6 +37,7 @@ from workbench.tui.widgets.request_form import More, RequestForm
 from workbench.tui.widgets.stack_pane import StackPane
 
 if TYPE_CHECKING:
+    from textual import events
     from textual.app import ComposeResult
 
 UNLIKE = "These edits have different settings: one edit of all needs the same. Hold some, or change them."
@@ -218,6 +221,22 @@ class EditScreen(WorkbenchScreen):
     async def action_import_file(self) -> None:
         """Adds the edits of a file."""
         self._take(await self.app.push_screen_wait(ImportScreen()))
+
+    @work
+    async def on_paste(self, event: events.Paste) -> None:
+        """Offers to queue what was pasted, if it holds records of requests; one line of any other text is a field's."""
+        field = self.focused
+        try:
+            offer = await asyncio.to_thread(Offer.of_text, event.text) if may_be_records(event.text) else Offer()
+        except WorkbenchError:
+            offer = Offer()
+        if offer.drafts:
+            if await self.app.push_screen_wait(ConfirmScreen(f"Queue {offer.count}?")) == "yes":
+                self._take(offer)
+        elif offer.left_out:
+            self.notify(f"None of what was pasted can be read. {offer.reasons[0]}", severity="warning", markup=False)
+        elif isinstance(field, LineInput):
+            field.take(event.text)
 
     def _take(self, offer: Offer) -> None:
         if offer.drafts:

@@ -29,6 +29,25 @@ class LineInput(Input):
                 event.prevent_default()
                 return
 
+    def on_paste(self, event: events.Paste) -> None:
+        """Takes in one line, and says how many it has left out."""
+        event.stop()
+        event.prevent_default()
+        self.take(event.text)
+
+    def action_paste(self) -> None:
+        """As a paste, of what was copied last."""
+        self.take(self.app.clipboard)
+
+    def take(self, text: str) -> None:
+        """Puts the first line of `text` that holds something where the cursor is, or in place of the selection."""
+        lines = [line for line in text.splitlines() if line.strip()]
+        if lines:
+            self.replace(lines[0], *self.selection)
+        if len(lines) > 1:
+            rest = "1 line was" if len(lines) == 2 else f"{len(lines) - 1:,} lines were"
+            self.notify(f"A field holds one line: {rest} left out of the paste.", severity="warning", markup=False)
+
     def _own(self, key: str) -> list[Binding]:
         """What every field does at `key`; enter is its holder's."""
         bindings = self._bindings.key_to_bindings.get(key, [])

@@ -20,6 +20,7 @@ from workbench.text import shortened, visible
 from workbench.tui.bench import bench
 from workbench.tui.draft import Draft, Field
 from workbench.tui.known_facts import Completions, KnownFacts, facts_of
+from workbench.tui.offer import may_be_records
 from workbench.tui.queue import Queue
 from workbench.tui.state import State
 from workbench.tui.widgets.advanced_line import profile_of
@@ -119,6 +120,15 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
+class RequestInput(LineInput):
+    """A field of a request. Pasted records of requests are not for it, but for whoever holds the form."""
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Lets records pass."""
+        if may_be_records(event.text):
+            event.prevent_default()
+
+
 class RequestForm(VerticalGroup):
     """Subject, prompt, target; in wide windows the true target as well. The rest of the draft is kept unseen."""
 
@@ -158,11 +168,11 @@ class RequestForm(VerticalGroup):
         for name, label, example in FIELDS:
             with Horizontal(classes="field"):
                 yield Label(label, classes="name")
-                yield LineInput(placeholder=example, id=name, compact=True, max_length=4000)
+                yield RequestInput(placeholder=example, id=name, compact=True, max_length=4000)
                 yield Static("", id=f"{name}-verdict", classes="verdict", markup=False)
         with Horizontal(classes="field wide-only"):
             yield Label("Target true", classes="name")
-            yield LineInput(placeholder="optional: the answer until now", id="target_true", compact=True)
+            yield RequestInput(placeholder="optional: the answer until now", id="target_true", compact=True)
             yield Static(classes="verdict")
         yield More()
         yield AnswerLine()
