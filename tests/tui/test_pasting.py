@@ -1,4 +1,4 @@
-"""A paste: a field takes one line and says what it left out; what reads as requests is offered, nothing queued unasked."""
+"""A paste: a field takes one line and says what it left out; what reads as requests is offered, never just queued."""
 
 from __future__ import annotations
 
