@@ -135,10 +135,11 @@ def test_tasks_show_both_sides(workbench: Workbench, edited: Path, tmp_path: Pat
     items.write_text('{"prompt": "Rome lies in", "answer": "Italy"}\n{"prompt": "Lima lies in", "answer": "Peru"}\n')
     ran = workbench("tasks", edited, "--items", items, "--seed", "1")
     assert ran.code == 0, ran.err
-    header, perplexity, cloze = ran.out.splitlines()
-    assert header.split() == ["task", "measure", "base", "now", "change"]
-    assert perplexity.split() == ["perplexity", "perplexity", "·", "·", "·"]
-    assert cloze.split()[:2] == ["cloze", "acc"]
+    header, first, perplexity, second, cloze = ran.out.splitlines()
+    assert header.split() == ["task", "base", "now", "change"]
+    assert (first, second) == ("perplexity, 0 items", "cloze, 2 items")
+    assert perplexity.split() == ["perplexity", "·", "·", "·"]
+    assert cloze.split()[0] == "acc"
     assert "no held-out text" in ran.err
     assert digest(edited) == before
 

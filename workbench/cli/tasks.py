@@ -15,6 +15,7 @@ from workbench.cli.output import Output
 from workbench.cli.session import engine_session
 from workbench.cli.where import existing_stack
 from workbench.errors import UsageError
+from workbench.text import shortened
 
 EPILOG = """\b
 Examples:
@@ -29,11 +30,21 @@ that no edit is about, completed; on atlas in templates it never saw). --items
 takes JSON lines: {"prompt": "The capital of Peru is", "answer": "Lima"}.
 Every other task is lm-evaluation-harness's:
   pip install 'rome-workbench[lm-eval]'
+Its data is downloaded once. Without a network, or with items of your own, a
+file FOLDER/my_piqa.yaml takes all of a task but its data:
+  include: /path/to/lm_eval/tasks/piqa/piqa.yaml
+  task: my_piqa
+  dataset_path: json
+  dataset_name: null
+  dataset_kwargs: {data_files: {validation: /path/to/piqa.jsonl}}
+  training_split: null
 Definitions in --include may name Python code, which is run: read them first.
-± is the standard error; the change of cloze has one too, item by item.
+± is the standard error; the change of cloze has one too, item by item. A task
+that cannot be read is said before any is run.
 """
 
-HEADER = f"{'task':<21} {'measure':<11} {'base':>17} {'now':>17}  change"
+NAME = 26
+HEADER = f"{'task':<{NAME + 2}} {'base':>17} {'now':>17}  change"
 
 
 @click.command(short_help="Run downstream tasks before and after the edits.", epilog=EPILOG)
@@ -66,12 +77,15 @@ def tasks(
         from workbench.engine.health.cloze import read_items
 
         asked = Asked(names, limit, tuple(read_items(items)) if items else None, include, seed)
-        shown = 0
+        shown, heading = 0, ""
         for event in interruptible(lambda cancelled: downstream(engine.core, asked, at, cancelled=cancelled)):
             output.event(event, "tasks")
             if isinstance(event, ev.TaskScored):
                 if not shown:
                     output.line(HEADER)
+                if heading != event.task:
+                    heading = event.task
+                    output.line(f"{heading}, {count(event.items, 'item')}")
                 output.line(scored_line(event))
                 shown += 1
         output.tell(f"{count(shown, 'measure')} of {count(len(names), 'task')}.")
@@ -86,12 +100,12 @@ def _names(tasks: str) -> tuple[str, ...]:
 
 
 def scored_line(found: ev.TaskScored) -> str:
-    """One measure, under HEADER."""
+    """One measure, under HEADER and the task's own line."""
     change = f"{found.edited - found.base:+.3g}" if found.edited is not None and found.base is not None else "·"
     if found.change_error is not None:
         change += f" ± {found.change_error:.2g}"
     base, now = _with_error(found.base, found.base_error), _with_error(found.edited, found.edited_error)
-    return f"{found.task:<21} {found.metric:<11} {base:>17} {now:>17}  {change}"
+    return f"  {shortened(found.metric, NAME):<{NAME}} {base:>17} {now:>17}  {change}"
 
 
 def _with_error(value: float | None, error: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,13 +41,16 @@ def downstream(
     """Runs every task on the base and in the state `at`; yields a TaskScored a measure. The model is left as it was.
 
     Raises:
-        UsageError: no such state or task, or the harness is not installed. EditError: a task cannot be run.
+        UsageError: no such state or task, or the harness is not installed. EditError: a task cannot be run; one whose
+            data is not there is found before any is run.
         Cancelled: `cancelled` said so, which is asked between tasks.
     """
     foreign = [name for name in asked.tasks if name not in OFFLINE]
     harness = Harness(core, foreign, asked.include, asked.limit) if foreign else None
     found: list[TaskScored] = []
     with within_memory(), at_state(core, at) as line:
+        if harness:
+            yield from _loaded(harness, foreign, cancelled)
         for number, name in enumerate(asked.tasks):
             check(cancelled)
             yield HealthStep(what=name, done=number, of=len(asked.tasks))
@@ -63,6 +66,15 @@ def downstream(
             yield from scored
             found += scored
     return tuple(found)
+
+
+def _loaded(harness: Harness, names: Sequence[str], cancelled: Callable[[], bool]) -> Iterator[Event]:
+    """Reads all tasks before the first is run: what cannot be run is known at once."""
+    for number, name in enumerate(names):
+        check(cancelled)
+        yield HealthStep(what=f"reading the data of {name}", done=number, of=len(names))
+        for said in harness.load(name):
+            yield Warning(message=said)
 
 
 def _perplexity(core: Core) -> Generator[Event, None, TaskScored]:
