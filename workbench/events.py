@@ -247,6 +247,8 @@ class Answered(Event):
     top: tuple[tuple[str, float], ...]
     target_tokens: int | None = None
     """How many tokens the target asked about has."""
+    goes_on: str = ""
+    """The beginning of what the model would write, where that was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)

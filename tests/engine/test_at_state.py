@@ -154,9 +154,9 @@ def test_what_was_said_in_a_state_is_not_asked_again(three: Engine, monkeypatch:
 
     asked: list[str] = []
 
-    def counted(model: Any, tokenizer: Any, prompts: list[str]) -> Any:
+    def counted(model: Any, tokenizer: Any, prompts: list[str], chat: Any) -> Any:
         asked.extend(prompts)
-        return next_token_log_p(model, tokenizer, prompts)
+        return next_token_log_p(model, tokenizer, prompts, chat)
 
     monkeypatch.setattr(next_tokens, "next_token_log_p", counted)
     three.core.next_tokens.clear()

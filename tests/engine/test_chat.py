@@ -208,3 +208,29 @@ def test_exported_requests_say_that_they_are_a_chat_and_leave_the_frame_to_each_
 def test_a_chat_that_is_neither_true_nor_a_frame_is_refused(chat: object) -> None:
     with pytest.raises(RequestError, match="chat"):
         EditRequest.from_json({**dataclasses.replace(REQUEST, chat=None).to_json(), "chat": chat})
+
+
+def asked(engine: Engine, prompt: str, target: str = "", *, chat: bool = False, go_on: int = 0) -> ev.Answered:
+    (event,), _ = drain(engine.answer(prompt, target, chat=chat, go_on=go_on))
+    assert isinstance(event, ev.Answered)
+    return event
+
+
+def test_what_a_model_says_in_a_chat_is_said_of_the_frame_and_goes_on_behind_it(engine: Engine) -> None:
+    found = engine.core.loaded.tokenizer
+    text = "The mother tongue of Maria Callas is"
+    frame = chat_of(found)
+    raw = asked(engine, text)
+    chat = asked(engine, text, "Irish", chat=True, go_on=4)
+    whole = asked(engine, frame.before + text + frame.after, go_on=4)
+    assert chat.top != raw.top
+    assert (chat.top, chat.goes_on) == (whole.top, whole.goes_on)
+    assert chat.goes_on.startswith(chat.top[0][0])
+    assert chat.target_tokens == len(target_ids(found, "Irish", frame))
+    assert raw.goes_on == ""
+
+
+def test_a_model_without_a_template_is_not_asked_in_a_chat(tmp_path: Path) -> None:
+    engine = open_on(zoo.save(tmp_path / "model", "llama"), tmp_path / "stack")
+    with pytest.raises(ModelError, match="no chat template"):
+        drain(engine.answer("Rome is in", chat=True))

@@ -68,7 +68,8 @@ async def test_the_model_is_asked_only_when_typing_pauses_and_again_when_the_wei
         await desk.type("Rome", "{} is in", "Italy")
         await desk.until_said("Paris 0.81")
         asked = [command.args for command in desk.engine.sent if command.do == "answer"]
-        assert asked[-1] == {"prompt": "Rome is in", "states": ["stack"], "k": 5, "target": "Italy"}
+        wanted = {"prompt": "Rome is in", "states": ["stack"], "k": 5, "chat": False, "go_on": 6, "target": "Italy"}
+        assert asked[-1] == wanted
         assert len(asked) <= 2, "one of them while the machine was slow to paste"
         desk.engine.rows, desk.engine.position = (row(1, {"prompt": "{} a", "subject": "b", "target_new": "c"}),), 1
         desk.engine.answer = ((" Spain", 0.5),)

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
+from workbench.editing.chat import chat_of
 from workbench.editing.lookup import target_ids
+from workbench.edits import Chat
 from workbench.engine.at_state import at_state, check_states
 from workbench.engine.core import Core
 from workbench.engine.edit_probes import probes_of_edit
@@ -15,9 +17,11 @@ from workbench.engine.next_tokens import next_tokens
 from workbench.errors import UsageError
 from workbench.events import Answered, Compared, Event, GenerationChunk, ProbeResult
 from workbench.probing.divergence import kl_divergence, shared_top, top_tokens
-from workbench.probing.generation import counted_continuation
+from workbench.probing.generation import continuation, counted_continuation
 from workbench.probing.probes import ask
 
+LONGEST = 0.3
+"""Seconds after which no further token is asked for where one only wants to see what the model says."""
 PROBES_AT_ONCE = 512
 """Probes of edits that are asked together."""
 
@@ -34,21 +38,46 @@ class Sampling:
     """Next tokens that are said besides."""
 
 
-def answer(core: Core, prompt: str, target: str, states: Sequence[str], top: int) -> Generator[Event, None, None]:
+def answer(
+    core: Core, prompt: str, target: str, states: Sequence[str], top: int, chat: bool = False, go_on: int = 0
+) -> Generator[Event, None, None]:
     """Yields one Answered a state.
+
+    Args:
+        core: model and stack.
+        prompt: what is asked; with `chat` a user's turn of the model's chat template.
+        target: how many tokens this has is said, as it would be edited in.
+        states: where it is asked.
+        top: next tokens that are said.
+        chat: whether the prompt is in a chat.
+        go_on: tokens that are said at most of how the text goes on, as far as it takes no longer than LONGEST.
 
     Raises:
         UsageError: the prompt is empty, or there is no such state.
+        ModelError: there is no chat template.
         StackError, VerificationError, BaseMismatch: a state cannot be shown; the model holds what it held.
     """
     if not prompt.strip():
         raise UsageError("The prompt is empty.", "Write the beginning of a sentence.")
     check_states(core, states)
     tokenizer = core.loaded.tokenizer
-    tokens = len(target_ids(tokenizer, target)) if target.strip() else None
+    turn = chat_of(tokenizer) if chat else None
+    tokens = len(target_ids(tokenizer, target, turn)) if target.strip() else None
     for word in states:
-        said = top_tokens(tokenizer, next_tokens(core, word, prompt), top)
-        yield Answered(prompt=prompt, side=word, top=said, target_tokens=tokens)
+        said = top_tokens(tokenizer, next_tokens(core, word, prompt, turn), top)
+        more = _going_on(core, word, prompt, turn, go_on) if go_on else ""
+        yield Answered(prompt=prompt, side=word, top=said, target_tokens=tokens, goes_on=more)
+
+
+def _going_on(core: Core, word: str, prompt: str, chat: Chat | None, most: int) -> str:
+    """The likeliest `most` tokens behind the prompt as text, or as many as there are after LONGEST."""
+    loaded, until, said = core.loaded, time.monotonic() + LONGEST, ""
+    with at_state(core, word):
+        for piece in continuation(loaded.model, loaded.tokenizer, prompt, max_new=most, chat=chat):
+            said += piece
+            if time.monotonic() > until:
+                break
+    return said
 
 
 def _compared(core: Core, prompt: str, a: str, b: str, top: int) -> Compared:

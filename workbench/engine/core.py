@@ -15,7 +15,7 @@ import transformers
 
 from workbench import __version__
 from workbench.editing.second_moment import SecondMoment
-from workbench.edits import Recipe
+from workbench.edits import Chat, Recipe
 from workbench.engine.base_answers import BaseAnswers
 from workbench.engine.kept_perplexity import base_perplexity
 from workbench.engine.kept_templates import templates_for
@@ -60,8 +60,8 @@ class Core:
         """What the model was last rebuilt from, by edit: checked when it was read."""
         self._visited: dict[str, tuple[Factors, ...]] = {}
         """The other updates of the state that was shown last for the length of a block."""
-        self.next_tokens: dict[tuple[tuple[str, ...], str], torch.Tensor] = {}
-        """Log-probabilities of the next token by state and prompt; kept by `next_tokens.next_tokens`."""
+        self.next_tokens: dict[tuple[tuple[str, ...], str, Chat | None], torch.Tensor] = {}
+        """Log-probabilities of the next token by state, prompt and chat; kept by `next_tokens.next_tokens`."""
         self._moments: dict[str, SecondMoment] = {}
         self.perplexities: dict[bytes, float] = {}
         """Perplexity by the state of the model."""

@@ -259,7 +259,12 @@ _JOBS: dict[str, Job] = {
     "health": _health,
     "probe": _probe,
     "answer": lambda engine, args, _: engine.answer(
-        args.text("prompt"), args.text("target", ""), states=args.states("stack"), top=args.whole("k", 5, 50)
+        args.text("prompt"),
+        args.text("target", ""),
+        states=args.states("stack"),
+        top=args.whole("k", 5, 50),
+        chat=args.flag("chat"),
+        go_on=args.whole("go_on", 0, 50),
     ),
     "generate": _generate,
     "trace": _trace,

@@ -249,11 +249,21 @@ class Engine:
             return (yield from watching.watch(self.core, states, added, most=most, cancelled=cancelled))
 
     def answer(
-        self, prompt: str, target: str = "", *, states: Sequence[str] = ("stack",), top: int = 5
+        self,
+        prompt: str,
+        target: str = "",
+        *,
+        states: Sequence[str] = ("stack",),
+        top: int = 5,
+        chat: bool = False,
+        go_on: int = 0,
     ) -> Generator[Event, None, None]:
-        """Says the likeliest next tokens after `prompt`, in each of `states` (see `at_state.find_state`)."""
+        """Says the likeliest next tokens after `prompt`, in each of `states` (see `at_state.find_state`).
+
+        As `asking.answer`.
+        """
         with within_memory():
-            yield from asking.answer(self.core, prompt, target, states, top)
+            yield from asking.answer(self.core, prompt, target, states, top, chat, go_on)
 
     def generate(
         self,

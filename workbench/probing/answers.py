@@ -86,13 +86,17 @@ def read_answers(
 
 
 @torch.no_grad()
-def next_token_log_p(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> Tensor:
+def next_token_log_p(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], chat: Chat | None = None
+) -> Tensor:
     """Log-probabilities of every next token after each prompt: (prompts, vocabulary), float32, on the CPU.
+
+    With `chat` the prompts are a user's turn of it, and the token begins the answer.
 
     Raises:
         EditError: a prompt has no token, or more than the model reads.
     """
-    contexts = [one.prompt for one in _as_ids(tokenizer, [Question(prompt) for prompt in prompts])]
+    contexts = [one.prompt for one in _as_ids(tokenizer, [Question(prompt, chat=chat) for prompt in prompts])]
     found: dict[Context, Tensor] = {}
     for batch, logits in next_logits(model, contexts):
         found.update(zip(batch, logits.float().log_softmax(-1).cpu(), strict=True))

@@ -1,7 +1,13 @@
-"""What the model says now to the prompt that is being typed: asked when typing pauses and the engine is idle."""
+"""What the model says now to the prompt that is being typed: asked when typing pauses and the engine is idle.
+
+It is asked as the edit would be made: of a draft in a chat, inside the model's chat template.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from rich.cells import cell_len
 from rich.text import Text
 from textual.message import Message
 from textual.timer import Timer
@@ -14,14 +20,30 @@ from workbench.tui.bench import bench
 from workbench.tui.draft import Draft
 from workbench.tui.runner import newest_applied
 from workbench.tui.state import State
+from workbench.tui.widgets.text import fit
 
 PAUSE = 0.3
 """Seconds without typing before the model is asked."""
 TOP = 5
 """Answers asked for."""
+GO_ON = 6
+"""Tokens asked for of how the model goes on."""
+WIDE = 84
+"""Cells in which a second token has room behind how the model goes on."""
+LEAST = 12
+"""Cells that the prompt and how the model goes on have at least."""
+NO_TEMPLATE = "the model has no chat template"
 
-Question = tuple[str, str, str]
-"""Prompt, target, and id of the newest applied edit: an answer holds for one state of the weights."""
+
+class Question(NamedTuple):
+    """What is asked: an answer holds for one state of the weights."""
+
+    prompt: str
+    chat: bool
+    tip: str
+    """Id of the newest applied edit."""
+    target: str
+    """Its tokens are counted."""
 
 
 class AnswerLine(Widget):
@@ -62,7 +84,8 @@ class AnswerLine(Widget):
         if not subject or prompt.count(SLOT) != 1:
             return None
         tip = newest_applied(self._state)
-        return prompt.replace(SLOT, subject), self.draft.target_new.strip(), tip.id if tip else ""
+        target = self.draft.target_new.strip()
+        return Question(prompt.replace(SLOT, subject), self.draft.chat, tip.id if tip else "", target)
 
     def _wait(self) -> None:
         if self._timer is not None:
@@ -72,17 +95,19 @@ class AnswerLine(Widget):
     def _send(self) -> None:
         self._timer = None
         question = self._question()
-        if question is None or question == self._asked or self._state.engine != "idle":
+        if question is None or question == self._asked or self._state.engine != "idle" or self._no_template:
             return
-        more = {"target": question[1]} if question[1] else {}
-        job = bench(self).send("answer", prompt=question[0], states=["stack"], k=TOP, **more)
+        more = {"target": question.target} if question.target else {}
+        job = bench(self).send(
+            "answer", prompt=question.prompt, states=["stack"], k=TOP, chat=question.chat, go_on=GO_ON, **more
+        )
         if job:
             self._asked, self._job = question, job
 
     def _look(self) -> None:
         """An answer holds while prompt and weights are those it was asked for."""
         question, asked, answer = self._question(), self._asked, None
-        if question and asked and (question[0], question[2]) == (asked[0], asked[2]):
+        if question and asked and question[:3] == asked[:3]:
             answer = next((a for a in reversed(self._state.answers) if a.job == self._job), None)
         if answer != self.answer:
             self.answer = answer
@@ -90,9 +115,14 @@ class AnswerLine(Widget):
         self.refresh()
 
     @property
+    def _no_template(self) -> bool:
+        """The draft is in a chat, and the model knows none."""
+        return self.draft.chat and self._state.model is not None and not self._state.model.chat
+
+    @property
     def target_tokens(self) -> int | None:
         """How many tokens the target has, if that is known of the present one."""
-        same = self._asked is not None and self._asked[1] == self.draft.target_new.strip()
+        same = self._asked is not None and self._asked.target == self.draft.target_new.strip()
         return self.answer.target_tokens if self.answer and same else None
 
     def render(self) -> Text:
@@ -101,6 +131,8 @@ class AnswerLine(Widget):
         question = self._question()
         if question is None:
             line.append("what the model says now shows here", "dim")
+        elif self._no_template:
+            line.append(NO_TEMPLATE, "dim")
         elif self.answer is None:
             line.append(waiting(self._state), "dim")
         else:
@@ -121,12 +153,32 @@ def waiting(state: State) -> str:
 
 
 def said(answer: Answered, width: int, *, quote: bool) -> Text:
-    """The prompt's end and the answers, as many as fit, likeliest first."""
+    """The prompt's end, how the model goes on, and its likeliest first tokens, as many as fit."""
     answers = [f"{visible(token.strip() or token)} {p:.2f}" for token, p in answer.top]
-    shown = ", ".join(answers[:3]) if quote else "   ".join(answers)
+    more = going_on(answer)
+    begun = f"{fit(more, min(cell_len(more), max(LEAST, width // 3)))}   first token " if more else ""
     if not quote:
-        return Text(shown)
+        return Text(begun + "   ".join(answers))
+    most = 3 if not more else 2 if width >= WIDE else 1
+    shown = begun + ", ".join(answers[:most])
     prompt = visible(answer.prompt)
-    room = max(12, width - len(shown) - 6)
+    room = max(LEAST, width - len(shown) - 6)
     cut = prompt if len(prompt) <= room else "…" + prompt[-(room - 1) :]
     return Text(f'"{cut}" -> ').append(shortened(shown, width), "bold")
+
+
+def going_on(answer: Answered) -> str:
+    """How the model goes on, where that says more than its likeliest token; else ""."""
+    text = visible(answer.goes_on.strip())
+    first = visible(answer.top[0][0].strip()) if answer.top else ""
+    rest = text.removeprefix(first)
+    return text if any(character.isalnum() for character in rest) else ""
+
+
+def says(answer: Answered, target: str) -> bool:
+    """The model says `target` already: its likeliest token, or the words that it goes on with."""
+    wanted, text = target.strip(), answer.goes_on.strip()
+    if not wanted or not answer.top:
+        return False
+    behind = text[len(wanted) : len(wanted) + 1]
+    return answer.top[0][0].strip() == wanted or (text.startswith(wanted) and not behind.isalnum())

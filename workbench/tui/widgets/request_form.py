@@ -24,7 +24,7 @@ from workbench.tui.offer import may_be_records
 from workbench.tui.queue import Queue
 from workbench.tui.state import State
 from workbench.tui.widgets.advanced_line import profile_of
-from workbench.tui.widgets.answer_line import AnswerLine
+from workbench.tui.widgets.answer_line import AnswerLine, says
 from workbench.tui.widgets.hyper_rows import summary_of
 from workbench.tui.widgets.line_input import LineInput, settled
 from workbench.tui.widgets.text import fit
@@ -51,7 +51,7 @@ def verdicts(draft: Draft, answer: Answered | None, tokens: int | None) -> dict[
         said["subject"] = "found in prompt"
     if tokens is not None:
         said["target_new"] = f"{tokens} token{'' if tokens == 1 else 's'}, ok"
-    if answer is not None and answer.top and answer.top[0][0].strip() == draft.target_new.strip():
+    if answer is not None and says(answer, draft.target_new):
         said["target_new"] = "already so"
     said |= {name: "! has hidden characters" for name in said if visible(getattr(draft, name)) != getattr(draft, name)}
     return said | {name: f"✗ {reason}" for name, reason in draft.checks.items()}
