@@ -217,7 +217,14 @@ def test_weights_of_another_size_than_the_configuration_says_are_refused_by_name
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"), [("t5", "encoder-decoder"), ("bart", "encoder-decoder"), ("albert", "causal")]
+    ("kind", "said"),
+    [
+        ("t5", "encoder-decoder"),
+        ("bart", "encoder-decoder"),
+        ("albert", "is no causal language model"),
+        ("llava", r"\(llava\) takes vision besides text"),
+        ("qwen2_audio", r"\(qwen2_audio\) takes audio besides text"),
+    ],
 )
 def test_what_is_no_decoder_is_refused(folder: Path, kind: str, said: str) -> None:
     (folder / "config.json").write_text(json.dumps({"model_type": kind}))

@@ -365,8 +365,8 @@ def open_engine(
         yield core.ready()
         if write and not profile.known:
             yield Warning(
-                message=f"There is no editing profile for {loaded.name}: its layer, {profile.recipe.layer}, and its "
-                "strengths are guesses.",
+                message=f"There is no editing profile for {loaded.name}: layer {profile.recipe.layer}, which is taken "
+                "unless another is chosen, and the strengths are guesses.",
                 hint=find_one(model),
             )
         yield from _findings(opened)

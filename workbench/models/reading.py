@@ -92,6 +92,8 @@ def read_model(asked: Asked, config: PretrainedConfig, tell: Tell) -> PreTrained
     except WorkbenchError:
         raise
     except Exception as error:  # as above
+        if "Unrecognized configuration class" in str(error):
+            raise _not_causal(asked.name, config) from error
         if is_out_of_memory(error):
             place = "here" if asked.options.device_map else f"on {asked.device}"
             raise DeviceError(
@@ -163,12 +165,22 @@ def _unreadable(name: str, error: Exception) -> ModelError:
             f"'{name}' comes with code of its own, which is not run.",
             "Read that code; if you trust it, add --trust-remote-code.",
         )
-    if "Unrecognized configuration class" in reason:
-        return ModelError(f"'{name}' is no causal language model.", "Choose one, such as GPT-2, Llama or Qwen.")
     first = reason.splitlines()[0][:200] if reason else type(error).__name__
     return ModelError(
         f"'{name}' cannot be loaded as a causal language model: {first}", "Try it with transformers alone."
     )
+
+
+def _not_causal(name: str, config: PretrainedConfig) -> ModelError:
+    """Why transformers has no causal language model of this configuration."""
+    senses = [sense for sense in ("vision", "audio") if hasattr(config, f"{sense}_config")]
+    if senses:
+        return ModelError(
+            f"'{name}' ({config.model_type}) takes {' and '.join(senses)} besides text, and transformers does not load "
+            "it as a causal language model.",
+            "Choose a text-only model, or one whose text part transformers loads alone, such as Gemma 3.",
+        )
+    return ModelError(f"'{name}' is no causal language model.", "Choose one, such as GPT-2, Llama or Qwen.")
 
 
 class _Counted:
