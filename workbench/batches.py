@@ -15,7 +15,7 @@ class BatchProbed(Event):
     """The probes of an edit's requests, counted."""
 
     requests: int
-    """All of them; each one's efficacy was asked."""
+    """Those in the edit; each one's efficacy was asked."""
     sampled: int
     """Those whose paraphrases and neighbours were asked too."""
     seed: int
@@ -31,3 +31,5 @@ class BatchProbed(Event):
     ns: float | None = None
     s: float = 0.0
     """Harmonic mean of those that are there."""
+    left_out: int = 0
+    """Requests that were asked for and could not be made: they are in no count, and not in the edit."""

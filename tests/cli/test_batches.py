@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Workbench
 from tests.cli.test_end_to_end import of_process
-from workbench.cli.lines import committed_line, log_line
+from workbench.cli.lines import committed_line, counts, log_line
 from workbench.cli.progress import describe
 from workbench.events import BatchProbed, EditCommitted, EditRow, NormReport, StepTogether, from_line
 
@@ -155,5 +156,6 @@ def test_lines_say_how_many_and_how_many_of_them_hold() -> None:
     done = EditCommitted(edit="ab" * 32, file="f", position=3, weight_sha256="c" * 64, bytes=1, seconds=2.0)
     line = committed_line(done, {"prompt": "{} is", "subject": "x", "target_new": "y"}, [*norms, probed])
     assert "x is → y and 99 more  efficacy 97/100  paraphrases 60/128  (64 of 100 sampled)  |ΔW|/|W| 0.7500" in line
+    assert counts(replace(probed, left_out=1))[-1] == "(64 of 100 sampled, 1 request left out)"
     step = StepTogether(step=2, of=20, requests=32, running=30, loss=1.0, p_target=0.5, seconds=0.1)
     assert "30 of 32 go on" in describe(step)

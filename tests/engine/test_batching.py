@@ -172,7 +172,8 @@ def test_a_request_that_cannot_be_made_is_named_and_left_out(engine: Engine) -> 
     assert engine.stack.line[0].requests == (REQUEST, THIRD)
     (said,) = [e.message for e in of(events, ev.Warning) if "is left out" in e.message]
     assert "Vienna" in said
-    assert only(events, ev.BatchProbed).requests == 2
+    probed = only(events, ev.BatchProbed)
+    assert (probed.requests, probed.left_out) == (2, 1)
     assert only(events, ev.EditStarted).requests == 3
 
 

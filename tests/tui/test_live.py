@@ -193,12 +193,20 @@ async def test_requests_that_are_optimised_together_are_one_line_of_progress() -
 
 async def test_of_an_edit_of_many_requests_all_are_counted() -> None:
     counts = ev.BatchProbed(
-        requests=900, sampled=50, seed=0, efficacy=(880, 900), paraphrases=(70, 90), neighbours=(90, 100), s=0.91
+        requests=900,
+        sampled=50,
+        seed=0,
+        efficacy=(880, 900),
+        paraphrases=(70, 90),
+        neighbours=(90, 100),
+        s=0.91,
+        left_out=7,
     )
     app = SmallBench(LiveScreen, told([*finish_events()[:-2], counts], told(run_events(3), ready())))
     async with app.run_test(size=(140, 40)):
         for words in ("900 requests: efficacy 880/900", "paraphrase 70/90", "neighbour 90/100", "S 0.910", "ppl 17.61"):
             assert words in text(app)
+        assert "7 left out" in text(app)
         assert "neighbour 1/2" not in text(app)
 
 

@@ -9,6 +9,7 @@ import click
 from workbench import events as ev
 from workbench.cli.health_table import CURVE_HEADER, curve_line, table
 from workbench.cli.interrupt import interruptible
+from workbench.cli.lines import standing
 from workbench.cli.options import Common, engine_options
 from workbench.cli.output import Output
 from workbench.cli.session import engine_session
@@ -59,6 +60,8 @@ def health(name: str | None, at: str, sample: int | None, seed: int, every: int 
 
         reports: list[ev.HealthReport] = []
         phase = None
+        for said in standing(engine.stack.position, len(engine.stack.line)) if at == "stack" else ():
+            output.tell(said)
         for event in interruptible(asked):
             output.event(event, "health")
             if isinstance(event, ev.HealthReport):

@@ -25,6 +25,13 @@ def count(number: int, thing: str = "edit") -> str:
     return f"{number} {thing}{'s' * (number != 1)}"
 
 
+def standing(position: int, of: int) -> list[str]:
+    """Where a stack stands, as a note, if that is not its end; else nothing."""
+    after = of - position
+    verb = "is" if after == 1 else "are"
+    return [f"note: the stack stands at {position} of {of}; {count(after, 'later edit')} {verb} undone"] if after else []
+
+
 LOG_HEADER = "  state      #  id        when              eff  para   neigh  ratio   edit"
 
 
@@ -80,10 +87,12 @@ def _ratio(norms: Sequence[ev.NormReport]) -> float:
 
 
 def counts(batch: ev.BatchProbed) -> list[str]:
-    """The same as `tallies` of an edit of many requests; of whom the rest was asked, where not of all."""
+    """The same as `tallies` of an edit of many requests; how many are sampled and left out, where some are."""
     pairs = zip(_NAMES.values(), (batch.efficacy, batch.paraphrases, batch.neighbours), strict=True)
     found = [f"{name} {pair[0]}/{pair[1]}" for name, pair in pairs if pair]
-    return [*found, f"({batch.sampled} of {batch.requests} sampled)"] if batch.sampled < batch.requests else found
+    said = [f"{batch.sampled} of {batch.requests} sampled"] if batch.sampled < batch.requests else []
+    said += [f"{count(batch.left_out, 'request')} left out"] if batch.left_out else []
+    return [*found, f"({', '.join(said)})"] if said else found
 
 
 def tallies(probes: Sequence[ev.ProbeResult]) -> list[str]:

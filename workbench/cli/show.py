@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workbench import events as ev
-from workbench.cli.history import find_edit, opened, split_stack
+from workbench.cli.history import find_edit, opened, row_of, split_stack
 from workbench.cli.options import Common, stack_options
 from workbench.cli.output import Output
 from workbench.cli.where import existing_stack
@@ -39,7 +39,7 @@ def show(words: tuple[str, ...], common: Common) -> int:
     with Output(common.json) as output, opened(existing_stack(common, stack), output) as found:
         edit = find_edit(found, wanted)
         output.document(json.dumps({"type": "Edit", "id": edit.id, **edit.to_json()}, ensure_ascii=False))
-        for name, value in facts(found, edit):
+        for name, value in [*facts(found, edit), ("state", _state(found, edit))]:
             output.line(f"{name:<13} {value}")
         return output.done(0)
 
@@ -73,6 +73,11 @@ def facts(stack: Stack, edit: Edit) -> list[tuple[str, str]]:
         ]
     listed += [("created", edit.created), ("made by", _numbers(edit.made_by)), ("note", edit.note)]
     return [(name, value) for name, value in listed if value]
+
+
+def _state(stack: Stack, edit: Edit) -> str:
+    """Whether a model that is loaded with this stack has the edit, and where the stack stands."""
+    return f"{row_of(stack, edit).state}; the stack stands at {stack.position} of {len(stack.line)}"
 
 
 def _request(edit: Edit) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ import click
 from workbench import events as ev
 from workbench.cli.health_table import number
 from workbench.cli.interrupt import interruptible
-from workbench.cli.lines import count
+from workbench.cli.lines import count, standing
 from workbench.cli.options import Common, engine_options
 from workbench.cli.output import Output
 from workbench.cli.session import engine_session
@@ -73,6 +73,8 @@ def tasks(
     if include and not include.is_dir():
         raise UsageError(f"There is no folder '{include}'.", "It holds lm_eval's task definitions, *.yaml.")
     with Output(common.json) as output, engine_session(common, folder, output, write=False) as engine:
+        for said in standing(engine.stack.position, len(engine.stack.line)) if at == "stack" else ():
+            output.tell(said)
         from workbench.engine.downstream import Asked, downstream
         from workbench.engine.health.cloze import read_items
 

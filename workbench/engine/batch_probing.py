@@ -33,10 +33,10 @@ class Probed:
 
 
 class BatchProbing:
-    """The probes of `requests`, settled on the model as it is when `settle` runs."""
+    """The probes of `requests`, settled on the model as it is when `settle` runs; `left_out` more are in no edit."""
 
-    def __init__(self, core: Core, requests: Sequence[EditRequest], seed: int) -> None:
-        self._core, self._requests, self._seed = core, requests, seed
+    def __init__(self, core: Core, requests: Sequence[EditRequest], seed: int, left_out: int = 0) -> None:
+        self._core, self._requests, self._seed, self._left_out = core, requests, seed, left_out
         self._settled: list[Owned] = []
 
     def settle(self, cancelled: Callable[[], bool]) -> Iterator[Warning]:
@@ -92,4 +92,5 @@ class BatchProbing:
             ps=found.ps,
             ns=found.ns,
             s=found.s,
+            left_out=self._left_out,
         )

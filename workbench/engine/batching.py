@@ -157,7 +157,7 @@ class BatchMaking(Measuring):
         batch = yield from self._update(on)
         made = yield from self._made(batch)
         yield from missed(batch.parts)
-        probing = BatchProbing(core, made, self.recipe.seed)
+        probing = BatchProbing(core, made, self.recipe.seed, len(self.requests) - len(made))
         yield from probing.settle(self.cancelled)
         check(self.cancelled)
         yield StageStarted(stage="insert")

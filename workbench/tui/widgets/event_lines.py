@@ -131,7 +131,8 @@ def _of_what_is_watched(event: ev.Event) -> Line | None:
             return Line("earlier", earlier_words(event), "warning" if event.lost else "plain")
         case ev.BatchProbed():
             held, asked = event.efficacy
-            return Line("probe", f"{event.requests} requests   efficacy {held}/{asked}   S {number(event.s)}")
+            said = f"{event.requests} requests   efficacy {held}/{asked}   S {number(event.s)}"
+            return Line("probe", f"{said}   {event.left_out} left out" if event.left_out else said)
         case _:
             return None
 

@@ -90,7 +90,7 @@ def _all_of(batch: BatchProbed | None) -> list[str]:
         return []
     parts = [f"{batch.requests} requests: efficacy {pair(batch.efficacy)}"]
     parts += [f"{word} {pair(counts)}" for word, counts in _kinds(batch) if counts]
-    return [*parts, f"S {number(batch.s, 3)}"]
+    return [*parts, f"S {number(batch.s, 3)}", f"{batch.left_out} left out" if batch.left_out else ""]
 
 
 def _kinds(batch: BatchProbed) -> tuple[tuple[str, tuple[int, int] | None], ...]:
