@@ -28,8 +28,8 @@ def count(number: int, thing: str = "edit") -> str:
 def standing(position: int, of: int) -> list[str]:
     """Where a stack stands, as a note, if that is not its end; else nothing."""
     after = of - position
-    verb = "is" if after == 1 else "are"
-    return [f"note: the stack stands at {position} of {of}; {count(after, 'later edit')} {verb} undone"] if after else []
+    undone = f"{count(after, 'later edit')} {'is' if after == 1 else 'are'} undone"
+    return [f"note: the stack stands at {position} of {of}; {undone}"] if after else []
 
 
 LOG_HEADER = "  state      #  id        when              eff  para   neigh  ratio   edit"
