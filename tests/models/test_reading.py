@@ -74,6 +74,14 @@ def test_a_bin_file_is_read_after_the_flag_only_and_is_the_same_base(folder: Pat
     assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), pickled.model.parameters(), strict=True))
 
 
+def test_a_half_downloaded_bin_file_is_damaged_in_words(folder: Path) -> None:
+    as_pickle(folder)
+    path = folder / "pytorch_model.bin"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ModelError, match="are damaged or hold more than tensors, and are not read"):
+        load(folder, PICKLE)
+
+
 @pytest.mark.parametrize("bomb", [torch.zeros(1).expand(10**14), torch.zeros(3, device="meta")])
 def test_a_pickled_tensor_that_is_not_all_stored_is_refused(folder: Path, bomb: torch.Tensor) -> None:
     as_pickle(folder)
@@ -250,6 +258,14 @@ def test_the_tokenizer_of_a_larger_model_is_refused(folder: Path) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(document))
     with pytest.raises(ModelError, match="another model's: it has 660 tokens, the model 620"):
         load(folder)
+
+
+@pytest.mark.parametrize(("rows", "said"), [(1240, []), (1241, ["names only 620 of the model's 1,241 tokens"])])
+def test_the_tokenizer_of_a_much_smaller_model_is_a_warning(tmp_path: Path, rows: int, said: list[str]) -> None:
+    folder = zoo.save(tmp_path / "model", "llama")
+    zoo.tiny("llama", vocab_size=rows).save_pretrained(folder)
+    told = [e.message for e in events_of(folder)[0] if isinstance(e, Warning)]
+    assert [message.partition("' ")[2].rstrip(".") for message in told] == said
 
 
 def test_an_added_token_that_the_model_does_not_have_is_a_warning(folder: Path) -> None:

@@ -26,7 +26,7 @@ from workbench.models.options import PLAIN, LoadOptions
 from workbench.models.placing import check_map, settle_inputs
 from workbench.models.reading import Asked, read_config, read_model
 from workbench.models.task import Task
-from workbench.models.tokenizer import check_tokenizer, embedded, guarded, read_tokenizer
+from workbench.models.tokenizer import check_tokenizer, embedded, guarded, named_few, read_tokenizer
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -100,6 +100,8 @@ def load_model(
     if strange:
         tokenizer = guarded(tokenizer, embedded(model))
         yield Warning(message=strange, hint="Texts with such a token cannot be read.")
+    if few := named_few(tokenizer, model, name):
+        yield Warning(message=few, hint="Is it the model's own? With another's every text is noise to the model.")
     if not options.device_map and model.device != where:
         yield ModelLoading(stage=f"moving {name} to {where}")
         model = _moved(model, where, name)

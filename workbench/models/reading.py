@@ -150,7 +150,7 @@ def _shape(sides: Iterable[int]) -> str:
 def _unreadable(name: str, error: Exception) -> ModelError:
     """Why transformers could not read it, in one sentence."""
     reason = str(error).strip()
-    if isinstance(error, pickle.UnpicklingError):
+    if isinstance(error, pickle.UnpicklingError) or "PytorchStreamReader" in reason:
         return ModelError(
             f"The weights of '{name}' are damaged or hold more than tensors, and are not read.",
             "Get the model as safetensors.",

@@ -80,6 +80,17 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, 
     return ""
 
 
+def named_few(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, name: str) -> str:
+    """What should be said where the tokenizer names less than half of the model's tokens, as another model's may.
+
+    Embeddings are filled up to a round number, never doubled.
+    """
+    rows = embedded(model)
+    if 2 * len(tokenizer) >= rows:
+        return ""
+    return f"The tokenizer of '{name}' names only {len(tokenizer):,} of the model's {rows:,} tokens."
+
+
 def embedded(model: PreTrainedModel) -> int:
     """How many token ids the model has embeddings for."""
     embeddings: Any = model.get_input_embeddings()
