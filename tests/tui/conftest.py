@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from tests.tui.scripted_engine import ScriptedEngine
+from workbench.tui import notices
 from workbench.tui.app import WorkbenchApp
 
 
@@ -81,15 +82,26 @@ def unicode_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def slow_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said stands long enough for a machine that has much to do."""
+    monkeypatch.setattr(notices, "BLINK", 5.0)
+
+
 OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]
 
 
 @pytest.fixture
 def open_desk(tmp_path: Path) -> OpenDesk:
-    """Opens the workbench on the stack `name` in a temporary folder; other keywords go to the scripted engine."""
+    """Opens the workbench on the stack `name` in a temporary folder; other keywords go to the scripted engine.
+
+    With `notices`, what is said beside the screen is drawn, too.
+    """
 
     @asynccontextmanager
-    async def opened(size: tuple[int, int] = (80, 24), name: str = "stack", **script: Any) -> AsyncIterator[Desk]:
+    async def opened(
+        size: tuple[int, int] = (80, 24), name: str = "stack", *, notices: bool = False, **script: Any
+    ) -> AsyncIterator[Desk]:
         engines: list[ScriptedEngine] = []
 
         def make(folder: Path) -> ScriptedEngine:
@@ -97,7 +109,7 @@ def open_desk(tmp_path: Path) -> OpenDesk:
             return engines[-1]
 
         app = WorkbenchApp(tmp_path / name, make)
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=notices) as pilot:
             desk = Desk(app, pilot, engines)
             await desk.until(lambda: bool(engines) and not app.session.changed)
             yield desk

@@ -148,7 +148,7 @@ def test_what_a_job_loads_on_its_way_is_not_the_model_loading() -> None:
 
 
 async def test_the_same_notice_stands_once_and_a_short_one_for_a_moment(open_desk: OpenDesk) -> None:
-    async with open_desk(auto=False) as desk:
+    async with open_desk((120, 30), auto=False) as desk:
         for _ in range(3):
             desk.app.send("undo")
         await desk.pilot.pause()

@@ -8,19 +8,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from textual import events, work
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.filter import LineFilter
-from textual.notifications import SeverityLevel
 
-from workbench import events as ev
 from workbench import settings
 from workbench.engine.protocol import Verb
 from workbench.errors import WorkbenchError
@@ -32,6 +28,7 @@ from workbench.tui.client import EngineClient
 from workbench.tui.home import HERE, Home
 from workbench.tui.keymap import Plan, planned
 from workbench.tui.keynames import REBOUND, key_name, spoken
+from workbench.tui.notices import NoticeApp
 from workbench.tui.palette import Deeds
 from workbench.tui.queue import Queue
 from workbench.tui.screens.base import HEIGHTS, WIDTHS
@@ -54,11 +51,9 @@ FRAME = 1 / 12
 """Seconds between two looks at whether something is to be drawn."""
 AHEAD = 0.3
 """Seconds after which the places that were not visited yet are made, one at a time."""
-FEW, BRIEF = 60, 3.0
-"""So many characters are read in so many seconds."""
 
 
-class WorkbenchApp(App[None]):
+class WorkbenchApp(NoticeApp):
     """The app offers `state`, `send`, `cancel`, `restart_engine` and `queue` to its screens (see bench.py).
 
     Args:
@@ -78,8 +73,6 @@ class WorkbenchApp(App[None]):
         "log": LogScreen,
     }
     DEFAULT_MODE = "edit"
-    _last_said = ("", 0.0)
-    """The last notice, and until when it stands."""
     HORIZONTAL_BREAKPOINTS = WIDTHS
     VERTICAL_BREAKPOINTS = HEIGHTS
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {Deeds}
@@ -92,7 +85,7 @@ class WorkbenchApp(App[None]):
         Binding("ctrl+r", "restart", "Restart", id="run", tooltip="Start the engine again"),
         Binding("l", "open_log", "Open log", id="open-log", tooltip="What the engine said last"),
         Binding("ctrl+o", "jump", "Jump", id="jump", tooltip="Go to a part by its letter", priority=True),
-        Binding("ctrl+n", "new_edit", "New edit", id="new", tooltip="Write a new edit"),
+        Binding("ctrl+n", "new_edit", "New edit", id="new", tooltip="Write a new edit", priority=True),
         Binding("f1,question_mark", "help", "Help", id="help", key_display="f1", priority=True, tooltip=HELP_TIP),
         Binding("alt+up", "scroll_help(-1)", "Help up", id="helping.up", show=False, priority=True),
         Binding("alt+down", "scroll_help(1)", "Help down", id="helping.down", show=False, priority=True),
@@ -175,8 +168,7 @@ class WorkbenchApp(App[None]):
             self.theme = self.settings.theme
         elif self.settings.theme:
             said.append(f"There is no theme '{self.settings.theme}'; {key_name('palette')} lists them.")
-        for problem in said:
-            self.session.heed(ev.Warning(message=problem, t=time.time()))
+        self.session.warn(*said)
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
 
     @work(group="settings")
@@ -224,28 +216,9 @@ class WorkbenchApp(App[None]):
             if refresh is not None and screen.is_mounted:
                 refresh(self.state)
 
-    def notify(
-        self,
-        message: str,
-        *,
-        title: str = "",
-        severity: SeverityLevel = "information",
-        timeout: float | None = None,
-        markup: bool = True,
-    ) -> None:
-        """Says something beside the screen: a few words for a moment, the same words not again while they stand."""
-        said, until = self._last_said
-        if message == said and time.monotonic() < until:
-            return
-        if timeout is None:
-            timeout = BRIEF if severity == "information" and len(message) <= FEW else self.NOTIFICATION_TIMEOUT
-        self._last_said = (message, time.monotonic() + timeout)
-        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
-
-    def clear_notifications(self) -> None:
-        """Takes away what is said, so that it may be said again."""
-        self._last_said = ("", 0.0)
-        super().clear_notifications()
+    def cut_short(self, message: str) -> None:
+        """What a notice has no room for is in the log."""
+        self.session.note(message)
 
     def _say(self, sentence: str, severity: Severity) -> None:
         self.notify(visible(sentence), severity=severity, markup=False)
@@ -288,6 +261,8 @@ class WorkbenchApp(App[None]):
             return armed == (action == "pause") and self.state.engine != "stopped"
         if action == "stop_edit":
             return bool(self.state.job)
+        if action == "new_edit":
+            return not self.screen.is_modal
         if action == "scroll_help":
             return self.screen.has_class(HELPED)
         return action not in ("restart", "open_log") or self.state.engine == "stopped"

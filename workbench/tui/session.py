@@ -26,6 +26,8 @@ from workbench.tui.state import State, fold, played, started, stopped
 Severity = Literal["information", "warning", "error"]
 Say = Callable[[str, Severity], None]
 
+NEAR = 8
+"""Events among which what was said just now is found."""
 QUIET: tuple[Verb, ...] = ("answer", "note", "refresh")
 """Verbs that end at once: the engine does not count as busy meanwhile."""
 
@@ -175,6 +177,20 @@ class Session:
     def tell(self, error: WorkbenchError) -> None:
         """Shows what went wrong and what to do."""
         self._say(f"{error.message} {error.hint}".strip(), "error")
+
+    def warn(self, *sentences: str) -> None:
+        """Each is a warning of its own in the log; they are said at once."""
+        for sentence in sentences:
+            self.state = fold(self.state, ev.Warning(message=sentence, t=time.time()))
+        if sentences:
+            self._say(" ".join(sentences), "warning")
+        self.changed = True
+
+    def note(self, message: str) -> None:
+        """Puts `message` into the log, if it is not there already."""
+        if not any(getattr(event, "message", "") == message for event in self.state.log[-NEAR:]):
+            self.state = fold(self.state, ev.Log(message=message, t=time.time()))
+            self.changed = True
 
     def heed(self, event: ev.Event) -> None:
         """Takes in what the engine says."""
