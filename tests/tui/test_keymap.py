@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from textual.binding import Binding
+from textual.widgets import Input
 
 from tests.tui.conftest import Desk, OpenDesk
 from workbench import events as ev
@@ -55,7 +56,16 @@ def test_what_sentences_name_is_what_is_bound() -> None:
         ({"queue.add": "d"}, "config.toml: 'd' is the key of queue.remove; queue.add keeps 'a'."),
         ({"queue.add": "j"}, "config.toml: 'j' is the key of rows.down; queue.add keeps 'a'."),
         ({"run": "ctrl+g"}, "config.toml: 'ctrl+g' is the key of stop; run keeps 'ctrl+r'."),
-        ({"edit.trace": "d"}, "config.toml: 'd' is the key of queue.remove; edit.trace keeps 'ctrl+t'."),
+        ({"trace.open": "f4"}, "config.toml: 'f4' is the key of place.history; trace.open keeps 'ctrl+t'."),
+        ({"run": "ctrl+x"}, "config.toml: 'ctrl+x' is a key of fields to type in; run keeps 'ctrl+r'."),
+        ({"run": "x"}, "config.toml: 'x' is a key of fields to type in; run keeps 'ctrl+r'."),
+        ({"stop": "ctrl+k"}, "config.toml: 'ctrl+k' is a key of fields to type in; stop keeps 'ctrl+g'."),
+        ({"jump": "J"}, "config.toml: 'J' is a key of fields to type in; jump keeps 'ctrl+o'."),
+        ({"form.save": "space"}, "config.toml: 'space' is a key of fields to type in; form.save keeps 'ctrl+s'."),
+        (
+            {"help": "f12,?"},
+            "config.toml: 'question_mark' is a key of fields to type in; help keeps 'f1, question_mark'.",
+        ),
         ({"jump": "f9", "stop": "f9"}, "config.toml: 'f9' is the key of jump; stop keeps 'ctrl+g'."),
         ({"queue.add": "\x1b[31m"}, "config.toml: '␛[31m' is not a key; write it as in ctrl+x, f9 or J."),
     ],
@@ -71,8 +81,11 @@ def test_what_cannot_be_is_refused_with_the_reason(entry: dict[str, str], proble
     [
         {"queue.add": "d", "queue.remove": "a"},
         {"queue.add": "?", "help": "f12"},
-        {"run": "Ctrl+X"},
-        {"compare.longer": "+"},
+        {"run": "Ctrl+Y"},
+        {"stop": "X"},
+        {"queue.remove": "x,delete"},
+        {"history.undo": "ctrl+u"},
+        {"compare.longer": "*"},
         {"stop": "ctrl++"},
         {"queue.add": "s", "compare.swap": "d", "compare.diff": "s"},
     ],
@@ -114,9 +127,34 @@ async def test_a_key_in_another_place_works_there_and_shows_everywhere(open_desk
         await desk.until(lambda: len(desk.engines) == 2)
 
 
+def test_what_does_the_same_has_one_id_and_is_listed_once() -> None:
+    known = known_bindings()
+    places = {name: {node.__name__ for node in known[name].nodes} for name in ("history.undo", "trace.open", "run")}
+    assert places == {
+        "history.undo": {"HistoryScreen", "StackPane"},
+        "trace.open": {"HistoryScreen", "EditScreen"},
+        "run": {"WorkbenchApp", "RequestForm", "FormScreen"},
+    }
+    assert not [name for name in known if name.startswith("stack.")]
+    printed = CliRunner().invoke(keys, []).stdout.splitlines()
+    assert sum("history.undo" in line for line in printed) == 1
+
+
+async def test_a_mark_is_still_written_in_a_field_when_a_section_names_it_as_it_is(
+    open_desk: OpenDesk, config: Path
+) -> None:
+    config.write_text('[keys]\nhelp = "f1,question_mark"\nrun = "ctrl+w"\nstop = "f9"\n')
+    async with open_desk() as desk:
+        assert "'ctrl+w' is a key of fields to type in; run keeps 'ctrl+r'." in desk.said()
+        await desk.pilot.press("W", "h", "o", "question_mark")
+        assert desk.app.screen.query_one("#subject", Input).value == "Who?"
+
+
 async def test_what_is_wrong_in_the_config_is_said_and_the_screen_opens(open_desk: OpenDesk, config: Path) -> None:
     config.write_text('[keys]\nrun = 3\nqueue.add = "d"\n[theme]\nname = "no[b]ne"\n')
     async with open_desk() as desk:
+        assert "f8: all of it" in desk.said()
+    async with open_desk((120, 40)) as desk:
         said = desk.said()
         assert 'config.toml, line 2: run must be a key in quotes, as in "ctrl+x".' in said
         assert "config.toml, line 3: 'd' is the key of queue.remove; queue.add keeps 'a'." in said

@@ -79,6 +79,36 @@ async def test_a_key_held_down_during_an_edit_does_no_harm(open_desk: OpenDesk, 
         assert desk.engine.rows
 
 
+@pytest.mark.parametrize("place", ["f2", "f4", "f8"])
+async def test_enter_typed_ahead_behind_ctrl_n_queues_what_is_in_the_form(open_desk: OpenDesk, place: str) -> None:
+    async with open_desk() as desk:
+        await desk.type("One", "{} is", "x")
+        await desk.pilot.press("escape", place)
+        await desk.pilot.pause()
+        for key in ("ctrl+n", "enter"):
+            desk.app.post_message(events.Key(key, None))
+        await desk.until(lambda: desk.subjects() == ["One"])
+        assert desk.engine.verbs() == []
+
+
+async def test_letters_typed_ahead_behind_ctrl_n_are_in_the_form(open_desk: OpenDesk) -> None:
+    async with open_desk(rows=rows(3), position=3) as desk:
+        await desk.pilot.press("escape", "f4")
+        await desk.pilot.pause()
+        for key in ("ctrl+n", "u", "r", "d"):
+            desk.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await desk.until_said("Subject  urd")
+        assert desk.engine.verbs() == []
+
+
+async def test_ctrl_n_leaves_a_question_alone(open_desk: OpenDesk) -> None:
+    async with open_desk() as desk:
+        await desk.pilot.press("escape", "i")
+        await desk.until_said("Import edits")
+        await desk.pilot.press("ctrl+n")
+        await desk.until_said("Import edits")
+
+
 async def test_places_switched_as_fast_as_keys_come_show_the_last_one(open_desk: OpenDesk) -> None:
     async with open_desk((120, 40), pause_at=4, rows=rows(30), position=30) as desk:
         await running(desk, "One")

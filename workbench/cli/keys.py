@@ -21,8 +21,9 @@ that its first line names, under [keys], without the #:
   queue.remove = "x,delete"
 A key is a letter or mark, or a name: ctrl+x, shift+up, f9, space, enter,
 escape, tab, delete, home, pageup, question_mark. Several are separated by
-commas. A key that something else in reach has already is refused, and said
-so when the screen opens and here.
+commas. A key that something else in reach has already is refused, and one
+that fields to type in need, as ctrl+x; that is said when the screen opens
+and here.
 
 \b
 Other sections of the same file:

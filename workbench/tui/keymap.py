@@ -1,7 +1,8 @@
 """All keys there are, by the id of their binding, and what a person's own [keys] make of them.
 
-A key that another binding in reach has already is refused, and so is one that no terminal knows: the binding keeps its
-own key, and a sentence says so. Nothing ever loses its key because something else took it.
+A key that another binding in reach has already is refused, and so is one that no terminal knows, and one that fields to
+type in need: the binding keeps its own key, and a sentence says so. Nothing ever loses its key because something else
+took it, and no key is dead in a field that works there now.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ from types import ModuleType
 from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
-from textual.keys import KEY_NAME_REPLACEMENTS, KEY_TO_UNICODE_NAME, Keys
+from textual.keys import KEY_NAME_REPLACEMENTS, KEY_TO_UNICODE_NAME, Keys, key_to_character
 from textual.screen import ModalScreen, Screen
+from textual.widgets import Input
 
 from workbench.settings import Settings
 from workbench.text import shortened, visible
+from workbench.tui.widgets.line_input import LineInput
 
 PACKAGE = "workbench.tui"
 MODIFIERS = ("ctrl", "shift", "alt", "super", "hyper", "meta")
+EDITING = {single.key for single in Binding.make_bindings(Input.BINDINGS)} - {"enter"}
+"""What a field to type in does something with, beside what it takes as text."""
 NAMED = {key.value.rsplit("+", 1)[-1] for key in Keys} | {*KEY_TO_UNICODE_NAME, *KEY_NAME_REPLACEMENTS.values()}
 """Keys that have a name of more than one letter."""
 
@@ -40,6 +45,8 @@ class Known:
     meaning: str
     nodes: tuple[Node, ...] = field(repr=False)
     """Where it is bound."""
+    priority: bool = False
+    """It comes before what has the focus."""
 
     @property
     def group(self) -> str:
@@ -92,7 +99,33 @@ def planned(settings: Settings) -> Plan:
             f"{mine} keeps '{', '.join(known[mine].keys)}'."
         )
         del wanted[mine]
-    return Plan(_whole(known, wanted), tuple(problems))
+    moved = {name: keys for name, keys in wanted.items() if keys != known[name].keys}
+    return Plan(_whole(known, moved), tuple(problems))
+
+
+def needed_in_fields(known: Known, keys: tuple[str, ...]) -> str:
+    """The first of `keys` that would be dead in a field to type in, or be taken from it; "" if none would.
+
+    What is not bound to work in fields, as a letter, may have any key. What comes before the focus takes none that
+    writes: Textual gives a moved key of that kind to the binding and not to the field.
+    """
+    works_there = known.priority or not any(map(_writes, known.keys))
+    if not works_there or not any(_has_fields(node) for node in known.nodes):
+        return ""
+    parts = any(not issubclass(node, App | Screen) and _has_fields(node) for node in known.nodes)
+    letters = known.priority or parts
+    return next((key for key in keys if key in EDITING - set(known.keys) or (letters and _writes(key))), "")
+
+
+def _has_fields(node: Node) -> bool:
+    """Fields to type in are in it, or in what it is the app of."""
+    return issubclass(node, App) or any(value is LineInput for value in vars(sys.modules[node.__module__]).values())
+
+
+def _writes(key: str) -> bool:
+    """A field takes it as text."""
+    character = key_to_character(key)
+    return character is not None and character.isprintable()
 
 
 def _nodes() -> Iterator[Node]:
@@ -117,10 +150,11 @@ def _below(node: Node) -> Iterator[Node]:
 def _with(before: Known | None, binding: Binding, node: Node) -> Known:
     key, meaning = binding.key, binding.tooltip or binding.description
     if before is None:
-        return Known(binding.id or "", (key,), meaning, (node,))
+        return Known(binding.id or "", (key,), meaning, (node,), binding.priority)
     keys = before.keys if key in before.keys else (*before.keys, key)
     words = before.meaning if meaning in before.meaning.split(" / ") else f"{before.meaning} / {meaning}"
-    return Known(before.id, keys, words, before.nodes if node in before.nodes else (*before.nodes, node))
+    nodes = before.nodes if node in before.nodes else (*before.nodes, node)
+    return Known(before.id, keys, words, nodes, before.priority or binding.priority)
 
 
 def _sound(settings: Settings, known: Mapping[str, Known]) -> tuple[dict[str, tuple[str, ...]], list[str]]:
@@ -134,6 +168,9 @@ def _sound(settings: Settings, known: Mapping[str, Known]) -> tuple[dict[str, tu
             problems.append(f"{place}: there is no binding '{_shown(name)}'; workbench keys lists them.")
         elif wrong is not None:
             problems.append(f"{place}: '{_shown(wrong)}' is not a key; write it as in ctrl+x, f9 or J.")
+        elif keys != known[name].keys and (key := needed_in_fields(known[name], keys)):
+            own = ", ".join(known[name].keys)
+            problems.append(f"{place}: '{key}' is a key of fields to type in; {name} keeps '{own}'.")
         else:
             wanted[name] = keys
     return wanted, problems

@@ -65,7 +65,7 @@ class EditScreen(WorkbenchScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "add_edit", "Add", id="queue.add", show=False),
         Binding("i", "import_file", "Import", id="queue.import", show=False),
-        Binding("ctrl+t", "trace", "Trace", id="edit.trace", tooltip="Where in the model this fact lives"),
+        Binding("ctrl+t", "trace", "Trace", id="trace.open", tooltip="Where in the model this fact lives"),
         Binding("ctrl+z", "put_back", "Put back", id="queue.put-back", tooltip="Undo the last removal from the queue"),
         Binding("escape", "leave_input", "Leave form", id="edit.leave", show=False, priority=True),
     ]

@@ -23,7 +23,7 @@ from workbench.tui.widgets.answer_line import AnswerLine
 from workbench.tui.widgets.check_line import CheckLine
 from workbench.tui.widgets.keys import KeyLine
 from workbench.tui.widgets.line_input import LineInput, settled
-from workbench.tui.widgets.request_form import verdicts
+from workbench.tui.widgets.request_form import APPLY_TIP, verdicts
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -66,7 +66,7 @@ class FormScreen(ModalScreen[FormResult | None]):
         Binding("shift+tab", "app.focus_previous", "Field before", id="focus.previous", show=False, priority=True),
         Binding("enter", "enter", "Next field", id="form.enter", show=False, priority=True),
         Binding("ctrl+s", "leave('save')", "Save", id="form.save", priority=True),
-        Binding("ctrl+r", "leave('apply')", "Apply now", id="form.apply", priority=True),
+        Binding("ctrl+r", "leave('apply')", "Apply now", id="run", priority=True, tooltip=APPLY_TIP),
         Binding("escape", "discard", "Discard", id="form.discard", priority=True),
     ]
 

@@ -29,7 +29,7 @@ from workbench.tui.widgets.edit_detail import EditDetail, EditFile, base_facts, 
 from workbench.tui.widgets.line_input import LineInput, settled
 from workbench.tui.widgets.plot import Plot
 from workbench.tui.widgets.shell import ShellPanel, stack_name, verdict
-from workbench.tui.widgets.stack_table import StackTable
+from workbench.tui.widgets.stack_table import TRAVEL_TIP, StackTable
 from workbench.tui.widgets.text import size
 
 NEEDS_IDLE = ("undo", "redo", "travel", "off_on", "resolve", "verify", "probe", "switch", "branches", "export")
@@ -44,7 +44,7 @@ class HistoryScreen(WorkbenchScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("u", "undo", "Undo", id="history.undo", tooltip="Takes back the newest applied edit"),
         Binding("r", "redo", "Redo", id="history.redo", tooltip="Applies the oldest undone edit again"),
-        Binding("T", "travel", "Travel here", id="history.travel", key_display="T"),
+        Binding("T", "travel", "Travel here", id="history.travel", key_display="T", tooltip=TRAVEL_TIP),
         Binding("o", "off_on", "Off/on", id="history.toggle", tooltip="Leaves an edit out, or takes it in again"),
         Binding("O", "resolve", "Off/on and resolve", id="history.resolve", key_display="O", show=False),
         Binding("v", "verify", "Verify", id="history.verify", tooltip="Rebuilds every position and compares hashes"),
@@ -67,7 +67,7 @@ class HistoryScreen(WorkbenchScreen):
         ),
         Binding("b", "branches", "Branches", id="history.branches", tooltip="Goes over to another line, or begins one"),
         Binding("s", "switch", "Stacks", id="history.switch", tooltip="Opens another stack on this model"),
-        Binding("ctrl+t", "trace", "Trace", id="history.trace", tooltip="Where in the model this fact lives"),
+        Binding("ctrl+t", "trace", "Trace", id="trace.open", tooltip="Where in the model this fact lives"),
         Binding("escape", "leave", "Leave", id="history.leave", priority=True),
     ]
     place = "history"

@@ -70,8 +70,8 @@ class SwitchScreen(ModalScreen[Path | None]):
     CSS_PATH = "switch.tcss"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "app.focus_next", "Next part", id="switch.next", show=False, priority=True),
-        Binding("shift+tab", "app.focus_previous", "Part before", id="switch.previous", show=False, priority=True),
+        Binding("tab", "app.focus_next", "Next part", id="focus.next", show=False, priority=True),
+        Binding("shift+tab", "app.focus_previous", "Part before", id="focus.previous", show=False, priority=True),
         Binding("enter", "open", "Open", id="switch.open", priority=True),
         Binding("escape", "dismiss(None)", "Back", id="switch.back", priority=True),
     ]

@@ -39,6 +39,7 @@ FIELDS: tuple[tuple[Field, str, str], ...] = (
     ("target_new", "Target", "for instance: Rome"),
 )
 """Name, label, and an example that shows while the field is empty."""
+APPLY_TIP = "Put it first and make the queue's edits"
 EXAMPLES = {name: example for name, _, example in FIELDS}
 
 
@@ -143,7 +144,7 @@ class RequestForm(VerticalGroup):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "enter", "Add to queue", id="form.add", show=False, priority=True),
         Binding("ctrl+s", "save", "Save draft", id="form.save", priority=True, tooltip="Queue it, ready or not"),
-        Binding("ctrl+r", "apply", "Apply now", id="run", tooltip="Put it first and make the queue's edits"),
+        Binding("ctrl+r", "apply", "Apply now", id="run", tooltip=APPLY_TIP),
     ]
 
     class Submitted(Message):

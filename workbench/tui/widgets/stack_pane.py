@@ -7,18 +7,16 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from workbench.tui.bench import bench
-from workbench.tui.widgets.stack_table import StackTable
+from workbench.tui.widgets.stack_table import TRAVEL_TIP, StackTable
 
 
 class StackPane(StackTable):
     """Undo, redo and travel rebuild the weights from the pristine ones, so they need no question."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("u", "undo", "Undo", id="stack.undo", tooltip="Takes the newest applied edit back"),
-        Binding("r", "redo", "Redo", id="stack.redo", tooltip="Applies the next undone edit again"),
-        Binding(
-            "T", "travel", "Travel here", id="stack.travel", tooltip="Undo or redo up to the edit under the cursor"
-        ),
+        Binding("u", "undo", "Undo", id="history.undo", tooltip="Takes back the newest applied edit"),
+        Binding("r", "redo", "Redo", id="history.redo", tooltip="Applies the oldest undone edit again"),
+        Binding("T", "travel", "Travel here", id="history.travel", tooltip=TRAVEL_TIP),
     ]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

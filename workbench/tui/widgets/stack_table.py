@@ -17,6 +17,7 @@ NO_EDITS = "No edits yet. Press ctrl+n to write one, ctrl+r to run the queue."
 
 PROMPT_FROM, PERPLEXITY_FROM, WHEN_FROM, DAY_FROM, MARKS_FROM = 86, 104, 70, 96, 56
 """Widths from which these columns are shown."""
+TRAVEL_TIP = "Undo or redo up to the edit under the cursor"
 
 
 class StackTable(Rows):
