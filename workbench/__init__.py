@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from workbench.edits import EditRequest, Neighbour, Recipe
     from workbench.engine.engine import Engine, open_engine
     from workbench.errors import (
+        AlteredFile,
         BaseMismatch,
         DeviceError,
         EditError,
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ERRORS = (
-    "BaseMismatch DeviceError EditError Interrupted ModelError RequestError StackBusy StackError StorageError "
-    "UsageError VerificationError WorkbenchError"
+    "AlteredFile BaseMismatch DeviceError EditError Interrupted ModelError RequestError StackBusy StackError "
+    "StorageError UsageError VerificationError WorkbenchError"
 )
 _HOMES = {
     "EditRequest": "edits",
@@ -46,6 +47,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AlteredFile",
     "BaseMismatch",
     "DeviceError",
     "EditError",

@@ -57,13 +57,19 @@ class DeviceError(ModelError):
 
 
 class VerificationError(WorkbenchError):
-    """Something is readable but is not what it says it is."""
+    """All files are intact, but what comes of them (a weight, a fingerprint) is not what they say."""
 
     exit_code = 4
 
 
 class BaseMismatch(VerificationError):  # noqa: N818  says what it is
     """A stack or an edit belongs to another base model."""
+
+
+class AlteredFile(VerificationError):  # noqa: N818  says what it is
+    """A file's content is not that of its id: to whoever needs it, it is as damaged as one that cannot be read."""
+
+    exit_code = 5
 
 
 class StackError(WorkbenchError):

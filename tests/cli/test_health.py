@@ -11,6 +11,7 @@ from tests.cli.conftest import Workbench, digest
 from workbench.cli.health_table import CURVE_HEADER, curve_line, table
 from workbench.cli.tasks import scored_line
 from workbench.events import HealthReport, TaskScored
+from workbench.stack.store import Stack
 
 WIDE = HealthReport(
     position=10_000,
@@ -127,6 +128,17 @@ def test_the_longest_numbers_of_a_task_stay_apart_within_80_columns() -> None:
     line = scored_line(found)
     assert line.endswith(" 0.008403 ± 0.0084 0.009403 ± 0.0084  +0.001")
     assert len(line) <= 80
+
+
+def test_a_stack_that_does_not_stand_at_its_end_is_said_to(workbench: Workbench, copied: Path) -> None:
+    with Stack.open(copied) as stack:
+        end = len(stack.line)
+    assert "the stack stands" not in workbench("health", copied).err
+    workbench("undo", copied)
+    note = f"note: the stack stands at {end - 1} of {end}; 1 later edit is undone"
+    assert note in workbench("health", copied).err.splitlines()
+    assert note in workbench("tasks", copied, "--limit", 1).err.splitlines()
+    assert note not in workbench("health", copied, "--at", "base").err.splitlines()
 
 
 def test_tasks_show_both_sides(workbench: Workbench, edited: Path, tmp_path: Path) -> None:

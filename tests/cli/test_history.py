@@ -82,6 +82,12 @@ def test_show_takes_a_number_or_the_beginning_of_an_id(workbench: Workbench, sta
     assert ["neighbour", "Rome lies in → Italy"] in facts
     assert ["after", f"{3:064x}"] in facts
     assert any(name == "probe" and "fail" in value for name, value in facts)
+    assert facts[-1] == ["state", "applied; the stack stands at 3 of 3"]
+
+
+def test_show_says_of_an_undone_edit_that_it_is_undone(workbench: Workbench, stack: Path) -> None:
+    workbench("travel", stack, 1)
+    assert workbench("show", stack, 2).out.splitlines()[-1] == "state         undone; the stack stands at 1 of 3"
 
 
 def test_show_tells_perplexity_as_it_came_about_and_no_probability_of_a_text(workbench: Workbench) -> None:
@@ -202,6 +208,37 @@ def test_a_damaged_edit_is_code_5_and_the_rest_is_shown(workbench: Workbench, st
     assert "Lisbon lies in → Peru" in ran.out
     assert victim.name in ran.err
     assert "Traceback" not in ran.err
+
+
+ALTERED = (
+    ("verify", "{}", "--no-model"),
+    ("export", "{}", "-o", "x.zip"),
+    ("import", "{}/0002-*", "--stack", "new"),
+    ("import", "{}", "--list"),
+    ("verify", "{}", "--model", "{model}"),
+    ("replay", "{}", "--model", "{model}"),
+    ("probe", "{}", "--model", "{model}"),
+    ("health", "{}", "--model", "{model}"),
+    ("doctor", "{}", "--model", "{model}"),
+)
+
+
+def test_an_edit_whose_content_is_not_its_id_is_code_5_whoever_reads_it(
+    workbench: Workbench, tiny_model: Path, tmp_path: Path
+) -> None:
+    stack = tmp_path / "mine"
+    for subject in ("Lisbon", "Oslo"):
+        made = ("-s", subject, "-p", "{} lies in", "-t", "Peru", "--set", "steps=2", "--no-guard")
+        assert workbench("apply", *made, "--model", tiny_model, "--stack", stack).code in (0, 1)
+    victim = next(stack.glob("0002-*"))
+    data = bytearray(victim.read_bytes())
+    data[-2] ^= 1
+    victim.write_bytes(data)
+    for words in ALTERED:
+        ran = workbench(*(word.format(stack, model=tiny_model).replace("0002-*", victim.name) for word in words))
+        assert (words, ran.code) == (words, 5)
+        assert "another id" in ran.err
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_lost_index_is_rebuilt_and_that_is_said(workbench: Workbench, stack: Path) -> None:

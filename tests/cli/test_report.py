@@ -24,6 +24,7 @@ from workbench.cli.report import report
         (errors.DeviceError("No CUDA."), 3),
         (errors.VerificationError("It differs."), 4),
         (errors.BaseMismatch("Another base."), 4),
+        (errors.AlteredFile("Another content."), 5),
         (errors.StackError("It is damaged."), 5),
         (errors.Interrupted("Stopped."), 130),
         (KeyboardInterrupt(), 130),

@@ -211,7 +211,7 @@ def test_a_readable_file_with_another_content_is_not_the_edit_it_says_it_is(tmp_
         (tmp_path / NAME).write_bytes(data)
         with pytest.raises(VerificationError, match=NAME) as caught:
             read_edit(tmp_path / NAME)
-        assert caught.value.exit_code == 4
+        assert caught.value.exit_code == 5
 
 
 def test_swapping_two_equal_sized_factors_is_noticed(tmp_path: Path) -> None:

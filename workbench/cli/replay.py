@@ -23,7 +23,7 @@ Examples:
 The last line says "bit-identical: N edits, weight sha256 ..." only where
 every weight has the sha256 that its edit recorded. Exit code 4: one differs;
 with --verify also: one cannot be compared, as in another dtype. Then nothing
-is saved to --out.
+is saved to --out. Exit code 5: an edit's file is damaged, or altered.
 """
 
 

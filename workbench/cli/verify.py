@@ -31,7 +31,7 @@ First every file: the index, and on every branch each edit's id, parent and
 number, derived again from its content. Then, with the model: the base's and
 the tokenizer's fingerprint, and the weight at every position.
 Exit code 4: a weight or a fingerprint differs, or cannot be compared (another
-dtype). Exit code 5: a file is damaged.
+dtype). Exit code 5: a file is damaged, or is not the edit it says it is.
 """
 
 INTACT = "Put intact copies back; the edits before the first damaged one can be used as they are."

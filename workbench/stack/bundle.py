@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from workbench.errors import StackError, UsageError, VerificationError
+from workbench.errors import AlteredFile, StackError, UsageError
 from workbench.stack import archive, files
 from workbench.stack.audit import Checked
 from workbench.stack.editfile import decode_edit, file_name
@@ -133,7 +133,7 @@ def _members(stack: StackView, reached: Mapping[str, Edit]) -> Iterator[tuple[st
         data = stack.data(edit)
         kept, _ = decode_edit(data, name)
         if kept.id != edit.id:
-            raise VerificationError(f"{name} is no longer the edit that it was.", "Get an intact copy.")
+            raise AlteredFile(f"{name} is no longer the edit that it was.", "Get an intact copy.")
         if stack.note_of(kept) != kept.note:
             notes[kept.id] = stack.note_of(kept)
         listed.append({"file": name, "id": kept.id, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)})
@@ -192,10 +192,10 @@ def _check_entry(entry: object, member: archive.Member) -> None:
 def _edit(data: bytes, member: archive.Member, entry: Mapping[str, Any]) -> Edit:
     """The edit that `member` holds, if it is the one that the manifest's `entry` says."""
     if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-        raise VerificationError(f"{member.name} is not the file that the bundle's manifest lists.", _HINT)
+        raise AlteredFile(f"{member.name} is not the file that the bundle's manifest lists.", _HINT)
     edit, _ = decode_edit(data, member.name)
     if edit.id != entry["id"] or file_name(edit) != entry["file"]:
-        raise VerificationError(f"{member.name} is not the edit that the bundle's manifest lists.", _HINT)
+        raise AlteredFile(f"{member.name} is not the edit that the bundle's manifest lists.", _HINT)
     return edit
 
 

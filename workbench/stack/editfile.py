@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import EditError, VerificationError
+from workbench.errors import AlteredFile, EditError
 from workbench.stack import container, files
 from workbench.stack.limits import MAX_RANK
 from workbench.stack.record import (
@@ -92,7 +92,7 @@ def read_edit(path: Path) -> tuple[Edit, tuple[Factors, ...]]:
 
     Raises:
         StackError: it is damaged, hostile or not an edit file.
-        VerificationError: it is readable, but its content is not that of its id.
+        AlteredFile: it is readable, but its content is not that of its id.
         StorageError: it may not be read.
     """
     data = files.read_bytes(path, container.MAX_FILE)
@@ -104,7 +104,7 @@ def decode_edit(data: bytes, name: str) -> tuple[Edit, tuple[Factors, ...]]:
     with naming(name, _DAMAGED):
         edit, factors, true_id = _decode_unchecked(data)
     if edit.id != true_id:
-        raise VerificationError(f"{name} is not the edit it says it is: its content has another id.", _DAMAGED)
+        raise AlteredFile(f"{name} is not the edit it says it is: its content has another id.", _DAMAGED)
     return edit, factors
 
 

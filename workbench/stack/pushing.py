@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from workbench.errors import BaseMismatch, HubError, StackError, UsageError, VerificationError
+from workbench.errors import AlteredFile, BaseMismatch, HubError, StackError, UsageError
 from workbench.events import Pushed
 from workbench.stack import bundle, container, files, hub, hub_card
 from workbench.stack.editfile import decode_edit
@@ -71,7 +71,7 @@ def _shared(stack: StackView) -> tuple[dict[str, bytes], Index]:
         data = files.read_bytes(stack.path_of(edit), container.MAX_FILE)
         read, _ = decode_edit(data, name)
         if read.id != edit.id:
-            raise VerificationError(f"{name} is no longer the edit that it was.", "Get an intact copy.")
+            raise AlteredFile(f"{name} is no longer the edit that it was.", "Get an intact copy.")
         if stack.note_of(read) != read.note:
             notes[read.id] = stack.note_of(read)
         found[name] = data

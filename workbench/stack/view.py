@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from pathlib import Path
 
-from workbench.errors import StackError, UsageError, VerificationError
+from workbench.errors import AlteredFile, StackError, UsageError
 from workbench.stack import container, files
 from workbench.stack.audit import Checked, audit
 from workbench.stack.editfile import decode_edit
@@ -239,12 +239,12 @@ class StackView:
 
         Raises:
             StackError: the file is damaged.
-            VerificationError: the file is not that edit.
+            AlteredFile: the file is not that edit.
         """
         name = self.path_of(edit).name
         read, factors = decode_edit(self.data(edit), name)
         if read.id != edit.id:
-            raise VerificationError(f"{name} is no longer the edit that it was.", "Get an intact copy.")
+            raise AlteredFile(f"{name} is no longer the edit that it was.", "Get an intact copy.")
         return read, factors
 
     def data(self, edit: Edit) -> bytes:

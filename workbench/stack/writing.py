@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from workbench.errors import BaseMismatch, EditError, StackError, StorageError, UsageError, VerificationError
+from workbench.errors import AlteredFile, BaseMismatch, EditError, StackError, StorageError, UsageError
 from workbench.stack.commit import Writer
 from workbench.stack.editfile import encode_edit, file_name
 from workbench.stack.index import Index
@@ -107,7 +107,7 @@ class StackWriter(StackView):
 
         Raises:
             BaseMismatch: an edit was made on another base.
-            VerificationError: the content of an edit is not that of its id.
+            AlteredFile: the content of an edit is not that of its id.
             StackError, EditError, StorageError: an edit cannot be taken; nothing has changed.
         """
         fresh: dict[str, tuple[Edit, bytes]] = {}
@@ -116,7 +116,7 @@ class StackWriter(StackView):
                 raise BaseMismatch(other_base(self.base, edit.base), "Nothing was saved.")
             fresh[edit.id] = encode_edit(edit, factors)
             if fresh[edit.id][0].id != edit.id:
-                raise VerificationError(f"The edit {edit.id[:8]} is not what it says it is.", "Nothing was saved.")
+                raise AlteredFile(f"The edit {edit.id[:8]} is not what it says it is.", "Nothing was saved.")
         self._check_fresh(index, fresh)
         self._save(index, fresh, what, edit=index.applied_tip, text=text)
 
