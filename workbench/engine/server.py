@@ -21,6 +21,7 @@ from workbench.engine import protocol
 from workbench.engine.deciding import Decisions
 from workbench.engine.dispatch import dispatch
 from workbench.engine.failing import is_of_the_device, reason_of
+from workbench.engine.priority import stand_back
 from workbench.engine.protocol import Command
 from workbench.engine.stamp import Stamp
 from workbench.engine.starting import start_engine
@@ -37,8 +38,6 @@ LOADING = "load"
 """The job of everything said before the first command."""
 GRACE = 5.0
 """Seconds that a step in progress has to end when the screen is gone; then the process ends under it."""
-NICE = 5
-"""How much the engine stands back behind its screen, which wants little and wants it at once."""
 
 
 class Server:
@@ -216,8 +215,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     loading = LoadOptions(options.device_map, **{flag: getattr(options, flag) for flag in FLAGS})
     server = Server(*own_descriptors(options.log))
-    if options.nice and hasattr(os, "nice"):
-        os.nice(NICE)
+    if options.nice:
+        stand_back()
     for name in ("SIGTERM", "SIGHUP"):
         if number := getattr(signal, name, None):
             signal.signal(number, lambda *_: server.close())
