@@ -158,7 +158,6 @@ def test_a_model_without_a_profile_is_told_of_tune(workbench: Workbench, small: 
     [
         (("--layers", "two"), "is no range of layers"),
         (("--layers", "5-2"), "is no range of layers"),
-        (("--layers", "0-9"), "has no layer 4"),
         (("--set", "colour=red"), "Unknown setting 'colour'"),
         (("--set", "steps"), "has no value"),
         (("--count", "1"), "--count"),
@@ -172,6 +171,21 @@ def test_wrong_usage_is_code_2(
     ran = workbench("tune", small, *given, *arguments)
     assert ran.code == 2
     assert said in ran.err
+
+
+@pytest.mark.parametrize(
+    "words", [("tune", "--layers", "0-9"), ("stats", "--layers", "0-9"), ("stats", "--layer", "9")]
+)
+def test_a_layer_that_the_model_does_not_have_is_code_3(
+    workbench: Workbench, small: Path, facts: Path, words: tuple[str, ...]
+) -> None:
+    command, *more = words
+    given = ("--facts", facts) if command == "tune" else ()
+    ran = workbench(command, small, *given, *more)
+    assert (ran.code, ran.out) == (3, "")
+    said, hint = ran.err.splitlines()[-2:]
+    assert "The model has no layer" in said
+    assert hint.startswith("hint: Choose ")
 
 
 def test_facts_that_the_model_does_not_know_are_code_1(workbench: Workbench, small: Path) -> None:

@@ -83,6 +83,18 @@ def test_without_a_stack_machine_and_model_are_looked_at(small: Path) -> None:
     assert not {"stack", "checkpoint"} & found.keys()
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_model_whose_weights_are_no_numbers_is_not_well(small: Path, copied: Path, number: float) -> None:
+    assert findings(small, None)["weights"].verdict == "fine"
+    weights = load_file(copied / "model.safetensors")
+    name = next(name for name in weights if name.endswith("h.2.mlp.c_fc.weight"))
+    weights[name][0, 0] = number
+    save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
+    found = findings(copied, None)["weights"]
+    assert (found.verdict, "h.2.mlp.c_fc.weight" in found.message) == ("unusable", True)
+    assert found.message.startswith("1 of ")
+
+
 def test_looking_changes_nothing(small: Path, stack: Path) -> None:
     before = {path.name: path.read_bytes() for path in stack.iterdir()}
     findings(small, stack, "bfloat16")

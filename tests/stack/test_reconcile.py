@@ -11,6 +11,7 @@ from tests.stack.making import base, edit, factors
 from tests.stack.test_hostile import joined, split
 from tests.stack.test_store import filled, subjects
 from workbench.errors import BaseMismatch, StackError
+from workbench.stack import journal
 from workbench.stack.editfile import encode_edit, file_name
 from workbench.stack.store import Stack
 from workbench.stack.strictjson import canonical
@@ -242,6 +243,26 @@ def test_a_lost_journal_is_said(tmp_path: Path) -> None:
         assert stack.findings == ("The journal is missing; a new one begins with the next change.",)
         stack.undo()
     assert Stack.open(tmp_path).findings == ()
+
+
+def test_a_journal_that_has_grown_too_long_is_said_to_be_and_stands_in_nobody_s_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path, "a", "b", "c")
+    monkeypatch.setattr(journal, "MAX_JOURNAL", 2**20)
+    with (tmp_path / journal.NAME).open("ab") as file:
+        file.write(b"{}\n" * 2**19)
+    with Stack.open(tmp_path, write=True) as stack:
+        (said,) = stack.findings
+        assert said.startswith("The journal is longer than 1 MiB and is not read; the stack is whole without it.")
+        assert (stack.position, len(stack.line)) == (3, 3)
+        stack.travel(1)
+    (tmp_path / journal.NAME).rename(tmp_path / "old.jsonl")
+    with Stack.open(tmp_path, write=True) as stack:
+        assert stack.position == 1
+        stack.travel(2)
+    with Stack.open(tmp_path) as stack:
+        assert (stack.findings, stack.position) == ((), 2)
 
 
 def test_parents_in_a_circle_hang_nothing(tmp_path: Path) -> None:

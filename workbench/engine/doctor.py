@@ -27,6 +27,9 @@ from workbench.models.second_moment import find_second_moment, read_record, read
 from workbench.stack.store import Stack
 from workbench.stack.view import StackView
 
+MOST_NAMED = 3
+"""Tensors that are named of those that are not numbers."""
+
 
 def examine(
     model: str, device: str, dtype: str, folder: Path | None, options: LoadOptions = PLAIN
@@ -107,10 +110,26 @@ def _fit(loaded: LoadedModel) -> Iterator[Finding]:
         verdict="fine",
         message=f"{loaded.name}{revision} ({loaded.family}), {size} in {dtype_name(loaded.dtype)} on {loaded.device}",
     )
+    yield _numbers(loaded)
     try:
         yield from _editing(loaded)
     except WorkbenchError as error:
         yield _failed("editing", "unusable", error)
+
+
+def _numbers(loaded: LoadedModel) -> Finding:
+    """Whether every weight is a number; those that no device holds are not looked at."""
+    held = [(name, one) for name, one in loaded.model.named_parameters() if one.device.type != "meta" and one.numel()]
+    broken = [name for name, one in held if not all(bool(end.isfinite()) for end in one.detach().aminmax())]
+    if not broken:
+        return Finding(topic="weights", verdict="fine", message=f"all {len(held)} tensors are numbers throughout")
+    named = ", ".join(broken[:MOST_NAMED]) + ", …" * (len(broken) > MOST_NAMED)
+    return Finding(
+        topic="weights",
+        verdict="unusable",
+        message=f"{len(broken)} of {len(held)} tensors hold NaN or infinity: {named}",
+        hint="Get the checkpoint again; if it is larger than float16 reaches, use --dtype float32 or bfloat16.",
+    )
 
 
 def _editing(loaded: LoadedModel) -> Iterator[Finding]:

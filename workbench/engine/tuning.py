@@ -17,7 +17,7 @@ from workbench.edits import EditRequest, Recipe
 from workbench.engine.tuning_bench import Bench, Outcome
 from workbench.engine.tuning_facts import FEWEST, FactSet, gather
 from workbench.engine.tuning_plan import Candidate, Plan, Rank, Told, most_trials, narrowing
-from workbench.errors import UsageError
+from workbench.errors import ModelError
 from workbench.events import (
     Event,
     ModelLoading,
@@ -78,7 +78,7 @@ def tune(
     the model is as it was.
 
     Raises:
-        UsageError: a layer is not there, or a setting is out of range.
+        ModelError: a layer is not there. UsageError: a setting is out of range.
         EditError, RequestError: there are not enough facts that the model knows.
         DeviceError: the device ran out of memory.
         StorageError: the record of the trials cannot be written.
@@ -202,12 +202,12 @@ def _following(plan: Plan, told: Told | None) -> Candidate | None:
 
 
 def _layers(loaded: LoadedModel, wanted: Sequence[int] | None, start: int) -> list[int]:
-    """The layers to look at. Raises UsageError for one that is not there, ModelError for one that cannot be edited."""
+    """The layers to look at. Raises ModelError for one that is not there or cannot be edited."""
     count = layer_count(loaded.model)
     layers = sorted(set(editable_layers(loaded.model) if wanted is None else wanted))
     for layer in (*layers, start):
         if not 0 <= layer < count:
-            raise UsageError(f"The model has no layer {layer}.", f"Choose some of 0 to {count - 1}.")
+            raise ModelError(f"The model has no layer {layer}.", f"Choose some of 0 to {count - 1}.")
     return layers
 
 

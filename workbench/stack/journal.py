@@ -77,6 +77,8 @@ class Journal:
         self._who = who or _user()
         self.found = False
         """Whether there was a journal that could be read."""
+        self.unread = False
+        """Whether something is there that could not be read."""
         self.findings: list[str] = []
         """What was wrong with it, in words."""
         self.damaged = False
@@ -111,7 +113,8 @@ class Journal:
             data = files.read_bytes(self._path, MAX_JOURNAL)
         except StackError as error:
             if self._path.exists() or self._path.is_symlink():
-                self.findings.append(f"The journal cannot be read: {error.message}")
+                self.unread = True
+                self.findings.append(self._unread(error))
             return []
         self.found = True
         *lines, last = data.split(b"\n")
@@ -123,6 +126,15 @@ class Journal:
                 self.damaged = True
                 self.findings.append("The journal's last line was cut short by a crash; it is passed over.")
         return [entry for entry in entries if entry is not None]
+
+    def _unread(self, error: StackError) -> str:
+        """Why what is there could not be read, and what to do about it."""
+        if not self._path.is_file() or self._path.stat().st_size <= MAX_JOURNAL:
+            return f"The journal cannot be read: {error.message}"
+        return (
+            f"The journal is longer than {MAX_JOURNAL // 2**20} MiB and is not read; the stack is whole without it. "
+            f"Move {NAME} elsewhere, and a new one begins."
+        )
 
     def _report(self, entries: list[Entry | None]) -> None:
         """Says how many lines are damaged, of those that nobody has been told of."""

@@ -217,7 +217,7 @@ def _leave_out_later(opened: Opened, read: str) -> None:
 def _report_unfinished(opened: Opened, read: str) -> None:
     """Holds the journal's last entry against the index, whose digest was `read` when it was read."""
     index, entries = opened.index, opened.journal.entries
-    if not opened.journal.found and index.order:
+    if not opened.journal.found and not opened.journal.unread and index.order:
         opened.findings.append("The journal is missing; a new one begins with the next change.")
     if opened.rebuilt or opened.adopted or not entries or any(i not in opened.found.edits for i in index.order):
         return
