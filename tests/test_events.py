@@ -37,6 +37,7 @@ SAMPLES: dict[str, Any] = {
     "tuple[EditRow, ...]": (ROW, ROW),
     "Stage": "keys",
     "StackChanged": ev.StackChanged(folder="f", base="b", position=1, names=("main",)),
+    "tuple[tuple[str, str, str], ...]": (("edits/a", "2 edits", ""), ("edits/b", "✗", "damaged")),
     "tuple[tuple[str, int], ...]": (("applied", 2), ("undone", 1)),
 }
 

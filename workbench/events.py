@@ -50,6 +50,7 @@ from workbench.sharing import Pulled as Pulled
 from workbench.sharing import Pushed as Pushed
 from workbench.stack_rows import EditRow as EditRow
 from workbench.stack_rows import StackChanged as StackChanged
+from workbench.stack_rows import StacksBeside as StacksBeside
 from workbench.stack_wire import StackDelta as StackDelta
 from workbench.traces import Traced as Traced
 from workbench.traces import TraceStep as TraceStep

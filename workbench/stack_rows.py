@@ -69,3 +69,13 @@ class StackChanged(Event):
     """Names of all branches."""
     perplexity_base: float | None = None
     bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StacksBeside(Event):
+    """The other stacks in the folder that the open one is in, where the engine runs."""
+
+    folder: str
+    """That folder."""
+    stacks: tuple[tuple[str, str, str], ...] = ()
+    """Folder, what is in it in words, and why it cannot be opened on this model, or ""."""

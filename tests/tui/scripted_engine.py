@@ -34,6 +34,8 @@ class ScriptedEngine:
     """Why the edit of a subject fails."""
     sizes: dict[str, float] = field(default_factory=dict)
     """|ΔW|/|W| of the edit of a subject; the guard is asked about what is beyond its limit."""
+    beside: tuple[tuple[str, str, str], ...] = ()
+    """Other stacks: folder, words, problem."""
     sent: list[Command] = field(default_factory=list)
     stopped: bool = False
     _on_event: OnEvent | None = None
@@ -118,7 +120,9 @@ class ScriptedEngine:
                 self.say(
                     ev.Answered(prompt=command.args["prompt"], side="1", top=self.answer, target_tokens=1), command.job
                 )
-        if command.do != "answer":
+            case "stacks":
+                self.say(ev.StacksBeside(folder=str(self.folder.parent), stacks=self.beside), command.job)
+        if command.do not in ("answer", "stacks"):
             self.say_stack(command.job)
         self.say(ev.JobDone(ok=True), command.job)
 

@@ -6,13 +6,17 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.engine.making import OTHER, REQUEST, make_model
 from tests.tui.conftest import Desk
 from tests.tui.scripted_engine import ScriptedEngine
+from workbench import events as ev
 from workbench.edits import EditRequest
 from workbench.errors import UsageError
 from workbench.models.options import LoadOptions
@@ -124,20 +128,58 @@ def test_a_queue_elsewhere_has_a_folder_of_its_own_by_engine_and_stack() -> None
     assert Home("recorded").queue_folder(Path("x")) is None
 
 
-async def test_stacks_of_another_machine_are_named_and_not_looked_for_here(tmp_path: Path) -> None:
-    for name in ("here", "beside"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "stack.json").write_text("{}")
-    engine = ScriptedEngine(tmp_path / "here")
-    app = WorkbenchApp(tmp_path / "here", lambda _: engine, Home("elsewhere", "ssh box workbench-engine"))
+BESIDE = (("/far/edits/beside", "2 edits on atlas", ""), ("/far/edits/bad", "✗ damaged", "damaged"))
+
+
+@asynccontextmanager
+async def elsewhere(folder: Path, **script: Any) -> AsyncIterator[Desk]:
+    """The screen on a stack of another machine."""
+    engine = ScriptedEngine(folder, **script)
+    app = WorkbenchApp(folder, lambda _: engine, Home("elsewhere", "ssh box workbench-engine"))
     async with app.run_test(size=(100, 30)) as pilot:
         desk = Desk(app, pilot, [engine])
-        await desk.until(lambda: app.state.engine == "idle")
-        await pilot.press("escape", "f4", "s")
-        await desk.until_said("Stacks of the engine's machine are not listed.")
-        assert "beside" not in desk.text().replace("beside the", "")
-        await pilot.press("tab")
+        await desk.until(lambda: bool(app.state.log))
+        yield desk
+
+
+async def test_stacks_of_another_machine_are_listed_by_its_engine(tmp_path: Path) -> None:
+    for name in ("here", "local"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stack.json").write_text("{}")
+    async with elsewhere(tmp_path / "here", beside=BESIDE) as desk:
+        await desk.pilot.press("escape", "f4", "s")
+        await desk.until_said("2 edits on atlas")
+        assert "local" not in desk.text()
+        await desk.pilot.press("down", "enter")
+        await desk.until_said("bad cannot be opened: damaged.")
+        await desk.pilot.press("up", "enter")
+        await desk.until(lambda: "open" in desk.engine.verbs())
+        assert [c.args for c in desk.engine.sent if c.do == "open"] == [{"stack": "/far/edits/beside"}]
+
+
+async def test_a_stack_of_another_machine_may_be_named_as_it_is_there(tmp_path: Path) -> None:
+    async with elsewhere(tmp_path / "here") as desk:
+        await desk.pilot.press("escape", "f4", "s")
+        await desk.until_said("There is no other stack here.")
+        await desk.pilot.press("tab")
         await desk.type("~/edits/other")
-        await pilot.press("enter")
-        await desk.until(lambda: "open" in engine.verbs())
-        assert [c.args for c in engine.sent if c.do == "open"] == [{"stack": "~/edits/other"}]
+        await desk.pilot.press("enter")
+        await desk.until(lambda: "open" in desk.engine.verbs())
+        assert [c.args for c in desk.engine.sent if c.do == "open"] == [{"stack": "~/edits/other"}]
+
+
+async def test_no_folder_is_made_here_for_what_an_engine_elsewhere_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config"
+    monkeypatch.setenv("WORKBENCH_CONFIG", str(config))
+    async with elsewhere(tmp_path / "far" / "stack") as desk:
+        for number in range(5):
+            desk.engine.say(ev.StackChanged(folder=str(tmp_path / f"unasked{number}"), base="b", position=0))
+        await desk.type("One", "{} is", "x")
+        for place in ("escape", "f3", "f4", "f5", "f8", "f2"):
+            await desk.pilot.press(place)
+        desk.app.send("open", stack=str(tmp_path / "far" / "other"))
+        await desk.until(lambda: desk.app.session.folder.name == "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["config"]
+    assert len(list((config / "queues").iterdir())) == 2, "one for each stack that was opened"

@@ -10,10 +10,10 @@ import pytest
 from tests.tui.conftest import Desk, OpenDesk
 from tests.tui.story import MODEL, rows
 from workbench.errors import StorageError
+from workbench.stack.beside import stacks_beside
 from workbench.stack.index import Index, write_index
 from workbench.stack.record import Base
 from workbench.tui.screens.switch import SwitchScreen
-from workbench.tui.stacks import stacks_beside
 
 IDS = ("aa" * 32, "bb" * 32)
 

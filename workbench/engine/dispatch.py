@@ -272,4 +272,5 @@ _JOBS: dict[str, Job] = {
     "note": lambda engine, args, _: engine.note(args.text("edit"), args.text("text", "")),
     "open": lambda engine, args, _: engine.open_stack(Path(args.text("stack")), fall_back=True),
     "refresh": lambda engine, _, __: engine.refresh(),
+    "stacks": lambda engine, _, __: engine.beside(),
 }

@@ -30,6 +30,7 @@ from workbench.events import (
     Event,
     ModelLoading,
     Preflight,
+    StacksBeside,
     Traced,
     Warning,  # noqa: A004  the wire's word
 )
@@ -39,6 +40,7 @@ from workbench.models.families import layer_count
 from workbench.models.load import load_model
 from workbench.models.options import PLAIN, LoadOptions
 from workbench.models.profiles import find_one, profile_of
+from workbench.stack.beside import stacks_beside
 from workbench.stack.place import default_stack
 from workbench.stack.record import Edit
 from workbench.stack.store import Stack
@@ -205,6 +207,13 @@ class Engine:
     def refresh(self) -> Generator[Event, None, None]:
         """Says again what the stack is."""
         yield self.core.changed()
+
+    def beside(self) -> Generator[Event, None, None]:
+        """Says which other stacks lie beside the open one. Raises StorageError."""
+        present = self.stack.folder
+        found = stacks_beside(present, self.core.loaded.fingerprint)
+        rows = tuple((str(one.folder), one.words, one.problem) for one in found)
+        yield StacksBeside(folder=str(present.resolve().parent), stacks=rows)
 
     def verify(self, *, cancelled: Cancelled = _never) -> Generator[Event, None, bool]:
         """Compares every position of the line with the sha256 its edit recorded; returns whether all agree."""

@@ -27,6 +27,7 @@ Verb = Literal[
     "note",  # edit, text
     "open",  # stack: another folder
     "refresh",  # say StackChanged again
+    "stacks",  # say which other stacks lie beside the open one
     "cancel",  # of: the job to stop; this and the next one do not wait their turn
     "decide",  # of: the job whose guard asks; answer: keep, discard or continue
     "quit",

@@ -28,7 +28,7 @@ Say = Callable[[str, Severity], None]
 
 NEAR = 8
 """Events among which what was said just now is found."""
-QUIET: tuple[Verb, ...] = ("answer", "note", "refresh")
+QUIET: tuple[Verb, ...] = ("answer", "note", "refresh", "stacks")
 """Verbs that end at once: the engine does not count as busy meanwhile."""
 
 
@@ -210,7 +210,8 @@ class Session:
 
     def _settle(self, event: ev.StackChanged) -> None:
         folder = Path(event.folder)
-        if event.folder and not self._home.same(folder, self.folder) and not self.runner.in_flight:
+        asked = self._home.where == "here" or self._unsettled or self.state.doing == "open"
+        if event.folder and asked and not self._home.same(folder, self.folder) and not self.runner.in_flight:
             self.folder = folder
             self.open_queue()
             self._unsettled = True

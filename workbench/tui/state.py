@@ -73,6 +73,8 @@ class State:
     """How far the two sides of the last comparison lie apart."""
     exported: ev.Exported | None = None
     """What was written last for others."""
+    beside: ev.StacksBeside | None = None
+    """The other stacks, where the engine was asked for them."""
     health: ev.HealthReport | None = None
     """The last health report,"""
     measuring: ev.HealthStep | None = None
@@ -154,6 +156,7 @@ def _told(state: State, event: ev.Event) -> State:
 _LAST: dict[type[ev.Event], str] = {
     ev.Compared: "compared",
     ev.Exported: "exported",
+    ev.StacksBeside: "beside",
     ev.HealthStep: "measuring",
     ev.Diagnosed: "diagnosed",
     ev.TraceStep: "tracing",

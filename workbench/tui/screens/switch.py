@@ -14,7 +14,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from workbench.errors import WorkbenchError
-from workbench.tui.stacks import StackFolder, stacks_beside
+from workbench.stack.beside import StackFolder, stacks_beside
+from workbench.tui.bench import bench
+from workbench.tui.state import State
 from workbench.tui.widgets.keys import KeyLine
 from workbench.tui.widgets.line_input import LineInput, settled
 from workbench.tui.widgets.panel import Rows
@@ -22,6 +24,9 @@ from workbench.tui.widgets.text import fit, safe
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
+
+PATIENCE = 10.0
+"""Seconds that an engine elsewhere has to say which stacks it has."""
 
 
 class StackFolders(Rows):
@@ -35,6 +40,11 @@ class StackFolders(Rows):
         """Draws `stacks`."""
         self._stacks = stacks
         self.refresh()
+
+    @property
+    def looking(self) -> bool:
+        """It is not known yet which there are."""
+        return self._stacks is None
 
     @property
     def selected(self) -> StackFolder | None:
@@ -64,7 +74,7 @@ class SwitchScreen(ModalScreen[Path | None]):
     Args:
         present: the open stack's folder.
         fingerprint: the loaded model's.
-        here: the stacks lie on this machine. Of those elsewhere none is listed; what is typed is meant there.
+        here: the stacks lie on this machine. Elsewhere the engine is asked for them, and what is typed is meant there.
     """
 
     CSS_PATH = "switch.tcss"
@@ -79,6 +89,8 @@ class SwitchScreen(ModalScreen[Path | None]):
     def __init__(self, present: Path, fingerprint: str, *, here: bool = True) -> None:
         super().__init__()
         self._present, self._fingerprint, self._here = present, fingerprint, here
+        self._job = ""
+        """The question for the engine's stacks."""
 
     def compose(self) -> ComposeResult:
         """The stacks, a line for a folder, and what is wrong."""
@@ -92,15 +104,27 @@ class SwitchScreen(ModalScreen[Path | None]):
         """Writes the border and looks for stacks."""
         box = self.query_one("#switch")
         box.border_title, box.border_subtitle = "Open another stack", "enter opens it, tab to name one, escape leaves"
-        self._look()
+        if self._here:
+            self._look()
+        else:
+            self._job = bench(self).send("stacks")
+            self.set_timer(PATIENCE, self._gave_up)
+
+    def refresh_state(self, state: State) -> None:
+        """Takes in what an engine elsewhere says of its stacks."""
+        if state.beside is not None and self._job and state.beside.job == self._job:
+            found = (StackFolder(Path(folder), words, problem) for folder, words, problem in state.beside.stacks)
+            self.query_one(StackFolders).show(tuple(found))
+
+    def _gave_up(self) -> None:
+        rows = self.query_one(StackFolders)
+        if rows.looking:
+            rows.show(())
+            self._say("The engine has not said which stacks it has. Name one.")
 
     @work
     async def _look(self) -> None:
         found: tuple[StackFolder, ...] = ()
-        if not self._here:
-            self.query_one(StackFolders).show(found)
-            self.query_one("#switch-said", Static).update("Stacks of the engine's machine are not listed. Name one.")
-            return
         try:
             found = await asyncio.to_thread(stacks_beside, self._present, self._fingerprint)
         except WorkbenchError as error:

@@ -174,6 +174,8 @@ def _of_the_engine(event: ev.Event) -> Line | None:
         case ev.StackChanged():
             undone = len(event.edits) - event.position
             return Line("stack", f"{event.folder}   {event.position} applied   {undone} undone")
+        case ev.StacksBeside():
+            return Line("stacks", f"{event.folder}   {len(event.stacks)} beside the open one")
         case ev.Warning():
             return Line("warning", f"{event.message} {event.hint}".rstrip(), "warning")
         case ev.Exported():

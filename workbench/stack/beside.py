@@ -19,22 +19,10 @@ class StackFolder:
     """A folder that holds a stack."""
 
     folder: Path
-    index: Index | None = None
-    """None: it cannot be read."""
+    words: str
+    """How many edits it has, on which base, or what is wrong with it."""
     problem: str = ""
     """Why it cannot be opened on the present model, or ""."""
-
-    @property
-    def words(self) -> str:
-        """How many edits it has, on which base, or what is wrong with it."""
-        if self.index is None:
-            return f"✗ {self.problem}"
-        edits, position = len(self.index.order), self.index.position
-        count = (
-            f"{position} of {edits} edits applied" if position < edits else f"{edits} edit{'' if edits == 1 else 's'}"
-        )
-        base = f" on {visible(self.index.base.name)}" if self.index.base else ""
-        return f"{count}{base}" + (f"   ✗ {self.problem}" if self.problem else "")
 
 
 def stacks_beside(present: Path, fingerprint: str) -> tuple[StackFolder, ...]:
@@ -57,8 +45,15 @@ def _look(folder: Path, fingerprint: str) -> StackFolder:
     try:
         index, problem = read_index(folder)
     except WorkbenchError as error:
-        return StackFolder(folder, None, error.message)
+        index, problem = None, error.message
     if index is None:
-        return StackFolder(folder, None, problem)
+        return StackFolder(folder, f"✗ {problem}", problem)
     other = index.base is not None and fingerprint and index.base.fingerprint != fingerprint
-    return StackFolder(folder, index, "made on another model" if other else "")
+    problem = "made on another model" if other else ""
+    return StackFolder(folder, _words(index) + (f"   ✗ {problem}" if problem else ""), problem)
+
+
+def _words(index: Index) -> str:
+    edits, position = len(index.order), index.position
+    count = f"{position} of {edits} edits applied" if position < edits else f"{edits} edit{'' if edits == 1 else 's'}"
+    return count + (f" on {visible(index.base.name)}" if index.base else "")
