@@ -112,7 +112,7 @@ async def test_what_was_removed_can_be_put_back_where_it_was(open_desk: OpenDesk
             await desk.add(name, "{} is", "x")
         await desk.pilot.press("escape", "up", "d", "d")
         assert desk.subjects() == ["One"]
-        assert "Two removed; ctrl+z puts it back." in desk.said()
+        assert desk.said() == "Three removed; ctrl+z puts it back."
         await desk.pilot.press("ctrl+z", "ctrl+z", "ctrl+z")
         assert desk.subjects() == ["One", "Two", "Three"]
         assert len({item.key for item in desk.app.queue}) == 3

@@ -105,6 +105,7 @@ async def test_ctrl_n_leaves_a_question_alone(open_desk: OpenDesk) -> None:
     async with open_desk() as desk:
         await desk.pilot.press("escape", "i")
         await desk.until_said("Import edits")
+        assert "^n" not in desk.lines()[-1]
         await desk.pilot.press("ctrl+n")
         await desk.until_said("Import edits")
 

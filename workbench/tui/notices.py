@@ -63,13 +63,14 @@ class NoticeApp(App[None]):
         super().clear_notifications()
 
     def on_notify(self, event: Notify) -> None:
-        """Makes room: for the field in focus, and where there is little, of the notice before; an error stays."""
+        """Makes room for the field in focus and, where there is little, for the newest; mere news hide no error."""
         field = self.focused
         low = isinstance(field, Input | TextArea) and field.region.bottom > self.size.height - BOTTOM
         self.screen.set_class(low, "-notices-up")
         if not self._narrow:
             return
-        if event.notification.severity != "error" and any(one.severity == "error" for one in self._notifications):
+        news = event.notification.severity == "information"
+        if news and any(one.severity == "error" for one in self._notifications):
             event.prevent_default()
         else:
             super().clear_notifications()

@@ -20,8 +20,9 @@ def reachable(screen: Screen[Any]) -> Iterator[ActiveBinding]:
     app = screen.app
     for namespace, bindings in screen._binding_chain:
         for key, binding in bindings if namespace is app else ():
-            if binding.priority and binding.id and key not in active:
-                yield ActiveBinding(app, binding, app.check_action(binding.action, ()) is True, binding.tooltip)
+            works = app.check_action(binding.action, ())
+            if works is not False and binding.priority and binding.id and key not in active:
+                yield ActiveBinding(app, binding, works is True, binding.tooltip)
 
 
 def _rank(screen: Screen[Any]) -> Callable[[ActiveBinding], tuple[int, int]]:
