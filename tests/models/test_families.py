@@ -16,7 +16,7 @@ from tests.zoo import EXPERTS, FAMILIES, GROUPED_HEADS, HYBRIDS, built, tiny
 from workbench.errors import ModelError
 from workbench.models.families import EditSite, decoder_blocks, edit_site, editable_layers, layer_count
 from workbench.models.load import LoadedModel
-from workbench.models.profiles import profile_of
+from workbench.models.profiles import profile_of, shipped_profiles
 
 SITES = {
     "gpt2": "transformer.h.1.mlp.c_proj",
@@ -265,6 +265,8 @@ def test_a_quantised_weight_is_refused_in_words(quantise: Any) -> None:
     with pytest.raises(ModelError, match="layer 0 is quantised") as caught:
         edit_site(model, 0)
     assert "'mlp.down_proj'" in caught.value.hint
+    assert "choose another layer: 1 to 3" in caught.value.hint
+    assert editable_layers(model) == (1, 2, 3)
     assert edit_site(model, 1).d_in == 48
 
 
@@ -281,3 +283,14 @@ def test_a_guessed_layer_is_one_that_can_be_edited(tmp_path: Path) -> None:
     loaded = SimpleNamespace(model=model, name="mixed", folder=tmp_path, fingerprint="0")
     assert editable_layers(model) == (0, 2, 4)
     assert profile_of(cast("LoadedModel", loaded), 6).recipe.layer in (0, 2)
+
+
+def test_a_model_that_keeps_one_layer_in_full_is_edited_there(tmp_path: Path) -> None:
+    model = tiny("llama")
+    for layer in (0, 1, 2):
+        four_bits(decoder_blocks(model)[layer].get_submodule("mlp"))
+    loaded = cast("LoadedModel", SimpleNamespace(model=model, name="lean", folder=tmp_path, fingerprint="0"))
+    assert profile_of(loaded, 4).recipe.layer == 3
+    shipped = shipped_profiles() / "llama-2-7b.json"
+    (tmp_path / "editing_profile.json").write_text(shipped.read_text().replace('"layer": 5', '"layer": 1'))
+    assert profile_of(loaded, 4).recipe.layer == 1  # who says so for this very model is not overruled

@@ -81,20 +81,34 @@ def edit_site(model: nn.Module, layer: int) -> EditSite:
     if "past_key_values" not in inspect.signature(type(model).forward).parameters:
         raise ModelError(f"{type(model).__name__} keeps no keys and values of what it has read.", _PLAIN)
     linear = blocks[layer].get_submodule(names[0])
-    weight, layout = getattr(linear, "weight", None), layout_of(linear)
-    if not isinstance(weight, nn.Parameter) or weight.dim() != 2 or weight.dtype not in FLOATS or layout is None:
+    layout = layout_of(linear)
+    if layout is None or not _is_plain(linear):
+        others = editable_layers(model)
         raise ModelError(
             f"The weight of layer {layer} is quantised: an edit would be lost in its rounding.",
-            f"Load the model in float32, bfloat16 or float16, or keep '{names[0]}' out of the quantisation.",
+            f"Load the model in float32, bfloat16 or float16, or keep '{names[0]}' out of the quantisation"
+            + (f"; or choose another layer: {_ranges(others)}." if others else "."),
         )
-    d_in, d_out = weight.shape if layout == "in,out" else reversed(weight.shape)
+    d_in, d_out = linear.weight.shape if layout == "in,out" else reversed(linear.weight.shape)
     return EditSite(layer, f"{path}.{layer}.{names[0]}", layout, d_in, d_out)
 
 
 def editable_layers(model: nn.Module) -> tuple[int, ...]:
     """The decoder blocks that `edit_site` finds a down-projection in. Raises ModelError as `decoder_blocks`."""
     width = _width(model)
-    return tuple(i for i, block in enumerate(decoder_blocks(model)) if len(down_projections(block, width)) == 1)
+    found = [(block, down_projections(block, width)) for block in decoder_blocks(model)]
+    return tuple(
+        layer
+        for layer, (block, names) in enumerate(found)
+        if len(names) == 1 and _is_plain(block.get_submodule(*names))
+    )
+
+
+def _is_plain(linear: nn.Module) -> bool:
+    """Whether it is a linear map with its numbers in a weight that can be edited as it is: not a quantised one."""
+    weight = getattr(linear, "weight", None)
+    floats = isinstance(weight, nn.Parameter) and weight.dim() == 2 and weight.dtype in FLOATS
+    return floats and layout_of(linear) is not None
 
 
 def layout_of(linear: nn.Module) -> Layout | None:

@@ -43,16 +43,18 @@ def shipped_profiles() -> Path:
 def profile_of(loaded: LoadedModel, layers: int) -> Profile:
     """The profile in force for a loaded model of so many decoder blocks. Raises ModelError as `find_profile`.
 
-    A guess is moved to the nearest layer that can be edited: not all can where there are experts or state spaces.
+    A guess, and a layer that was published for other weights, is moved to the nearest one that can be edited: not all
+    can where there are experts or state spaces, or where the base is quantised. It is a guess then.
     """
     from workbench.models.families import editable_layers
 
     facts = facts_of(loaded.model.config, loaded.name, layers)
     found = find_profile(loaded.folder, replace(facts, fingerprint=lambda: loaded.fingerprint))
     wanted, there = found.recipe.layer, editable_layers(loaded.model)
-    if found.known or wanted in there or not there:
+    if found.origin not in ("default", "shipped") or wanted in there or not there:
         return found
-    return replace(found, recipe=replace(found.recipe, layer=min(there, key=lambda layer: abs(layer - wanted))))
+    nearest = min(there, key=lambda layer: abs(layer - wanted))
+    return replace(found, origin="default", recipe=replace(found.recipe, layer=nearest))
 
 
 def profile_by_name(model: str, options: LoadOptions = PLAIN) -> Profile:
