@@ -27,6 +27,10 @@ class Compacted(Event):
     """Requests that could not be made."""
     asked: int
     """Of the requests, those that both were scored on."""
+    batch: int = 0
+    """Requests of one edit, at most."""
+    room: int = 0
+    """Dimensions of the keys in all layers, where `batch` was chosen by them; 0: it was given."""
     rows: dict[str, dict[str, float | None]]
     """By measure: before, after and, where it has them, base and the standard error of a change.
 

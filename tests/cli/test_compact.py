@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_a_stack_is_rebuilt_beside_the_old_one(workbench: Workbench, tiny_model:
     ran = workbench("compact", "mine", "--model", tiny_model)
     assert ran.code == 0, ran.err
     lines = ran.out.splitlines()
-    assert lines[0] == "emmet, 3 requests, 3 of them scored"
+    assert lines[0] == "memit, 3 requests, 3 of them scored"
     assert max(map(len, lines[:-1])) <= 80
     assert [line.split()[-2:] for line in lines if line.startswith("edits  ")] == [["3", "1"]]
     listed = workbench("log", "mine-compact", "--json")
@@ -48,6 +49,15 @@ def test_a_stack_is_rebuilt_beside_the_old_one(workbench: Workbench, tiny_model:
     taken = workbench("compact", "mine", "--model", tiny_model)
     assert (taken.code, taken.out) == (2, "")
     assert "is there already" in taken.err
+
+
+def test_into_how_many_edits_and_why_is_said_in_80_columns() -> None:
+    many = replace(found(), method="memit", requests=10_000, asked=10_000, batch=2_500, room=10_240)
+    first, why, *_ = shown(many)
+    assert first == "memit, 10000 requests in 4 edits of 2500, 10000 of them scored"
+    assert why == "(one takes 2560 at most, a quarter of its keys' 10240 dimensions; or --batch N)"
+    assert max(len(first), len(why)) <= 80
+    assert "quarter" not in " ".join(shown(replace(many, room=0)))
 
 
 def test_what_chance_explains_is_neither_gained_nor_lost() -> None:

@@ -11,11 +11,11 @@ import pytest
 from tests.engine.evaluations import QUICK, REQUESTS
 from tests.engine.making import drain, open_on, weight_bytes
 from workbench.edits import EditRequest
-from workbench.engine.compacting import Wish, compact
+from workbench.engine.compacting import Wish, _even, compact
 from workbench.engine.engine import Engine
 from workbench.engine.evaluating.cases import score_cases, summary
-from workbench.errors import EditError, Interrupted, UsageError
-from workbench.events import Compacted, HealthReport
+from workbench.errors import EditError, Interrupted, StackBusy, StorageError, UsageError
+from workbench.events import Compacted, EditCommitted, HealthReport
 from workbench.stack.store import Stack
 
 CHANGES: dict[str, Any] = {**QUICK, "method": "emmet"}
@@ -100,6 +100,48 @@ def test_batches_of_a_size_are_edits_of_one_stack(small: Path, tmp_path: Path) -
     compacted(engine, Wish(tmp_path / "new", {**CHANGES, "method": "memit"}, batch=2))
     with Stack.open(tmp_path / "new", write=False) as stack:
         assert [len(edit.requests) for edit in stack.applied] == [2, 2, 1]
+
+
+def test_as_few_edits_as_have_room_are_made_all_about_as_large(small: Path, tmp_path: Path) -> None:
+    engine = sequential(small, tmp_path / "old", REQUESTS)
+    room = engine.core.site(engine.core.recipe(CHANGES).layer).d_in
+    assert [_even(count, room) for count in (1, room // 4, room // 4 + 1, room)] == [
+        1,
+        room // 4,
+        -(-(room // 4 + 1) // 2),
+        room // 4,
+    ]
+    found = compacted(engine, Wish(None, CHANGES))
+    assert (found.batch, found.room) == (5, room)
+    given = compacted(open_on(small, tmp_path / "old", write=False), Wish(None, CHANGES, batch=3))
+    assert (given.batch, given.room, given.rows["edits"]["after"]) == (3, 0, 2.0)
+
+
+def test_two_compactions_do_not_make_one_folder_at_once(small: Path, tmp_path: Path) -> None:
+    engine = sequential(small, tmp_path / "old", REQUESTS[:2])
+    there = sorted(path.name for path in tmp_path.iterdir())
+    first = compact(engine, Wish(tmp_path / "new", CHANGES), lambda: False)
+    next(first)
+    other = open_on(small, tmp_path / "old", write=False)
+    with pytest.raises(StackBusy, match="Another compaction is making") as refused:
+        drain(compact(other, Wish(tmp_path / "new", CHANGES), lambda: False))
+    assert "--out" in refused.value.hint
+    first.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == there
+    assert compacted(other, Wish(tmp_path / "new", CHANGES)).folder
+
+
+def test_a_folder_that_was_filled_meanwhile_is_left_as_it_is(small: Path, tmp_path: Path) -> None:
+    engine = sequential(small, tmp_path / "old", REQUESTS[:2])
+    steps = compact(engine, Wish(tmp_path / "new", CHANGES), lambda: False)
+    for event in steps:
+        if isinstance(event, EditCommitted):
+            break
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "mine").write_text("mine", encoding="utf-8")
+    with pytest.raises(StorageError, match="there already"):
+        drain(steps)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["mine"]
 
 
 def test_a_trial_leaves_nothing_behind(small: Path, tmp_path: Path) -> None:

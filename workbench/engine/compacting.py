@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import shlex
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -16,21 +17,26 @@ from pathlib import Path
 from typing import Any
 
 from workbench.editing.cancel import check
-from workbench.edits import EditRequest
+from workbench.edits import EditRequest, Recipe
 from workbench.engine.batching import check_batch
 from workbench.engine.earlier import standing
 from workbench.engine.engine import Engine
 from workbench.engine.evaluating.cases import CaseScore, score_cases, summary
 from workbench.engine.health.ground import Ground
 from workbench.engine.health.measure import measure
-from workbench.errors import EditError, UsageError
+from workbench.errors import EditError, StackBusy, UsageError
 from workbench.events import Compacted, EditFailed, Event, HealthReport, ModelLoading
-from workbench.stack.files import folder_atomic
+from workbench.stack.files import folder_atomic, make_folder
 from workbench.stack.limits import MAX_REQUESTS
+from workbench.stack.lock import WriterLock
 
 SCORES = ("es", "ps", "ns", "s")
 MEASURED = ("perplexity", "entropy", "cloze")
 """Measures of a health report that have a value of the base."""
+
+QUARTER = 4
+"""One batch takes at most this part of the dimensions of its keys: on atlas (1,024 of them) 500 facts in two batches
+hold better than in one and disturb less than in five, and 1,000 in one leave nothing of the model."""
 
 Cancelled = Callable[[], bool]
 Row = dict[str, float | None]
@@ -45,7 +51,7 @@ class Wish:
     changes: dict[str, Any] = field(default_factory=dict)
     """Changes to the profile's recipe; the method among them."""
     batch: int | None = None
-    """Requests of one edit; None: all in one, as far as one edit holds so many."""
+    """Requests of one edit; None: as few edits as hold a QUARTER of their keys' dimensions each, all about as large."""
     sample: int | None = None
     """Requests that both stacks are scored on; None: all."""
     seed: int = 0
@@ -60,23 +66,33 @@ def compact(engine: Engine, wish: Wish, cancelled: Cancelled) -> Generator[Event
         UsageError: there is nothing to rebuild, an update was imported, the method makes single edits, or the folder is
             taken.
         EditError: an edit could not be made. Cancelled: `cancelled` said so. Nothing is left behind by either.
+        StackBusy: another process is making a stack in that folder.
         StackError, StorageError, DeviceError: of the disk and the device.
     """
-    core, source = engine.core, engine.stack
-    recipe = core.recipe(wish.changes)
-    active, requests = source.active, [request for _, request in _last_said(engine)]
+    recipe = engine.core.recipe(wish.changes)
+    requests = [request for _, request in _last_said(engine)]
     check_batch(requests[:MAX_REQUESTS], recipe)
-    _check_free(wish.folder)
+    with _claimed(wish.folder):
+        return (yield from _rebuilt(engine, wish, recipe, requests, cancelled))
+
+
+def _rebuilt(
+    engine: Engine, wish: Wish, recipe: Recipe, requests: Sequence[EditRequest], cancelled: Cancelled
+) -> Generator[Event, None, Compacted]:
+    """Scores the stack, makes the new one of `requests`, and scores that."""
+    core, active = engine.core, engine.stack.active
     asked = _sampled(requests, wish.sample, wish.seed)
+    room = sum(core.site(layer).d_in for layer in recipe.edited_layers)
+    size = min(wish.batch or _even(len(requests), room), MAX_REQUESTS)
     with core.live.at_base():
         ground = Ground.of(core, active, wish.seed)
     yield ModelLoading(stage=f"scoring {len(asked)} requests on the stack as it is")
     before = yield from _scored(engine, asked, ground, cancelled)
-    old = source.folder
+    old = engine.stack.folder
     with _place(wish.folder) as place:
         yield from _reopened(engine, place)
         try:
-            yield from _made(engine, requests, wish, cancelled)
+            yield from _made(engine, requests, size, wish.changes, cancelled)
             yield ModelLoading(stage=f"scoring {len(asked)} requests on the new stack")
             after = yield from _scored(engine, asked, ground, cancelled)
             held = sum(len(edit.requests) for edit in engine.stack.active)
@@ -90,6 +106,8 @@ def compact(engine: Engine, wish: Wish, cancelled: Cancelled) -> Generator[Event
         superseded=sum(len(edit.requests) for edit in active) - len(requests),
         left_out=len(requests) - held,
         asked=len(asked),
+        batch=min(size, len(requests)),
+        room=0 if wish.batch else room,
         rows=_rows(before, after),
     )
     yield found
@@ -116,9 +134,30 @@ def _check_free(folder: Path | None) -> None:
 
 
 @contextlib.contextmanager
+def _claimed(folder: Path | None) -> Iterator[None]:
+    """No other compaction makes a stack in `folder` within the block. Raises UsageError, StackBusy, StorageError."""
+    _check_free(folder)
+    if folder is None:
+        yield
+        return
+    make_folder(folder.resolve().parent)
+    try:
+        lock = WriterLock(folder.resolve().parent, f".{folder.name[:80]}.lock")
+    except StackBusy as error:
+        raise StackBusy(
+            f"Another compaction is making '{folder}' just now.", "Wait for it, or name another folder with --out."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
 def _place(folder: Path | None) -> Iterator[Path]:
     """Where the new stack is made: a folder that takes its place at the end, or one that is thrown away."""
     if folder is not None:
+        _check_free(folder)
         with folder_atomic(folder) as place:
             yield place
         return
@@ -134,15 +173,20 @@ def _reopened(engine: Engine, folder: Path) -> Generator[Event, None, None]:
             yield event
 
 
+def _even(requests: int, room: int) -> int:
+    """Requests of one edit: so many that few edits take them all, none more than a QUARTER of `room`."""
+    edits = math.ceil(requests / max(room // QUARTER, 1))
+    return math.ceil(requests / edits)
+
+
 def _made(
-    engine: Engine, requests: Sequence[EditRequest], wish: Wish, cancelled: Cancelled
+    engine: Engine, requests: Sequence[EditRequest], size: int, changes: dict[str, Any], cancelled: Cancelled
 ) -> Generator[Event, None, None]:
-    """Makes the edits of `requests`, in their order."""
-    size = min(wish.batch or MAX_REQUESTS, MAX_REQUESTS)
+    """Makes the edits of `requests`, in their order, of `size` each."""
     units = [requests[start : start + size] for start in range(0, len(requests), size)]
     for index, unit in enumerate(units, 1):
         check(cancelled)
-        making = engine.apply_batch(unit, wish.changes, index=index, of=len(units), cancelled=cancelled)
+        making = engine.apply_batch(unit, changes, index=index, of=len(units), cancelled=cancelled)
         yield from _whole(making)
         check(cancelled)
 

@@ -29,6 +29,7 @@ _CAUSES = {
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one."),
     errno.ENOTDIR: ("a file stands where a folder should be", "Choose another folder with --stack."),
     errno.EEXIST: ("a file stands where a folder should be", "Choose another folder with --stack."),
+    errno.ENOTEMPTY: ("it is there already, and holds files", "Choose another folder; what is there is unharmed."),
     errno.EIO: ("the disk reports an error", "Check the disk."),
 }
 
