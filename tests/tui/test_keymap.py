@@ -154,6 +154,7 @@ async def test_what_is_wrong_in_the_config_is_said_and_the_screen_opens(open_des
     config.write_text('[keys]\nrun = 3\nqueue.add = "d"\n[theme]\nname = "no[b]ne"\n')
     async with open_desk() as desk:
         assert "f8: all of it" in desk.said()
+        assert not [event for event in desk.app.state.log if isinstance(event, ev.Log)], "it is in the log once"
     async with open_desk((120, 40)) as desk:
         said = desk.said()
         assert 'config.toml, line 2: run must be a key in quotes, as in "ctrl+x".' in said

@@ -187,8 +187,9 @@ class Session:
         self.changed = True
 
     def note(self, message: str) -> None:
-        """Puts `message` into the log, if it is not there already."""
-        if not any(getattr(event, "message", "") == message for event in self.state.log[-NEAR:]):
+        """Puts `message` into the log, if what it says is not there already."""
+        recent = (getattr(event, "message", "") for event in self.state.log[-NEAR:])
+        if not any(words and words in message for words in recent):
             self.state = fold(self.state, ev.Log(message=message, t=time.time()))
             self.changed = True
 
