@@ -81,15 +81,15 @@ def edit_site(model: nn.Module, layer: int) -> EditSite:
     if "past_key_values" not in inspect.signature(type(model).forward).parameters:
         raise ModelError(f"{type(model).__name__} keeps no keys and values of what it has read.", _PLAIN)
     linear = blocks[layer].get_submodule(names[0])
-    layout = layout_of(linear)
-    if layout is None or not _is_plain(linear):
+    weight, layout = _plain_weight(linear), layout_of(linear)
+    if layout is None or weight is None:
         others = editable_layers(model)
         raise ModelError(
             f"The weight of layer {layer} is quantised: an edit would be lost in its rounding.",
             f"Load the model in float32, bfloat16 or float16, or keep '{names[0]}' out of the quantisation"
             + (f"; or choose another layer: {_ranges(others)}." if others else "."),
         )
-    d_in, d_out = linear.weight.shape if layout == "in,out" else reversed(linear.weight.shape)
+    d_in, d_out = weight.shape if layout == "in,out" else reversed(weight.shape)
     return EditSite(layer, f"{path}.{layer}.{names[0]}", layout, d_in, d_out)
 
 
@@ -100,15 +100,16 @@ def editable_layers(model: nn.Module) -> tuple[int, ...]:
     return tuple(
         layer
         for layer, (block, names) in enumerate(found)
-        if len(names) == 1 and _is_plain(block.get_submodule(*names))
+        if len(names) == 1 and _plain_weight(block.get_submodule(*names)) is not None
     )
 
 
-def _is_plain(linear: nn.Module) -> bool:
-    """Whether it is a linear map with its numbers in a weight that can be edited as it is: not a quantised one."""
+def _plain_weight(linear: nn.Module) -> nn.Parameter | None:
+    """The weight of a linear map, if it can be edited as it is; None for any other module, and for a quantised one."""
     weight = getattr(linear, "weight", None)
-    floats = isinstance(weight, nn.Parameter) and weight.dim() == 2 and weight.dtype in FLOATS
-    return floats and layout_of(linear) is not None
+    if layout_of(linear) is None or not isinstance(weight, nn.Parameter):
+        return None
+    return weight if weight.dim() == 2 and weight.dtype in FLOATS else None
 
 
 def layout_of(linear: nn.Module) -> Layout | None:
