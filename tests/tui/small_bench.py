@@ -7,6 +7,7 @@ from typing import Any
 
 from textual.app import App
 from textual.binding import Binding
+from textual.pilot import Pilot
 
 from tests.tui.story import told
 from workbench import events as ev
@@ -63,3 +64,14 @@ class SmallBench(App[None]):
         """The screen as plain text, line by line."""
         lines = self.screen._compositor.render_strips(self.screen.size)
         return ["".join(segment.text for segment in strip) for strip in lines]
+
+
+def text(app: SmallBench) -> str:
+    """All that its screen shows."""
+    return "\n".join(app.picture())
+
+
+async def settled(pilot: Pilot[None]) -> None:
+    """Returns when what runs beside the screen has ended."""
+    await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
