@@ -17,8 +17,6 @@ from workbench.tui.state import State
 from workbench.tui.widgets.edit_detail import EditDetail
 from workbench.tui.widgets.stack_table import StackTable
 
-np = pytest.importorskip("numpy")
-
 
 def table(app: SmallBench) -> StackTable:
     return app.screen.query_one(StackTable)
