@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from textual.widgets import Input, TextArea
 
 from tests.tui.conftest import Desk, OpenDesk
 from workbench.tui.draft import Draft
-from workbench.tui.kept_draft import FILE, MAX_BYTES, PAUSE, read_draft
+from workbench.tui.kept_draft import FILE, MAX_BYTES, read_draft
 from workbench.tui.screens.form import FormScreen
 from workbench.tui.widgets.request_form import More, RequestForm
 
@@ -42,9 +41,7 @@ async def test_a_draft_is_in_the_form_again_where_it_was_written(open_desk: Open
 async def test_a_draft_survives_a_kill_soon_after_it_was_typed(open_desk: OpenDesk, tmp_path: Path) -> None:
     async with open_desk() as desk:
         await desk.type(*HALF)
-        await desk.until((tmp_path / "stack" / FILE).exists, 10 * PAUSE)
-        document = json.loads((tmp_path / "stack" / FILE).read_text())
-        assert document["draft"] == {"subject": HALF[0], "prompt": HALF[1]}
+        await desk.until(lambda: read_draft(tmp_path / "stack")[0] == Draft(*HALF))
 
 
 async def test_each_stack_has_its_own_draft(open_desk: OpenDesk, tmp_path: Path) -> None:
@@ -84,7 +81,7 @@ async def test_a_second_screen_on_a_stack_neither_shows_nor_changes_the_first_on
 ) -> None:
     async with open_desk() as first:
         await first.type(*HALF)
-        await first.until((tmp_path / "stack" / FILE).exists, 10 * PAUSE)
+        await first.until(lambda: read_draft(tmp_path / "stack")[0] == Draft(*HALF))
         async with open_desk() as second:
             assert form(second).empty
             await second.type("iPod")
