@@ -57,3 +57,19 @@ def made(name: str, value: Any) -> Recipe:
     """A recipe with that setting, of a method that reads it."""
     method = {"layers": "memit", "mu": "emmet", "moment_weight": "memit"}.get(name, "r-rome")
     return Recipe.from_json({"method": method, name: value} if name != "method" else {name: value})
+
+
+def test_layers_are_written_as_people_write_them() -> None:
+    assert typed("3,4, 5") == [3, 4, 5]
+    assert Recipe.from_json({"method": "memit", "layers": typed("0,1")}).layers == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [("steps", "many", "a whole number"), ("layers", "all", "3,4,5"), ("template_lengths", "3", "a list of pairs")],
+)
+def test_a_setting_that_cannot_be_is_told_in_plain_words(name: str, text: str, words: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        Recipe.from_json({"method": "memit", name: typed(text)})
+    assert words in refused.value.hint
+    assert "tuple" not in refused.value.hint

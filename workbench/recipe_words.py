@@ -73,10 +73,12 @@ def plain(value: object) -> str:
 
 
 def typed(text: str) -> Any:
-    """A value from what is typed: JSON, a plain word, or none, on, off, as people write them."""
+    """A value from what is typed: JSON, a list of numbers as 3,4,5, a plain word, or none, on, off."""
     words = {"none": None, "off": False, "on": True}
     if text.lower() in words:
         return words[text.lower()]
+    if "," in text and all(part.strip().isdecimal() for part in text.split(",")):
+        text = f"[{text}]"
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

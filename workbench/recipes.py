@@ -181,6 +181,15 @@ def _with(settings: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 _SETTINGS = {f.name: str(f.type) for f in dataclasses.fields(Recipe)}
 """The type that each setting is declared with."""
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(Recipe)}
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "float | None": "a number, or none",
+    "bool": "true or false",
+    "Method": "the name of a method",
+    "tuple[int, ...]": "a list of layers, as 3,4,5",
+    "tuple[tuple[int, int], ...]": "a list of pairs, as [[5, 10], [10, 10]]",
+}
 
 
 def _setting(name: str, kind: str, value: Any) -> Any:
@@ -200,4 +209,6 @@ def _setting(name: str, kind: str, value: Any) -> Any:
         pairs = [p for p in value if isinstance(p, (list, tuple)) and len(p) == 2 and all(type(n) is int for n in p)]
         if len(pairs) == len(value) and kind != "tuple[int, ...]":
             return tuple((int(a), int(b)) for a, b in pairs)
-    raise UsageError(f"The setting '{name}' cannot be {shortened(repr(value), 60)}.", f"It is a {kind}.")
+    raise UsageError(
+        f"The setting '{name}' cannot be {shortened(repr(value), 60)}.", f"It is {_KINDS.get(kind, kind)}."
+    )
