@@ -28,6 +28,8 @@ class EditRow(Event):
     target_new: str
     target_true: str | None = None
     method: str = ""
+    chat: bool = False
+    """The prompt was a user's turn of a chat."""
     layer: int = 0
     ratio: float | None = None
     """|ΔW| / |W|."""

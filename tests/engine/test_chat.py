@@ -16,7 +16,9 @@ from workbench import events as ev
 from workbench.editing.chat import chat_of, framed
 from workbench.editing.lookup import prompt_ids, target_ids, texts_of
 from workbench.edits import Chat, EditRequest, Neighbour
+from workbench.engine.dispatch import dispatch
 from workbench.engine.engine import Engine
+from workbench.engine.protocol import Command
 from workbench.errors import ModelError, RequestError
 from workbench.requests import read_requests
 from workbench.requests_export import Shape, requests_file
@@ -117,6 +119,24 @@ def test_a_chat_edit_records_its_frame_and_is_derived_anew_after_the_template_is
     assert (first.a == second.a).all()
     assert (first.b == second.b).all()
     again.close()
+
+
+def test_a_trace_is_made_in_the_chat(engine: Engine) -> None:
+    asked = {"prompt": REQUEST.prompt, "subject": REQUEST.subject, "settings": {"samples": 1}}
+    plain, chat = (
+        next(
+            e
+            for e in dispatch(engine, Command("trace", "a", {**asked, **more}), lambda: False)
+            if isinstance(e, ev.Traced)
+        )
+        for more in ({}, {"chat": True})
+    )
+    words = "".join(chat.rows)
+    assert words.endswith("<|im_end|>\n<|im_start|>assistant\n")
+    assert "<|im_start|>user" in words
+    assert "<|im_start|>" not in "".join(plain.rows)
+    drain(engine.apply(REQUEST))
+    assert [row.chat for row in engine.core.changed().edits] == [True]
 
 
 def test_probes_and_the_sample_are_asked_in_the_chat(engine: Engine) -> None:

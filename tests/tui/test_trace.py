@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from textual.widgets import Input
 
 from tests.tui.conftest import Desk, OpenDesk
 from tests.tui.story import row, rows
 from workbench import events as ev
+from workbench.tui.draft import Draft
 from workbench.tui.screens.history import HistoryScreen
 from workbench.tui.screens.trace import Fact, TraceScreen, draft_fact, row_fact
 
@@ -196,6 +199,14 @@ async def test_a_long_prompt_and_a_deep_model_fit_the_smallest_screen(open_desk:
         assert "> token6*" in desk.text()
         await desk.pilot.press("end")
         await desk.until_said("> token39")
+
+
+def test_what_a_chat_was_edited_in_is_traced_in_a_chat() -> None:
+    draft = Draft(subject="Louvre", prompt="{} is in", target_new="Rome", settings="steps=4 chat=true")
+    fact = draft_fact(draft)
+    assert fact
+    assert fact.chat
+    assert row_fact(replace(row(1), chat=True)) == Fact(row(1).prompt, row(1).subject, chat=True)
 
 
 async def test_nothing_is_traced_before_there_is_a_prompt(open_desk: OpenDesk) -> None:

@@ -200,6 +200,7 @@ def _trace(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> G
         args.text("subject"),
         args.text("answer", ""),
         settings=TraceSettings.from_json(args.table("settings")),
+        chat=args.flag("chat"),
         side=args.text("side", "base"),
         cancelled=cancelled,
     )

@@ -293,6 +293,7 @@ class Engine:
         answer: str = "",
         *,
         settings: TraceSettings = TraceSettings(),  # noqa: B008  frozen
+        chat: bool = False,
         side: str = "base",
         cancelled: Cancelled = _never,
     ) -> Generator[Event, None, Traced | None]:
@@ -304,7 +305,7 @@ class Engine:
         with within_memory(), at_state(self.core, side):
             return (
                 yield from tracing.trace_fact(
-                    self.core.loaded, prompt, subject, answer, settings, side=name, cancelled=cancelled
+                    self.core.loaded, prompt, subject, answer, settings, chat=chat, side=name, cancelled=cancelled
                 )
             )
 

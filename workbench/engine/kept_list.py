@@ -110,6 +110,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (float,),
     "float | None": (float, _NOTHING),
+    "bool": (bool,),
     "bool | None": (bool, _NOTHING),
     "tuple[int, int] | None": _PAIR,
     "tuple[str, ...]": (tuple,),

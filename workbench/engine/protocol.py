@@ -21,7 +21,7 @@ Verb = Literal[
     "health",  # at (optional): a state; sample, seed, every (optional)
     "probe",  # all probes of the applied edits, base against now; with states: in each of them, added, most
     "answer",  # prompt, target (optional), states, k; chat, go_on (optional): in a chat, tokens of how it goes on
-    "trace",  # prompt, subject, answer (optional), side (a state), settings as TraceSettings
+    "trace",  # prompt, subject, answer, chat (optional), side (a state), settings as TraceSettings
     "generate",  # prompt, states, max_new, temperature, seed, k
     "export",  # format, out, edit (for "edit"), shape (of "requests"), replace
     "note",  # edit, text

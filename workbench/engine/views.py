@@ -102,6 +102,7 @@ def edit_row(stack: Listed, edit: Edit, index: int, names: Names = NO_NAMES) -> 
         target_new=edit.request.target_new,
         target_true=edit.request.target_true,
         method=edit.recipe.method,
+        chat=edit.request.chat is not None,
         layer=edit.recipe.layer,
         ratio=_number(norms.get("ratio")),
         drift=_number(norms.get("drift")),

@@ -39,17 +39,19 @@ class Fact:
     prompt: str
     """With `{}`."""
     subject: str
+    chat: bool = False
+    """The prompt is a user's turn of a chat."""
 
 
 def draft_fact(draft: Draft) -> Fact | None:
     """What `draft` is about; None while prompt and subject are not yet written."""
     ready = not {"subject", "prompt"} & draft.checks.keys()
-    return Fact(draft.slotted.strip(), draft.subject.strip()) if ready else None
+    return Fact(draft.slotted.strip(), draft.subject.strip(), draft.chat) if ready else None
 
 
 def row_fact(row: EditRow | None) -> Fact | None:
     """What an edit of the stack is about; None for the base, and for an update that was made elsewhere."""
-    return None if row is None or row.method == IMPORTED else Fact(row.prompt, row.subject)
+    return None if row is None or row.method == IMPORTED else Fact(row.prompt, row.subject, row.chat)
 
 
 class TraceScreen(ModalScreen[None]):
@@ -153,10 +155,9 @@ class TraceScreen(ModalScreen[None]):
             bench(self).cancel()
 
     def _start(self) -> None:
-        fact = self._fact
-        self._job = bench(self).send(
-            "trace", prompt=fact.prompt, subject=fact.subject, side=self._side, settings={"kind": self._kind}
-        )
+        fact, chat = self._fact, {"chat": True} if self._fact.chat else {}
+        asked = {"prompt": fact.prompt, "subject": fact.subject, **chat}
+        self._job = bench(self).send("trace", **asked, side=self._side, settings={"kind": self._kind})
         self._wanted = not self._job
 
     def _at_work(self, state: State) -> bool:
@@ -170,7 +171,8 @@ class TraceScreen(ModalScreen[None]):
         text = self._fact.prompt.replace(SLOT, f"[{self._fact.subject}]")
         answer = f" -> {traced.answer.strip()}" if traced else ""
         where = "base" if self._side == "base" else f"stack @{traced.side}" if traced else "stack"
-        return safe(f"{text}{answer}   {where}, {WORDS[self._kind]}", "bold")
+        chat = "chat, " if self._fact.chat else ""
+        return safe(f"{text}{answer}   {chat}{where}, {WORDS[self._kind]}", "bold")
 
     def _said(self, state: State, traced: Traced | None) -> Text:
         """Legend and peak; before that, how far it is or why it is not."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LAST = ("help", "palette")
 """Bindings at the end of the line, by their id."""
-KEPT = ("restart", "run", "stop", "form.save", "form.apply", *LAST)
+KEPT = ("restart", "run", "stop", "form.save", *LAST)
 """Bindings that keep their place, however narrow the line is."""
 
 
