@@ -12,6 +12,7 @@ from tests import zoo
 from tests.cli.conftest import Workbench
 from tests.models.checkpoints import as_pickle
 from workbench.engine import server
+from workbench.engine.priority import NICE
 from workbench.models.options import LoadOptions
 from workbench.tui.client import engine_arguments
 
@@ -98,7 +99,7 @@ def test_the_screens_engine_is_told_all_of_it(
     monkeypatch.setattr(server, "load", lambda *given: told.append(given[-1]))
     server.main(arguments[3:])
     assert told == [options]
-    assert lowered == [server.NICE]
+    assert lowered == [NICE]
 
 
 def test_every_command_with_a_model_has_the_options_and_says_what_they_do(workbench: Workbench) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests.engine.making import make_model
 from tests.engine.tuning_making import known_requests, load, write_facts
 from workbench import events as ev
 from workbench.cli.main import run
-from workbench.cli.tune_table import HEADER, bar, layer_curve, trial_line
+from workbench.cli.tune_table import HEADER, bar, layer_curve, trial_lines
 from workbench.models.profile_file import read_profile_file
 
 QUICK = ("--count", "2", "--set", "steps=2", "--set", "template_lengths=[[3,1]]")
@@ -217,11 +218,17 @@ def trial(layer: int, s: float, stage: str = "layers", ns: float | None = 0.5) -
 
 
 def test_a_trial_stands_in_the_columns_of_the_header() -> None:
-    line = trial_line(trial(17, 0.4, ns=None))
+    (line,) = trial_lines(trial(17, 0.4, ns=None))
     assert len(line) == len(HEADER)
     for name, value in (("layer", "17"), ("ES", "1.000"), ("NS", "·"), ("lr", "0.5"), ("decay", "0.001")):
         end = HEADER.index(f" {name} ") + len(name) + 1
         assert line[:end].endswith(value)
+
+
+def test_how_many_edits_failed_is_told_within_the_width_of_the_table() -> None:
+    columns, note = trial_lines(replace(trial(17, 0.0), facts=100, failed=66))
+    assert (len(columns), note.strip()) == (len(HEADER), "66 of 100 edits not made")
+    assert len(note) <= len(HEADER)
 
 
 def test_the_curve_has_the_best_of_every_layer_in_their_order() -> None:

@@ -20,7 +20,7 @@ from tests.stack.making import Disk
 from workbench.edits import EditRequest
 from workbench.engine.engine import Engine, open_engine
 from workbench.engine.exporting import export_merged, export_peft
-from workbench.errors import StorageError, UsageError
+from workbench.errors import ModelError, StorageError, UsageError
 from workbench.models.fingerprint import base_fingerprint, tokenizer_fingerprint
 from workbench.models.folder import find_model
 from workbench.stack import files
@@ -67,6 +67,18 @@ def test_modules_edited_more_and_less_often_have_ranks_of_their_own(small: Path,
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert config["rank_pattern"] == config["alpha_pattern"] == {"transformer.h.2.mlp.c_proj": 1}
     assert difference(engine, tmp_path / "adapter", "float32")[0] < RELATIVE["float32"]
+    engine.close()
+
+
+def test_a_quantised_base_is_refused_as_a_merged_checkpoint_and_not_as_an_adapter(small: Path, tmp_path: Path) -> None:
+    engine = open_on(small, tmp_path / "stack")
+    edit(engine, REQUEST)
+    engine.core.loaded.model.config.quantization_config = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    with pytest.raises(ModelError, match=r"quantised \(bitsandbytes, 8 bits\)") as refused:
+        export_merged(engine, tmp_path / "merged")
+    assert "--format peft" in refused.value.hint
+    assert not (tmp_path / "merged").exists()
+    export_peft(engine, tmp_path / "adapter")
     engine.close()
 
 

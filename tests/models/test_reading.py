@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import BertConfig, BertLMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from tests import zoo
 from tests.models.checkpoints import INDEX, WHOLE, as_pickle, events_of, in_shards, load
@@ -305,12 +305,19 @@ def test_a_quantised_base_that_keeps_an_edited_module_is_not_refused_for_it(fold
 
 
 CODE = """
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import BertConfig, BertLMHeadModel, LlamaConfig, LlamaForCausalLM
 class OwnConfig(LlamaConfig):
     model_type = "own"
 class OwnModel(LlamaForCausalLM):
     config_class = OwnConfig
 """
+
+
+def test_a_model_of_another_structure_is_refused_by_the_name_it_was_asked_for(tmp_path: Path) -> None:
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertLMHeadModel(BertConfig(vocab_size=99, **small)).save_pretrained(tmp_path / "both-ways")
+    with pytest.raises(ModelError, match=r"both-ways' cannot be edited: BertLMHeadModel reads its text in both dir"):
+        load(tmp_path / "both-ways")
 
 
 def test_code_of_the_models_own_runs_only_when_told_and_that_is_said(

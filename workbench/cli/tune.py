@@ -17,7 +17,7 @@ from workbench.cli.layers import layers_of
 from workbench.cli.lines import count
 from workbench.cli.options import Common, model_options
 from workbench.cli.output import Output
-from workbench.cli.tune_table import HEADER, show_curve, trial_line
+from workbench.cli.tune_table import HEADER, show_curve, trial_lines
 from workbench.cli.where import named_model
 
 if TYPE_CHECKING:
@@ -161,7 +161,8 @@ class _Search:
                 output.line(HEADER)
             case ev.TrialResult():
                 self.tried.append(event)
-                output.line(trial_line(event))
+                for line in trial_lines(event):
+                    output.line(line)
             case ev.Tuned():
                 self.found.append(event)
             case _:

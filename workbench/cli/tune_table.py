@@ -19,8 +19,11 @@ WIDTH = 40
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
-def trial_line(trial: ev.TrialResult) -> str:
-    """One trial, in the columns of HEADER; a score that nothing was asked for is a dot."""
+def trial_lines(trial: ev.TrialResult) -> list[str]:
+    """One trial, in the columns of HEADER; a score that nothing was asked for is a dot.
+
+    How many of its edits failed is a line of its own: it would not fit beside the columns.
+    """
     recipe = trial.recipe
     fields = [
         f"{trial.number:>3} ",
@@ -32,8 +35,8 @@ def trial_line(trial: ev.TrialResult) -> str:
         f"{trial.s:.3f}",
         f"{trial.ratio:>8.4f}",
     ]
-    notes = [f"({trial.failed} not made)"] if trial.failed else []
-    return " ".join([*fields, *notes])
+    notes = [f"     {trial.failed} of {trial.facts} edits not made"] if trial.failed else []
+    return [" ".join(fields), *notes]
 
 
 def layer_curve(trials: Sequence[ev.TrialResult], best: int) -> list[tuple[int, str, bool]]:

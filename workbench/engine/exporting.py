@@ -25,6 +25,7 @@ from workbench.models.fingerprint import base_fingerprint
 from workbench.models.held_out import HELD_OUT
 from workbench.models.load import save_model
 from workbench.models.profiles import PROFILE
+from workbench.models.quantised import check_mergeable
 from workbench.models.second_moment import find_second_moment, read_moment_file, write_second_moment
 from workbench.models.structure import has_experts
 from workbench.requests_export import Shape
@@ -77,10 +78,12 @@ def export_merged(
 
     Raises:
         UsageError: `out` exists and is not an empty folder.
+        ModelError: the base is quantised.
         StackError, VerificationError: an edit file is damaged.
         StorageError: the disk would not take it; `out` is as before.
     """
     core = engine.core
+    check_mergeable(core.loaded.model.config, core.loaded.name)
     chosen = core.stack.active if edits is None else tuple(edits)
     for edit in chosen:
         core.live.adopt(edit)

@@ -20,6 +20,7 @@ from workbench.errors import DeviceError, ModelError, StorageError, UsageError
 from workbench.events import Event, ModelLoading, Warning  # noqa: A004  the wire's word
 from workbench.models.checkpoint import check_index, stored_tensors
 from workbench.models.device import DTYPES, dtype_name, is_out_of_memory, pick_device
+from workbench.models.families import decoder_blocks
 from workbench.models.fingerprint import base_fingerprint, keep_fingerprint, known_fingerprint, tokenizer_fingerprint
 from workbench.models.folder import ModelFolder, is_pickle, locate, weight_files, weight_map
 from workbench.models.options import PLAIN, LoadOptions
@@ -95,6 +96,7 @@ def load_model(
         )
     asked = Asked(found.path, name, DTYPES.get(dtype, "auto"), where, options)
     model, fingerprint = yield from _weights(found, asked)
+    _check_decoder(model, name)
     tokenizer = read_tokenizer(found.path, name, trust_remote_code=options.trust_remote_code)
     strange = check_tokenizer(tokenizer, model, name)
     if strange:
@@ -171,6 +173,14 @@ def _weights(found: ModelFolder, asked: Asked) -> Generator[Event, None, tuple[P
             known = yield from hashing.follow(f"checking {asked.name}, {size}")
             keep_fingerprint(found.path, known, allow_pickle=allowed)
     return model, known
+
+
+def _check_decoder(model: PreTrainedModel, name: str) -> None:
+    """Raises ModelError, with the model's own name, if its structure is none that can be edited."""
+    try:
+        decoder_blocks(model)
+    except ModelError as error:
+        raise ModelError(f"'{name}' cannot be edited: {error.message}", error.hint) from error
 
 
 def _size(count: int) -> str:

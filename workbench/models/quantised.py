@@ -1,12 +1,14 @@
 """Quantised bases: refused before they are read, unless a module that can be edited is kept in 16 bits or more.
 
-A rank-one update of a matrix in 8 or 4 bits would be rounded away, and no float64 sum of such weights is exact.
+A rank-one update of a matrix in 8 or 4 bits would be rounded away, and no float64 sum of such weights is exact. What is
+edited in such a base leaves it as an adapter: its packed weights cannot be promised to be written again bit for bit.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,6 +38,16 @@ def check_editable(config: PretrainedConfig, name: str) -> None:
         )
 
 
+def check_mergeable(config: PretrainedConfig, name: str) -> None:
+    """Raises ModelError if the model `name` is quantised: then no merged checkpoint can be written of it."""
+    quantisation = _table(getattr(config, "quantization_config", None))
+    if quantisation:
+        raise ModelError(
+            f"No merged checkpoint can be written of '{name}': it is quantised ({_described(quantisation)}).",
+            "Export the edits with --format peft: the adapter goes on the same quantised base.",
+        )
+
+
 def _table(value: object) -> Mapping[str, Any]:
     """A quantisation's settings, which a configuration holds as a table or as an object."""
     if value is None or isinstance(value, Mapping):
@@ -46,7 +58,8 @@ def _table(value: object) -> Mapping[str, Any]:
 
 
 def _described(quantisation: Mapping[str, Any]) -> str:
-    method = str(quantisation.get("quant_method") or "unknown method")
+    method = quantisation.get("quant_method") or "unknown method"
+    method = str(method.value if isinstance(method, Enum) else method)
     bits = (
         4 if quantisation.get("load_in_4bit") else 8 if quantisation.get("load_in_8bit") else quantisation.get("bits")
     )
