@@ -67,6 +67,20 @@ async def test_pasted_requests_are_queued_after_a_question(open_desk: OpenDesk, 
         assert subject(desk) == ""
 
 
+@pytest.mark.parametrize("ends", ["\r", "\r\n"])
+async def test_lines_that_a_terminal_ends_with_a_carriage_return_are_records_too(
+    open_desk: OpenDesk, ends: str
+) -> None:
+    async with open_desk() as desk:
+        for text in ("\n".join(map(json.dumps, ROWS[:3])), "subject,prompt,target_new\nTown 1,{} is in,Peru"):
+            await paste(desk, text.replace("\n", ends))
+            await desk.until(lambda: isinstance(desk.app.screen, ConfirmScreen))
+            await desk.pilot.press("y")
+            await desk.until(lambda: not isinstance(desk.app.screen, ConfirmScreen))
+        await desk.until(lambda: len(desk.app.queue) == 4)
+        assert [item.draft.subject for item in desk.app.queue] == ["Town 0", "Town 1", "Town 2", "Town 1"]
+
+
 async def test_a_no_queues_nothing_and_records_that_cannot_be_read_are_counted(open_desk: OpenDesk) -> None:
     async with open_desk() as desk:
         await paste(desk, json.dumps([*ROWS[:2], {"subject": "x"}]))

@@ -45,7 +45,7 @@ class Offer:
     @classmethod
     def of_text(cls, text: str) -> Self:
         """What a pasted text offers. Raises RequestError."""
-        return cls.of(readable(text, "The pasted text"))
+        return cls.of(readable(_unified(text), "The pasted text"))
 
     @property
     def count(self) -> str:
@@ -66,9 +66,14 @@ class Offer:
 def may_be_records(text: str) -> bool:
     """Whether a pasted text may be records of requests, by how it begins: JSON, or CSV with a header."""
     begun = "".join(text[:HEAD].split())
-    header, *rows = text.lstrip()[:HEAD].split("\n", 1)
+    header, *rows = _unified(text.lstrip()[:HEAD]).split("\n", 1)
     listed = rows and all(name in header.lower() for name in ("subject", "prompt", "target"))
     return begun.startswith(('{"', "[{")) or bool(listed)
+
+
+def _unified(text: str) -> str:
+    """With every line break a newline: most terminals paste a carriage return in its place."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def preview(offer: Offer) -> str:
