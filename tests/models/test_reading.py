@@ -24,7 +24,7 @@ from workbench.models import fingerprint
 from workbench.models.fingerprint import base_fingerprint, keep_fingerprint, known_fingerprint
 from workbench.models.kept import cache_root
 from workbench.models.options import LoadOptions
-from workbench.models.quantised import check_editable
+from workbench.models.quantised import check_editable, keep_differentiable
 from workbench.models.task import Stopped, Task
 
 PICKLE = LoadOptions(allow_pickle=True)
@@ -311,6 +311,27 @@ class OwnConfig(LlamaConfig):
 class OwnModel(LlamaForCausalLM):
     config_class = OwnConfig
 """
+
+
+class Repacked(torch.nn.Linear):
+    """A 4-bit map as bitsandbytes has it on some CPUs: what was once used for inference passes no gradient on."""
+
+    support_avx512bf16_for_cpu = True
+    packed = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.packed = self.packed or (self.support_avx512bf16_for_cpu and not x.requires_grad)
+        return super().forward(x).detach() if self.packed else super().forward(x)
+
+
+def test_gradients_pass_through_a_quantised_map_that_was_read_with_before() -> None:
+    layers = torch.nn.Sequential(Repacked(4, 4), Repacked(4, 4))
+    keep_differentiable(layers)
+    layers(torch.ones(1, 4))
+    x = torch.ones(1, 4, requires_grad=True)
+    layers(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.norm() > 0
 
 
 def test_a_model_of_another_structure_is_refused_by_the_name_it_was_asked_for(tmp_path: Path) -> None:

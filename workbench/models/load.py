@@ -25,6 +25,7 @@ from workbench.models.fingerprint import base_fingerprint, keep_fingerprint, kno
 from workbench.models.folder import ModelFolder, is_pickle, locate, weight_files, weight_map
 from workbench.models.options import PLAIN, LoadOptions
 from workbench.models.placing import check_map, settle_inputs
+from workbench.models.quantised import keep_differentiable
 from workbench.models.reading import Asked, read_config, read_model
 from workbench.models.task import Task
 from workbench.models.tokenizer import check_tokenizer, embedded, guarded, named_few, read_tokenizer
@@ -97,6 +98,7 @@ def load_model(
     asked = Asked(found.path, name, DTYPES.get(dtype, "auto"), where, options)
     model, fingerprint = yield from _weights(found, asked)
     _check_decoder(model, name)
+    keep_differentiable(model)
     tokenizer = read_tokenizer(found.path, name, trust_remote_code=options.trust_remote_code)
     strange = check_tokenizer(tokenizer, model, name)
     if strange:

@@ -6,12 +6,14 @@ edited in such a base leaves it as an adapter: its packed weights cannot be prom
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from workbench.errors import ModelError
 from workbench.models.families import edit_site, editable_layers
@@ -19,6 +21,7 @@ from workbench.models.families import edit_site, editable_layers
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+_REPACKS = "support_avx512bf16_for_cpu"
 _KEPT = ("modules_to_not_convert", "llm_int8_skip_modules", "ignored_layers", "ignore")
 """Where the ways of quantising list the modules that they leave alone."""
 
@@ -46,6 +49,19 @@ def check_mergeable(config: PretrainedConfig, name: str) -> None:
             f"No merged checkpoint can be written of '{name}': it is quantised ({_described(quantisation)}).",
             "Export the edits with --format peft: the adapter goes on the same quantised base.",
         )
+
+
+def keep_differentiable(model: nn.Module) -> None:
+    """Has the quantised maps of a model calculate in a way that gradients pass, and without a warning a map.
+
+    On CPUs with AVX512-BF16 bitsandbytes repacks a 4-bit weight for inference at the first pass without gradients: from
+    then on none goes through it, a weight whose sides are no multiples of 32 is an assertion that fails, and the scales
+    are rounded. It does so by a flag of each module (Linear4bit.forward, bitsandbytes 0.50).
+    """
+    for module in model.modules():
+        if getattr(module, _REPACKS, False):
+            setattr(module, _REPACKS, False)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # 8 bits: that inputs are cast, at every map and pass
 
 
 def _table(value: object) -> Mapping[str, Any]:
