@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from textual import events
 from textual.widgets import Input, TextArea
 
 from tests.tui.conftest import Desk, OpenDesk
-from tests.tui.story import row, rows
+from tests.tui.story import MODEL, row, rows
 from workbench.tui.screens.form import FormScreen
 from workbench.tui.widgets.advanced_line import AdvancedLine
 from workbench.tui.widgets.answer_line import AnswerLine
@@ -217,6 +218,30 @@ async def test_an_answer_to_an_older_question_is_not_shown(open_desk: OpenDesk) 
         await desk.pilot.pause()
         assert desk.app.screen.query_one(AnswerLine).answer is None
         assert "Paris 0.81" not in desk.text()
+
+
+async def test_the_answer_is_still_there_when_the_whole_form_has_asked_the_same(open_desk: OpenDesk) -> None:
+    async with open_desk() as desk:
+        await desk.type("Rome", "{} is in", "Peru")
+        await desk.until_said("Paris 0.81")
+        await desk.pilot.press("tab", "enter")
+        await desk.until(lambda: isinstance(desk.app.screen, FormScreen) and "Paris 0.81" in desk.text())
+        await desk.pilot.press("escape")
+        await desk.until(lambda: not isinstance(desk.app.screen, FormScreen) and "Paris 0.81" in desk.text())
+
+
+async def test_the_model_is_asked_again_when_it_was_loaded_anew_or_an_older_edit_left_out(open_desk: OpenDesk) -> None:
+    async with open_desk(rows=rows(3), position=3) as desk:
+
+        def asked() -> int:
+            return sum(command.do == "answer" for command in desk.engine.sent)
+
+        await desk.type("Rome", "{} is in", "Peru")
+        await desk.until(lambda: asked() == 1)
+        desk.engine.say(replace(MODEL))
+        await desk.until(lambda: asked() == 2)
+        desk.engine.say(replace(desk.app.session.state.stack, drift=0.5))
+        await desk.until(lambda: asked() == 3)
 
 
 async def test_what_is_typed_ahead_goes_to_the_fields_it_was_meant_for(open_desk: OpenDesk) -> None:

@@ -64,7 +64,7 @@ class State:
     stack: ev.StackChanged | None = None
     run: Run | None = None
     answers: tuple[ev.Answered, ...] = ()
-    """Newest last; one a prompt and side."""
+    """The last ones, newest last; one for each time a prompt was asked in a state."""
     generations: dict[str, str] = field(default_factory=dict)
     """Generated text so far, by side."""
     spoken: dict[str, ev.GenerationChunk] = field(default_factory=dict)
@@ -132,8 +132,7 @@ def _told(state: State, event: ev.Event) -> State:
     """`state` with what does not change the engine's own state."""
     match event:
         case ev.Answered():
-            kept = tuple(a for a in state.answers if (a.prompt, a.side) != (event.prompt, event.side))
-            return replace(state, answers=(*kept[-50:], event))
+            return replace(state, answers=(*state.answers[-50:], event))
         case ev.GenerationChunk():
             return _generated(state, event)
         case ev.HealthReport():

@@ -14,7 +14,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from workbench.edits import SLOT
-from workbench.events import Answered
+from workbench.events import Answered, ModelReady
 from workbench.text import shortened, visible
 from workbench.tui.bench import bench
 from workbench.tui.draft import Draft
@@ -40,8 +40,8 @@ class Question(NamedTuple):
 
     prompt: str
     chat: bool
-    tip: str
-    """Id of the newest applied edit."""
+    weights: tuple[str, float]
+    """Id of the newest applied edit, and the drift: an older edit may be left out."""
     target: str
     """Its tokens are counted."""
 
@@ -62,6 +62,7 @@ class AnswerLine(Widget):
         self._state = State()
         self._asked: Question | None = None
         self._job = ""
+        self._model: ModelReady | None = None
         self._timer: Timer | None = None
         self.answer: Answered | None = None
         """What the model says to the present draft, if that is known."""
@@ -75,6 +76,8 @@ class AnswerLine(Widget):
     def show(self, state: State) -> None:
         """Takes in an answer that has come, and asks again when the weights have changed."""
         self._state = state
+        if state.model is not self._model:
+            self._model, self._asked = state.model, None
         self._look()
         if state.engine == "idle" and self._timer is None and self._question() != self._asked:
             self._wait()
@@ -83,9 +86,9 @@ class AnswerLine(Widget):
         subject, prompt = self.draft.subject.strip(), self.draft.slotted.strip()
         if not subject or prompt.count(SLOT) != 1:
             return None
-        tip = newest_applied(self._state)
-        target = self.draft.target_new.strip()
-        return Question(prompt.replace(SLOT, subject), self.draft.chat, tip.id if tip else "", target)
+        stack, tip = self._state.stack, newest_applied(self._state)
+        weights = (tip.id if tip else "", stack.drift if stack else 0.0)
+        return Question(prompt.replace(SLOT, subject), self.draft.chat, weights, self.draft.target_new.strip())
 
     def _wait(self) -> None:
         if self._timer is not None:
@@ -109,6 +112,8 @@ class AnswerLine(Widget):
         question, asked, answer = self._question(), self._asked, None
         if question and asked and question[:3] == asked[:3]:
             answer = next((a for a in reversed(self._state.answers) if a.job == self._job), None)
+            if answer is None and self.answer is not None and self.answer.job == self._job:
+                self._asked = None
         if answer != self.answer:
             self.answer = answer
             self.post_message(self.Changed())
