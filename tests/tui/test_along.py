@@ -39,6 +39,14 @@ def test_what_no_edit_recorded_has_no_line() -> None:
     assert numbers(None, 60) == numbers(stack(0, 0), 60) == []
 
 
+def test_an_edit_that_is_left_out_is_marked_and_the_curve_is_called_a_record() -> None:
+    edits = tuple(replace(one, state="off") if one.number == 2 else one for one in STACK.edits)
+    left_out = replace(STACK, edits=edits)
+    assert numbers(left_out, 60)[0].split() == ["edit", "1", "2◌", "3", "4↶", "5↶"]
+    assert figure(left_out, MEASURES[0]).series[0].name == "drift, as recorded"
+    assert figure(STACK, MEASURES[0]).series[0].name == "drift"
+
+
 @pytest.mark.parametrize(("count", "present", "most"), [(100, 37, 8), (5, 5, 8), (1000, 0, 3), (9, 2, 2), (9, 9, 1)])
 def test_of_many_edits_an_even_sample_is_shown_with_both_ends_and_the_present(
     count: int, present: int, most: int

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from textual.widgets import Input
 
 from tests.tui.small_bench import SmallBench
-from tests.tui.story import MODEL, PROBES, ready, row, stack, told
+from tests.tui.story import MODEL, PROBES, finish_events, ready, row, run_events, stack, told
 from workbench import events as ev
 from workbench.contrasts import AddedProbe
 from workbench.tui.added import read_added, write_added
@@ -185,6 +185,20 @@ async def test_n_goes_round_the_failing_probes_and_enter_asks_with_their_prompt(
         assert where == [1, 3, 1, 3]
         await pilot.press("enter")
         assert app.sent[-1][1]["prompt"] == "Tim Cook works for"
+
+
+async def test_probes_of_an_edit_that_was_stopped_are_not_called_the_last_edits() -> None:
+    state = told([*run_events(20), *finish_events()[:-2]], ready())
+    app = SmallBench(CompareScreen, state)
+    async with app.run_test(size=(140, 40)) as pilot:
+        assert "Probes of the edit that is being made" in text(app)
+        app.tell(ev.EditCancelled(job=state.job, position=3, step=20))
+        await pilot.pause()
+        assert "Probes of an edit that was not kept" in text(app)
+        app.state = told([*run_events(20), *finish_events()], ready())
+        app.tell()
+        await pilot.pause()
+        assert "Probes of the last edit, when it was made" in text(app)
 
 
 async def test_without_a_failing_probe_n_is_not_offered() -> None:

@@ -13,6 +13,7 @@ from textual.reactive import reactive
 from workbench.events import EditRow, StackChanged
 from workbench.tui.state import State
 from workbench.tui.widgets.plot import Figure, Plot, Series
+from workbench.tui.widgets.stack_table import SIGNS
 from workbench.tui.widgets.text import fit, pair
 
 LABEL = 11
@@ -81,7 +82,7 @@ class AlongStack(Plot):
     HELP = (
         "How the stack has changed the model, edit by edit, as each edit recorded it: drift of the weights, perplexity "
         "on held-out text, neighbours of its own that hold, earlier edits and their neighbours that hold.\n\n"
-        "Dotted: undone edits."
+        "Dotted: undone edits. ◌: an edit that is left out; what later edits recorded still has it."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "next_measure", "Other curve", id="along.other", tooltip="Drift, perplexity, neighbours, earlier"),
@@ -137,11 +138,13 @@ class AlongStack(Plot):
 
 
 def figure(stack: StackChanged | None, measure: Measure) -> Figure:
-    """One measure from the base on; what is undone is dotted."""
+    """One measure from the base on; what is undone is dotted. With an edit left out, it is said of what it tells."""
     if stack is None or not stack.edits:
         return Figure(empty="No edits yet. What they do to the model is drawn here, edit by edit.")
     values = [measure.base(stack), *(measure.value(row) for row in stack.edits)]
-    applied = Series(measure.name, tuple(values[: stack.position + 1]))
+    recorded = any(row.state == "off" for row in stack.edits[: stack.position])
+    name = f"{measure.name}, as recorded" if recorded else measure.name
+    applied = Series(name, tuple(values[: stack.position + 1]))
     undone = Series("undone", tuple(values[stack.position :]), stack.position, "dots")
     curves = (applied, undone) if stack.position < len(stack.edits) else (applied,)
     return Figure(curves, "edit", len(stack.edits), empty=f"No edit has recorded this: {measure.name}.")
@@ -152,10 +155,15 @@ def numbers(stack: StackChanged | None, width: int) -> list[str]:
     if stack is None or not stack.edits:
         return []
     shown = [stack.edits[i - 1] for i in positions(len(stack.edits), stack.position, (width - LABEL) // CELL)]
-    heads = [f"{row.number}{'' if row.number <= stack.position else '↶'}" for row in shown]
+    heads = [f"{row.number}{_sign(row, stack.position)}" for row in shown]
     known = [measure for measure in MEASURES if any(measure.value(row) is not None for row in shown)]
     lines = [_line("edit", heads), *(_line(one.name, [one.said(row) for row in shown]) for one in known)]
     return [fit(line, width).rstrip() for line in lines]
+
+
+def _sign(row: EditRow, position: int) -> str:
+    """Why the model does not have it; "" if it has."""
+    return SIGNS["undone"] if row.number > position else SIGNS["off"] if row.state == "off" else ""
 
 
 def _line(name: str, cells: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 
 from workbench.events import ProbeResult, StackChanged
-from workbench.tui.state import State
+from workbench.tui.state import Run, State
 from workbench.tui.watched import FILTERS, Filter, Watched, judged, recorded, summary, watched
 from workbench.tui.widgets.panel import Rows
 from workbench.tui.widgets.text import fit, number, tick
@@ -52,6 +52,7 @@ class ProbeTable(Rows):
     _stack: StackChanged | None = None
     _added = 0
     _busy = False
+    _of_run = ""
     _all: tuple[Watched, ...] = ()
     _rows: tuple[Watched, ...] = ()
     _filter: Filter = "all"
@@ -67,14 +68,14 @@ class ProbeTable(Rows):
         """
         results = state.probes if asked else state.run.probes if state.run else ()
         busy = state.doing == "probe"
-        said = asked, added, busy, perplexity
+        said = asked, added, busy, perplexity, of_run(state.run)
         if said == self._said and results == self._results and state.stack is self._stack:
             return
         if state.stack is not self._stack:
             rows = state.stack.edits if state.stack else ()
             self._numbers = {row.id: str(row.number) for row in rows}
         self._results, self._stack, self._said = results, state.stack, said
-        self._asked, self._added, self._busy = asked, added, busy
+        self._asked, self._added, self._busy, self._of_run = asked, added, busy, of_run(state.run)
         found = watched(results, *asked.words) if asked else recorded(results)
         self._all = judged(found, perplexity)
         self._narrow()
@@ -159,7 +160,7 @@ class ProbeTable(Rows):
 
     def _title(self) -> str:
         if not self._asked:
-            return "Probes of the last edit, when it was made" if self._all else "Probes across the stack"
+            return self._of_run if self._all else "Probes across the stack"
         stale = "   the stack has changed: R asks again" if self._asked.stale else ""
         return "Probes across the stack" + stale
 
@@ -169,6 +170,15 @@ class ProbeTable(Rows):
             "" if self._filter == "all" else f"{len(self._rows)} shown: {FILTER_WORDS.get(self._filter, self._filter)}"
         )
         return "   ".join(part for part in (asking, shown, summary(self._all)) if part)
+
+
+def of_run(run: Run | None) -> str:
+    """What the probes of `run` tell of."""
+    if run is None or run.committed:
+        return "Probes of the last edit, when it was made"
+    if run.running:
+        return "Probes of the edit that is being made"
+    return "Probes of an edit that was not kept"
 
 
 Cells = tuple[str, str, str, str, str, str, str]
