@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from textual.widgets import Input, TextArea
 
 from tests.tui.conftest import Desk, OpenDesk
+from workbench.errors import StorageError
+from workbench.tui import queue_place
 from workbench.tui.draft import Draft
-from workbench.tui.kept_draft import FILE, MAX_BYTES, read_draft
+from workbench.tui.kept_draft import FILE, MAX_BYTES, PAUSE, read_draft
+from workbench.tui.queue import FILE as QUEUE
+from workbench.tui.queue import QueueItem
+from workbench.tui.queue_place import QueuePlace
 from workbench.tui.screens.form import FormScreen
 from workbench.tui.widgets.request_form import More, RequestForm
 
@@ -98,3 +104,50 @@ def test_a_draft_that_cannot_be_read_is_moved_aside_and_said(tmp_path: Path, con
     assert draft.empty
     assert aside.name in said
     assert aside.read_bytes() == content
+
+
+async def test_a_draft_that_may_not_be_read_takes_no_queue_with_it_and_is_not_written_over(
+    open_desk: OpenDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_desk() as desk:
+        await desk.add(*HALF, "Athens")
+        await desk.type("iPod")
+        await desk.until(lambda: "iPod" in (tmp_path / "stack" / FILE).read_text())
+    there = (tmp_path / "stack" / FILE).read_bytes()
+
+    def refuse(folder: Path) -> tuple[Draft, str]:
+        raise StorageError("Cannot read draft.json: permission is denied.")
+
+    monkeypatch.setattr(queue_place, "read_draft", refuse)
+    async with open_desk() as desk:
+        assert desk.subjects() == ["Greece"]
+        assert "permission is denied. It is left as it is; what is new is not saved." in desk.said()
+        await desk.type("Italy", "The capital of {} is")
+    assert (tmp_path / "stack" / FILE).read_bytes() == there
+
+
+async def test_a_queue_that_may_not_be_read_is_not_written_over(
+    open_desk: OpenDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_desk() as desk:
+        await desk.add(*HALF, "Athens")
+    there = (tmp_path / "stack" / QUEUE).read_bytes()
+
+    def refuse(folder: Path) -> tuple[tuple[QueueItem, ...], str]:
+        raise StorageError("The queue queue.json cannot be read: permission is denied.")
+
+    monkeypatch.setattr(queue_place, "read_queue", refuse)
+    async with open_desk() as desk:
+        await desk.add("Italy", "The capital of {} is", "Rome")
+        assert "1 item; not saved, its file cannot be read" in desk.text()
+    assert (tmp_path / "stack" / QUEUE).read_bytes() == there
+
+
+async def test_what_is_typed_after_the_place_was_given_up_is_not_written_there(tmp_path: Path) -> None:
+    place = QueuePlace(tmp_path, tell=lambda error: pytest.fail(error.message))
+    written = place.queue.written
+    written.keep(Draft("Greece"))
+    await place.close()
+    written.keep(Draft("Italy"))
+    await asyncio.sleep(2 * PAUSE)
+    assert read_draft(tmp_path)[0] == Draft("Greece")

@@ -45,12 +45,13 @@ class KeptDraft:
             self._timer = asyncio.get_running_loop().call_later(PAUSE, self._save)
 
     async def close(self) -> None:
-        """Returns when it is on disk."""
+        """Returns when it is on disk; nothing is written from then on."""
         if self._timer is not None:
             self._timer.cancel()
             self._save()
-        if self._saver is not None:
-            await self._saver.close()
+        saver, self._saver = self._saver, None
+        if saver is not None:
+            await saver.close()
 
     def _save(self) -> None:
         self._timer = None

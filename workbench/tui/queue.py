@@ -79,6 +79,9 @@ class Queue:
         written: what is being written and not queued yet.
     """
 
+    unsaved = "the stack is in use elsewhere"
+    """Why it is not kept, if it is not."""
+
     def __init__(
         self,
         save: Callable[[bytes], None] | None = None,

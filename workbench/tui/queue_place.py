@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from workbench.errors import StackBusy, StorageError, WorkbenchError
 from workbench.stack.files import make_folder
 from workbench.stack.lock import WriterLock
-from workbench.tui.draft import Draft
 from workbench.tui.kept_draft import FILE as DRAFT
 from workbench.tui.kept_draft import KeptDraft, read_draft
 from workbench.tui.queue import FILE, Queue, read_queue
 from workbench.tui.saver import Saver
 
+T = TypeVar("T")
+
+UNREAD = "It is left as it is; what is new is not saved."
 LOCK = "queue.lock"
 """Held by the screen that keeps the queue; the stack's own lock is the engine's."""
 
@@ -56,11 +59,20 @@ class QueuePlace:
             self._tell(error)
 
     def _read(self) -> Queue:
+        items, draft = self._found(read_queue), self._found(read_draft)
+        written = KeptDraft() if draft is None else KeptDraft(Saver(self.folder / DRAFT, self._tell), draft)
+        if items is not None:
+            return Queue(self._saver, items, written)
+        queue = Queue(written=written)
+        queue.unsaved = "its file cannot be read"
+        return queue
+
+    def _found(self, read: Callable[[Path], tuple[T, str]]) -> T | None:
+        """What is there; None, with the reason told, where it cannot be read. Then it is not written over either."""
         try:
-            items, found = read_queue(self.folder)
-            draft, more = read_draft(self.folder)
+            found, said = read(self.folder)
         except WorkbenchError as error:
-            self._tell(error)
-            items, draft, found, more = (), Draft(), "", ""
-        self.found = f"{found} {more}".strip()
-        return Queue(self._saver, items, KeptDraft(Saver(self.folder / DRAFT, self._tell), draft))
+            self._tell(StorageError(error.message, f"{error.hint} {UNREAD}".strip()))
+            return None
+        self.found = f"{self.found} {said}".strip()
+        return found

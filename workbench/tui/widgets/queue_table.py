@@ -166,7 +166,7 @@ def _summary(queue: Queue, *, recorded: bool) -> str:
     words = f"{len(queue)} item{'' if len(queue) == 1 else 's'}"
     if len(queue) > 1:
         words += ", order matters"
-    return words if queue.kept else f"{words}; not saved, the stack is in use elsewhere"
+    return words if queue.kept else f"{words}; not saved, {queue.unsaved}"
 
 
 def _count(text: str) -> int:
