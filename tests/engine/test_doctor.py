@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.engine.making import OTHER, REQUEST, drain, make_model, open_on
 from workbench import events as ev
+from workbench.engine import doctor
 from workbench.engine.auditing import check_files
 from workbench.engine.doctor import examine
 from workbench.engine.dtypes import measure_dtypes, pristine_weights
@@ -313,3 +314,18 @@ def test_accelerators_are_named_with_their_memory_and_half_precision(monkeypatch
     found = {event.topic: event.message for event in machine()}
     assert found["cuda:0"] == "Some GPU, 1.0 of 16.0 GiB free, float16, no bfloat16"
     assert "devices" not in found
+
+
+@pytest.mark.parametrize(
+    ("kind", "fill", "verdict"),
+    [(torch.float8_e4m3fn, 1.0, "fine"), (torch.float8_e5m2, float("inf"), "unusable"), (torch.complex64, 1.0, "fine")],
+)
+def test_weights_that_torch_cannot_put_in_order_are_looked_at_or_passed_over(
+    small: Path, kind: torch.dtype, fill: float, verdict: str
+) -> None:
+    _, loaded = drain(load_model(str(small), device="cpu"))
+    linear = loaded.model.get_submodule(MODULE)
+    linear.weight = torch.nn.Parameter(torch.full((4, 4), fill).to(kind), requires_grad=False)
+    finding = doctor._numbers(loaded)
+    assert finding.verdict == verdict
+    assert (MODULE in finding.message) == (verdict == "unusable")

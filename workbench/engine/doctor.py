@@ -11,6 +11,9 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 from workbench.engine.auditing import check_files
 from workbench.engine.dtypes import measure_dtypes, pristine_weights
 from workbench.engine.machine import GIB, MIB, machine
@@ -118,9 +121,10 @@ def _fit(loaded: LoadedModel) -> Iterator[Finding]:
 
 
 def _numbers(loaded: LoadedModel) -> Finding:
-    """Whether every weight is a number; those that no device holds are not looked at."""
-    held = [(name, one) for name, one in loaded.model.named_parameters() if one.device.type != "meta" and one.numel()]
-    broken = [name for name, one in held if not all(bool(end.isfinite()) for end in one.detach().aminmax())]
+    """Whether every weight is a number; those that no device holds, or that torch cannot compare, are not looked at."""
+    looked = {name: _finite(one) for name, one in loaded.model.named_parameters()}
+    held = {name: finite for name, finite in looked.items() if finite is not None}
+    broken = [name for name, finite in held.items() if not finite]
     if not broken:
         return Finding(topic="weights", verdict="fine", message=f"all {len(held)} tensors are numbers throughout")
     named = ", ".join(broken[:MOST_NAMED]) + ", …" * (len(broken) > MOST_NAMED)
@@ -130,6 +134,19 @@ def _numbers(loaded: LoadedModel) -> Finding:
         message=f"{len(broken)} of {len(held)} tensors hold NaN or infinity: {named}",
         hint="Get the checkpoint again; if it is larger than float16 reaches, use --dtype float32 or bfloat16.",
     )
+
+
+def _finite(weight: Tensor) -> bool | None:
+    """Whether all of it are numbers; None where that cannot be told, as of some quantised kinds."""
+    if weight.device.type == "meta" or not weight.numel():
+        return None
+    held = weight.detach()
+    try:
+        if held.is_floating_point() and held.itemsize == 1:  # float8 has no order of its own
+            held = held.to(torch.bfloat16)
+        return all(bool(end.isfinite()) for end in held.aminmax())
+    except NotImplementedError:
+        return None
 
 
 def _editing(loaded: LoadedModel) -> Iterator[Finding]:
