@@ -159,6 +159,20 @@ def test_the_answers_of_a_short_window_are_cut_and_it_is_said(
     assert said == "Answers of 'my_triviaqa' end after 32 tokens: the model's window has 64."
 
 
+@pytest.mark.parametrize("longest", ["many", "[1]"])
+def test_a_length_that_is_no_number_is_said_as_a_wrong_definition(
+    engine: Engine, shipped: Path, tmp_path: Path, longest: str
+) -> None:
+    (tmp_path / "endless.yaml").write_text(
+        f"include: {shipped / 'my_triviaqa.yaml'}\ntask: endless\n"
+        f"generation_kwargs: {{until: [x], max_gen_toks: {longest}}}\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(EditError, match="'endless' cannot be run") as refused:
+        ran(engine, tmp_path, "endless")
+    assert "definition is wrong" in refused.value.hint
+
+
 def test_data_that_is_not_there_is_found_before_a_task_is_run(engine: Engine, shipped: Path, tmp_path: Path) -> None:
     here = (shipped / "my_piqa.yaml").read_text(encoding="utf-8").replace("my_piqa.jsonl", "gone.jsonl")
     (tmp_path / "elsewhere.yaml").write_text(here.replace("task: my_piqa", "task: elsewhere"), encoding="utf-8")

@@ -103,12 +103,14 @@ class Harness:
             EditError: its definition or its data cannot be read.
         """
         with _refused(name), _quietly(), _own_seeds():
-            self._loaded[name] = loaded = self._manager.load([name])
-        single = loaded["tasks"]
-        for task in single.values():
-            if task.get_config("num_fewshot") is None:
-                task.set_config(key="num_fewshot", value=0)
-        return [said for task, one in single.items() if (said := _within_window(task, one, self._model.max_length))]
+            loaded = self._manager.load([name])
+            single = loaded["tasks"]
+            for task in single.values():
+                if task.get_config("num_fewshot") is None:
+                    task.set_config(key="num_fewshot", value=0)
+            said = [_within_window(task, one, self._model.max_length) for task, one in single.items()]
+        self._loaded[name] = loaded
+        return [*filter(None, said)]
 
     def run(self, name: str) -> list[Measured]:
         """Runs a task on the model as it stands. Raises EditError if it cannot be run, UsageError as `language_model`.
