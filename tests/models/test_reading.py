@@ -335,8 +335,8 @@ def test_gradients_pass_through_a_quantised_map_that_was_read_with_before() -> N
 
 
 def test_a_model_of_another_structure_is_refused_by_the_name_it_was_asked_for(tmp_path: Path) -> None:
-    small: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    BertLMHeadModel(BertConfig(vocab_size=99, **small)).save_pretrained(tmp_path / "both-ways")
+    small: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertLMHeadModel(BertConfig(vocab_size=99, intermediate_size=16, **small)).save_pretrained(tmp_path / "both-ways")
     with pytest.raises(ModelError, match=r"both-ways' cannot be edited: BertLMHeadModel reads its text in both dir"):
         load(tmp_path / "both-ways")
 
