@@ -240,7 +240,9 @@ async def test_the_model_is_asked_again_when_it_was_loaded_anew_or_an_older_edit
         await desk.until(lambda: asked() == 1)
         desk.engine.say(replace(MODEL))
         await desk.until(lambda: asked() == 2)
-        desk.engine.say(replace(desk.app.session.state.stack, drift=0.5))
+        stack = desk.app.session.state.stack
+        assert stack
+        desk.engine.say(replace(stack, drift=0.5))
         await desk.until(lambda: asked() == 3)
 
 
