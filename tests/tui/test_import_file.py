@@ -71,7 +71,7 @@ async def test_bad_records_are_named_and_left_out_and_the_good_ones_queued(open_
         assert "✗ record 5: the record is not a JSON object." in desk.text()
         await desk.pilot.press("enter")
         await desk.until(lambda: len(desk.app.queue) == 7)
-        assert "7 edits added, 2 records left out." in desk.said()
+        assert "7 edits added, 2 records left out; record 4: there is no 'subject'" in desk.said()
 
 
 async def test_a_file_of_which_nothing_can_be_read_queues_nothing(open_desk: OpenDesk, folder: Path) -> None:

@@ -58,9 +58,10 @@ class Offer:
 
     @property
     def added(self) -> str:
-        """As in 12 edits added, 2 records left out."""
+        """As in 12 edits added, 2 records left out; record 3: the field 'subject' is not text."""
         more = f", {counted(self.left_out, 'record')} left out" if self.left_out else ""
-        return f"{counted(len(self.drafts), 'edit')} added{more}."
+        why = f"; {shortened(visible(self.reasons[0]), LINE).rstrip('.')}" if self.reasons else ""
+        return f"{counted(len(self.drafts), 'edit')} added{more}{why}."
 
 
 def may_be_records(text: str) -> bool:
