@@ -80,6 +80,20 @@ def child(small: Path, tmp_path: Path) -> Iterator[Child]:
     started.process.wait()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such names")
+def test_a_stack_beside_whose_name_is_no_text_is_said_and_ends_no_engine(
+    child: Child, small: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / os.fsdecode(b"bad\xff")
+    child.until_done("load")
+    open_on(small, odd).close()
+    child.send("stacks", "which")
+    (said,) = (event for event in child.until_done("which") if isinstance(event, ev.StacksBeside))
+    assert [folder for folder, _, _ in said.stacks] == [str(odd)]
+    child.send("quit", "-")
+    assert child.process.wait(timeout=60) == 0
+
+
 def test_a_day_with_the_engine(child: Child, small: Path, tmp_path: Path) -> None:
     loading = child.until_done("load")
     assert [type(e) for e in loading[-3:]] == [ev.ModelReady, ev.StackChanged, ev.JobDone]

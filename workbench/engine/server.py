@@ -138,7 +138,8 @@ class Server:
             self._decisions.forget()
         with self._speaking:
             for part in self._stack.tell(event) if isinstance(event, StackChanged) else (event,):
-                self._events.write(to_line(self._stamp(part, job)).encode() + b"\n")
+                line = to_line(self._stamp(part, job))
+                self._events.write(line.encode("utf-8", "backslashreplace") + b"\n")  # JSON reads \udcff as it was
                 self._events.flush()
 
 
