@@ -7,6 +7,7 @@ import json
 import pytest
 from textual import events
 from textual.widgets import Input
+from textual.widgets.input import Selection
 
 from tests.tui.conftest import Desk, OpenDesk
 from workbench.tui.offer import may_be_records
@@ -44,6 +45,19 @@ async def test_a_field_takes_one_line_and_says_how_many_it_left_out(
         assert said in desk.said()
         assert bool(said) == bool(desk.said())
         assert len(desk.app.queue) == 0
+
+
+async def test_a_line_that_is_too_long_is_cut_and_said(open_desk: OpenDesk) -> None:
+    async with open_desk() as desk:
+        await paste(desk, "x" * 3_990)
+        await paste(desk, "y" * 20 + "\nz")
+        await desk.until(lambda: "10 characters and 1 line were left out of the paste." in desk.said())
+        assert subject(desk) == "x" * 3_990 + "y" * 10
+        assert "A field holds one line of 4,000 characters" in desk.said()
+        field = desk.app.screen.query_one("#subject", Input)
+        field.selection = Selection(4_000, 0)
+        await paste(desk, "z" * 4_001)
+        await desk.until(lambda: subject(desk) == "z" * 4_000)
 
 
 @pytest.mark.parametrize(

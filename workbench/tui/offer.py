@@ -10,7 +10,7 @@ from workbench.requests import Readable, read_readable, readable
 from workbench.text import shortened, visible
 from workbench.tui.draft import Draft
 from workbench.tui.queue import drafts_of
-from workbench.tui.widgets.text import fit
+from workbench.tui.widgets.text import counted, fit
 
 SHOWN = 4
 """Edits that are shown where all records can be read."""
@@ -97,11 +97,6 @@ def _wrong(offer: Offer) -> list[str]:
     rooms = [LINE] * (len(shown) - 1) + [LINE - len(more)]
     lines = [fit(f"✗ {visible(reason)}", room).rstrip() for reason, room in zip(shown, rooms, strict=False)]
     return [*lines[:-1], lines[-1] + more] if lines else []
-
-
-def counted(number: int, noun: str) -> str:
-    """As in 1 edit, 2 edits."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _short(text: str) -> str:

@@ -14,6 +14,8 @@ from textual.binding import Binding
 from textual.widget import Widget
 from textual.widgets import Input
 
+from workbench.tui.widgets.text import counted
+
 PATIENCE = 1.0
 """Seconds to wait at most for keys that a widget has not taken in."""
 
@@ -40,13 +42,29 @@ class LineInput(Input):
         self.take(self.app.clipboard)
 
     def take(self, text: str) -> None:
-        """Puts the first line of `text` that holds something where the cursor is, or in place of the selection."""
+        """Puts the first line of `text` that holds something where the cursor is, or in place of the selection.
+
+        What a field has no room for is left out, and that is said.
+        """
         lines = [line for line in text.splitlines() if line.strip()]
-        if lines:
-            self.replace(lines[0], *self.selection)
-        if len(lines) > 1:
-            rest = "1 line was" if len(lines) == 2 else f"{len(lines) - 1:,} lines were"
-            self.notify(f"A field holds one line: {rest} left out of the paste.", severity="warning", markup=False)
+        if not lines:
+            return
+        line, room = lines[0], self._room()
+        self.replace(line[:room], *self.selection)
+        cut = 0 if room is None else max(0, len(line) - room)
+        left = [counted(cut, "character")] * (cut > 0) + [counted(len(lines) - 1, "line")] * (len(lines) > 1)
+        if left:
+            holds = f"one line of {self.max_length:,} characters" if cut else "one line"
+            were = "was" if cut + len(lines) - 1 == 1 else "were"
+            said = f"A field holds {holds}: {' and '.join(left)} {were} left out of the paste."
+            self.notify(said, severity="warning", markup=False)
+
+    def _room(self) -> int | None:
+        """Characters that may come in place of the selection; None: any number."""
+        if not self.max_length:
+            return None
+        start, end = sorted(self.selection)
+        return max(0, self.max_length - len(self.value) + end - start)
 
     def _own(self, key: str) -> list[Binding]:
         """What every field does at `key`; enter is its holder's."""

@@ -30,6 +30,11 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
     return " " * (width - cells) + shown if right else shown + " " * (width - cells)
 
 
+def counted(number: int, noun: str) -> str:
+    """As in 1 edit, 2 edits."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def wrapped(text: str, width: int) -> list[str]:
     """`text`, made visible, on lines of at most `width` cells, broken at spaces where there are any."""
     if width <= 0:
