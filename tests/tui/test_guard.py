@@ -13,6 +13,7 @@ from workbench import settings
 from workbench.guards import MEASURES, OFF, Guard
 from workbench.tui.guarding import Guarding
 from workbench.tui.screens import guard as guard_screen
+from workbench.tui.screens.confirm import ChoiceScreen
 from workbench.tui.screens.guard import GuardScreen
 from workbench.tui.screens.guard_limits import GuardLimitsScreen
 from workbench.tui.widgets.guard_lines import GLANCE, guard_lines, reading, readings, table
@@ -141,6 +142,20 @@ async def test_quitting_under_the_question_asks_once_and_stop_now_discards(open_
         await desk.pilot.press("n")
         await desk.until(lambda: not desk.app.is_running or desk.app.state.engine == "idle")
         assert desk.engine.rows == ()
+
+
+async def test_the_question_about_leaving_says_when_no_edit_is_being_made_any_more(open_desk: OpenDesk) -> None:
+    async with open_desk(pause_at=10) as desk:
+        await desk.add("One", "{} is", "x")
+        await desk.pilot.press("ctrl+r")
+        await desk.until(lambda: desk.app.state.run is not None)
+        await desk.pilot.press("ctrl+q")
+        await desk.until_said("An edit is being made.")
+        desk.engine.pause_at = 0
+        await desk.until_said("No edit is being made any more")
+        await desk.pilot.press("k")
+        await desk.until(lambda: not isinstance(desk.app.screen, ChoiceScreen))
+        assert desk.app.is_running
 
 
 async def test_a_click_answers(open_desk: OpenDesk) -> None:

@@ -33,7 +33,7 @@ from workbench.tui.palette import Deeds
 from workbench.tui.queue import Queue
 from workbench.tui.screens.base import HEIGHTS, WIDTHS
 from workbench.tui.screens.compare import CompareScreen
-from workbench.tui.screens.confirm import ChoiceScreen
+from workbench.tui.screens.confirm import ChoiceScreen, QuitScreen
 from workbench.tui.screens.edit import EditScreen
 from workbench.tui.screens.guard import GuardScreen
 from workbench.tui.screens.guard_limits import GuardLimitsScreen
@@ -359,8 +359,8 @@ class WorkbenchApp(NoticeApp):
 
     @work
     async def _ask_to_quit(self) -> None:
-        choices = (("a", "Stop after this edit", "after"), ("n", "Stop now", "now"), ("k", "Keep running", ""))
-        answer = await self.push_screen_wait(ChoiceScreen("An edit is being made.", choices))
+        runner = self.session.runner
+        answer = await self.push_screen_wait(QuitScreen(lambda: bool(runner.in_flight or runner.armed)))
         if answer:
             self.session.pause()
             self._quit_after = True

@@ -12,7 +12,14 @@ from textual.widgets import Button, Static
 from workbench.tui.widgets.keys import KeyLine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from textual.app import ComposeResult
+
+    from workbench.tui.state import State
+
+MAKING = "An edit is being made."
+MADE = "No edit is being made any more: a and n leave, k stays."
 
 Choice = tuple[str, str, str]
 """Key, label, and the result."""
@@ -50,6 +57,20 @@ class ChoiceScreen(ModalScreen[str]):
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """As the choice's key."""
         self.dismiss((event.button.id or "").removeprefix("choice-"))
+
+
+class QuitScreen(ChoiceScreen):
+    """Asked while an edit is being made; `going` says whether one still is, and the question keeps to it."""
+
+    def __init__(self, going: Callable[[], bool]) -> None:
+        choices = (("a", "Stop after this edit", "after"), ("n", "Stop now", "now"), ("k", "Keep running", ""))
+        super().__init__(MAKING, choices)
+        self._going = going
+
+    def refresh_state(self, state: State) -> None:
+        """The app calls this when the state changed."""
+        del state
+        self.query_one("#question > Static", Static).update(MAKING if self._going() else MADE)
 
 
 class ConfirmScreen(ChoiceScreen):
