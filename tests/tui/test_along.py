@@ -90,6 +90,8 @@ async def test_an_empty_stack_says_what_will_be_here() -> None:
     app = Holder()
     async with app.run_test(size=(80, 12)):
         along = app.query_one(AlongStack)
+        along.show(told([]))
+        assert along.lines(70, 8)[0].plain == "The stack is not read yet."
         along.show(told([MODEL, stack(0, 0)]))
         assert "No edits yet" in along.lines(70, 8)[0].plain
         along.show(told([MODEL, replace(stack(1, 0), edits=(row(1, drift=None),))]))

@@ -139,7 +139,9 @@ class AlongStack(Plot):
 
 def figure(stack: StackChanged | None, measure: Measure) -> Figure:
     """One measure from the base on; what is undone is dotted. With an edit left out, it is said of what it tells."""
-    if stack is None or not stack.edits:
+    if stack is None:
+        return Figure(empty="The stack is not read yet.")
+    if not stack.edits:
         return Figure(empty="No edits yet. What they do to the model is drawn here, edit by edit.")
     values = [measure.base(stack), *(measure.value(row) for row in stack.edits)]
     recorded = any(row.state == "off" for row in stack.edits[: stack.position])
