@@ -133,7 +133,7 @@ class _Sequence:
         for case, request in zip(unit, self._requests(unit), strict=True):
             made = edit if request in held else None
             score = self._scorer.now(case) if made else failure(case.request, why or NOT_MADE)
-            norms = _norms(made) if made else {}
+            norms = norms_of(made) if made else {}
             lines.append(
                 CaseLine(
                     case.number,
@@ -183,9 +183,11 @@ class _Sequence:
         return [self._through[place] for place in sorted(rng.sample(range(edited), most))]
 
 
-def _norms(edit: Edit) -> dict[str, float]:
+def norms_of(edit: Edit) -> dict[str, float]:
+    """Those of NORMS that the record of `edit` holds as finite numbers."""
     found = edit.metrics.get("norms", {})
-    return {name: float(found[name]) for name in NORMS if name in found and math.isfinite(found[name] or math.nan)}
+    known = {name: found[name] for name in NORMS if isinstance(found.get(name), int | float)}
+    return {name: float(value) for name, value in known.items() if math.isfinite(value)}
 
 
 def _noting(making: Generator[Event, None, bool], failures: list[str]) -> Generator[Event, None, bool]:
