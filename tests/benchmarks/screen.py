@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import os
 import statistics
 import tempfile
 import time
@@ -27,6 +28,7 @@ from tests.benchmarks.measuring import Row
 from tests.tui.conftest import Desk
 from tests.tui.scripted_engine import ScriptedEngine
 from workbench.atlas.benchmark import benchmark_requests
+from workbench.models import user
 from workbench.tui import app, garbage
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.client import EngineClient, ProcessClient, engine_arguments
@@ -61,7 +63,7 @@ class Watched(WorkbenchApp):
 
 def rows(quick: bool) -> Iterator[Row]:
     """With the engine on atlas; if `quick` with a scripted one, and few keys."""
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, _nobodys(Path(place)):
         found, drawing = asyncio.run(_watched(Path(place), quick=quick))
     yield drawing
     worst: dict[str, float] = {}
@@ -82,6 +84,20 @@ def rows(quick: bool) -> Iterator[Row]:
             note=note,
         )
         yield Row(f"{what} changed: slowest", value=1e3 * ordered[-1], unit="ms", note=note)
+
+
+@contextmanager
+def _nobodys(place: Path) -> Iterator[None]:
+    """Neither keys nor guard are anybody's own."""
+    before = os.environ.get(user.VARIABLE)
+    os.environ[user.VARIABLE] = str(place / "config")
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[user.VARIABLE]
+        else:
+            os.environ[user.VARIABLE] = before
 
 
 @contextmanager
