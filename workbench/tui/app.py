@@ -16,6 +16,7 @@ from textual import events, work
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.filter import LineFilter
+from textual.widget import AwaitMount
 
 from workbench import settings
 from workbench.engine.protocol import Verb
@@ -111,6 +112,7 @@ class WorkbenchApp(NoticeApp):
         REBOUND.set(self._plan.keymap)  # before any other task begins, which takes it along
         self.session = Session(folder, make_client, self._say, home)
         self._quit_after = False
+        self._going = False
 
     @property
     def state(self) -> State:
@@ -272,6 +274,19 @@ class WorkbenchApp(NoticeApp):
         bound = self.screen.active_bindings.get(event.key)
         if bound is not None and not bound.enabled:
             self.notify(unavailable(self.state), severity="warning", markup=False)
+
+    def switch_mode(self, mode: str) -> AwaitMount:
+        """Goes to a place that is drawn at once: Textual's pause is for screens that are still being put together."""
+        self._going = True
+        try:
+            return super().switch_mode(mode)
+        finally:
+            self._going = False
+
+    def delay_update(self, delay: float = 0.05) -> None:
+        """Draws nothing for a while, except on the way to a place."""
+        if not self._going:
+            super().delay_update(delay)
 
     def action_place(self, place: str) -> None:
         """Goes to a place; questions that are open stay where they were asked."""

@@ -67,9 +67,10 @@ class WorkbenchScreen(Screen[None]):
         self.refresh_state(self.bench.state)
 
     def on_screen_resume(self) -> None:
-        """Catches up with what happened while another place was shown."""
+        """Catches up with what happened while another place was shown, and is drawn at once, not two frames later."""
         if self.is_mounted:
             self.refresh_state(self.bench.state)
+            self.call_later(self._on_timer_update)
 
     def refresh_state(self, state: State) -> None:
         """The app calls this when the state changed: head, body, and which keys work."""
