@@ -47,3 +47,17 @@ async def test_what_would_look_the_same_is_not_painted_again(open_desk: OpenDesk
         await desk.until_said("queue 1")
         assert head._painted is not painted[0]
         assert keys.render().plain != painted[1]
+
+
+async def test_a_place_that_was_not_shown_has_the_theme_that_was_chosen_meanwhile(open_desk: OpenDesk) -> None:
+    async with open_desk() as desk:
+        for theme in ("nord", "textual-light"):
+            await desk.pilot.press("f3", "f2")
+            desk.app.theme = theme
+            await desk.pilot.pause(0.2)
+            await desk.pilot.press("f3")
+            await desk.pilot.pause(0.2)
+            live, colours = desk.app.screen, desk.app.theme_variables
+            assert live.styles.background.hex.lower() == colours["background"].lower()
+            head = live.query_one(Head)
+            assert head.styles.background.hex.lower() == colours["panel"].lower()

@@ -17,6 +17,7 @@ from workbench.tui.widgets.head import Head
 from workbench.tui.widgets.keys import KeyLine
 
 if TYPE_CHECKING:
+    from textual import events
     from textual.app import ComposeResult
 
 WIDTHS = [(0, "-narrow"), (100, "-normal"), (120, "-wide")]
@@ -45,6 +46,9 @@ class WorkbenchScreen(Screen[None]):
     place: ClassVar[str] = ""
     """The place's name in the head: "edit", "live", "history", "compare", "log"."""
 
+    _styled: bool | None = None
+    """Whether the terminal had the focus when the place was shown last; None: it was not shown yet."""
+
     @property
     def bench(self) -> Bench:
         """The app, as screens know it."""
@@ -66,9 +70,14 @@ class WorkbenchScreen(Screen[None]):
         """Draws what is known before the first event."""
         self.refresh_state(self.bench.state)
 
-    def on_screen_resume(self) -> None:
-        """Catches up with what happened while another place was shown, and is drawn at once, not two frames later."""
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        """Catches up with what happened while another place was shown, and is drawn at once, not two frames later.
+
+        Another theme, another size and what panels change reach a place that is not shown as well; only whether the
+        terminal has the focus does not, and only then are all its styles computed anew.
+        """
         if self.is_mounted:
+            event.refresh_styles, self._styled = self._styled is not self.app.app_focus, self.app.app_focus
             self.refresh_state(self.bench.state)
             self.call_later(self._on_timer_update)
 
