@@ -22,7 +22,7 @@ from workbench.engine.tuning_bench import Bench
 from workbench.engine.tuning_facts import common_requests, gather
 from workbench.engine.tuning_plan import most_trials
 from workbench.engine.tuning_record import Measured, Record, trial_key
-from workbench.errors import EditError, RequestError, StackError, UsageError
+from workbench.errors import EditError, ModelError, RequestError, StackError, UsageError
 from workbench.events import Event, TrialResult, Tuned, TuningStarted, Warning  # noqa: A004  the wire's word
 from workbench.models.load import LoadedModel, load_model
 from workbench.models.options import LoadOptions
@@ -231,7 +231,7 @@ def test_the_budget_is_kept_and_said_to_have_been_too_small(loaded: LoadedModel,
 def test_a_layer_that_is_not_there_is_said(
     loaded: LoadedModel, facts: list[EditRequest], wanted: dict[str, Any], said: str
 ) -> None:
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(ModelError, match=said):
         drain(search(loaded, facts, **wanted))
 
 

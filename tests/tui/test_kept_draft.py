@@ -112,7 +112,8 @@ async def test_a_draft_that_may_not_be_read_takes_no_queue_with_it_and_is_not_wr
     async with open_desk() as desk:
         await desk.add(*HALF, "Athens")
         await desk.type("iPod")
-        await desk.until(lambda: "iPod" in (tmp_path / "stack" / FILE).read_text())
+        path = tmp_path / "stack" / FILE
+        await desk.until(lambda: path.exists() and "iPod" in path.read_text())
     there = (tmp_path / "stack" / FILE).read_bytes()
 
     def refuse(folder: Path) -> tuple[Draft, str]:
