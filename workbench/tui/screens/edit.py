@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 UNLIKE = "These edits have different settings: one edit of all needs the same. Hold some, or change them."
 PARTS = "RequestForm, QueueTable, LiveStrip, StackPane, Plot, NowPanel, NormsPanel, ProbesPanel"
-"""Their selector."""
+"""Selector of all that shows the state."""
 
 
 @runtime_checkable
