@@ -15,7 +15,7 @@ from tests.editing.helpers import drain, error, own_model, weights
 from tests.editing.test_fast import LINEAR_ATTENTION, model_of, slow
 from tests.editing.test_untouched import switches
 from tests.parity.load import Parity
-from workbench.editing import Batch, Cancelled, SecondMoment, make_batch, optimise, values
+from workbench.editing import Batch, Cancelled, SecondMoment, descent, make_batch, values
 from workbench.editing.lookup import texts_of
 from workbench.editing.reading import read_batch_keys, read_block
 from workbench.edits import EditRequest, Recipe
@@ -83,9 +83,9 @@ def test_a_request_that_has_ended_leaves_the_others_as_they_are_alone(
     """Those that end early are left out of the passes; the rest must not notice."""
     requests = [parity_gpt2.request(name) for name in ("r7", "r2", "r8")]
     recipe = replace(MEMIT, steps=8, lr=0.5, loss_stop=1.0)
-    monkeypatch.setattr(optimise, "WORTH", 0.99)
+    monkeypatch.setattr(descent, "WORTH", 0.99)
     events, together = drain(start(parity_gpt2.model, recipe, requests, plain=plain))
-    monkeypatch.setattr(optimise, "WORTH", 0.0)
+    monkeypatch.setattr(descent, "WORTH", 0.0)
     events_without, without = drain(start(parity_gpt2.model, recipe, requests, plain=plain))
     alone = [drain(start(parity_gpt2.model, recipe, [request], plain=True))[1] for request in requests]
     assert together.steps == without.steps == tuple(one.steps[0] for one in alone)

@@ -5,9 +5,8 @@ Source: ROME, arXiv 2202.05262, section 3.1, equation 4, with Adam and the stopp
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,10 @@ import torch
 from torch import Tensor
 
 from workbench.editing.cancel import check
+from workbench.editing.descent import Descent, Seen
 from workbench.editing.flags import frozen, gradients
-from workbench.editing.loss import Evaluation, Objective
+from workbench.editing.late import Late, Rows
+from workbench.editing.loss import Objective
 from workbench.edits import Recipe
 from workbench.errors import EditError
 from workbench.events import OptimStep
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-NOT_A_NUMBER = "nan"
-"""Stands for a loss that is no number among the reasons to stop."""
-OUT_OF_REACH = 1e-5
-"""An offset of |t0|, along the first gradient, would lessen the NLL by less than this part of it."""
-WORTH = 0.75
-"""Passes are narrowed when no more than this part of their requests goes on: narrowing copies what is kept."""
 _UNREACHED = (
     "No change at the subject's last token reaches the target: no layer above carries it to where it is predicted."
 )
@@ -58,124 +53,106 @@ def optimise(
 
     The requests share each pass and nothing else: each stops on its own, one whose loss or gradient is not a number,
     or does not depend on δ, with the error that says so. Between two lists the model has no hook, and its flags
-    are its owner's.
+    are its owner's. On CUDA a list comes while the next evaluation is under way already: nothing waits for the device.
 
     Raises:
         Cancelled: `cancelled` said so; asked before every evaluation.
         ModelError: the model has no language-model head.
     """
     with gradients():
-        offsets = objective.zero()
-    adam = torch.optim.Adam([offsets], lr=recipe.lr)
-    ended: dict[int, Offset | EditError] = {}
-    passes = Passes(objective, len(offsets))
+        descent = Descent(objective, recipe)
+    ends = Ends(recipe, len(descent.offsets))
+    late = Late(descent.offsets.device)
     for step in range(1, recipe.steps + 1):
         check(cancelled)
         started = time.perf_counter()
         with frozen(model), gradients():
-            going = [i not in ended for i in range(len(offsets))]
-            evaluation = passes.at(offsets, going)
-            numbers = passes.spread(evaluation.terms.numbers())
-            stopped = [stop_reason(row, step, recipe) if on else "" for on, row in zip(going, numbers, strict=True)]
-            more = any(on and not why for on, why in zip(going, stopped, strict=True))
-            gradient = passes.widened(evaluation.gradient()) if more else None
-        norms, init = offsets.detach().norm(dim=1).tolist(), objective.target_init
-        limits = recipe.clamp_factor * init.norm(dim=1)
-        for i in (i for i, why in enumerate(stopped) if why):
-            ended[i] = _ended(offsets[i].detach().cpu().clone(), init[i].cpu(), step, stopped[i])
-        if gradient is not None:
-            for i in (~gradient.isfinite().all(dim=1)).nonzero().flatten().tolist():
-                ended.setdefault(i, EditError("The gradient of the loss is not a number.", _WIDER))
-            if step == 1:
-                reach = (gradient.norm(dim=1) * init.norm(dim=1)).tolist()
-                for i in (i for i, row in enumerate(numbers) if reach[i] <= OUT_OF_REACH * row[1]):
-                    ended.setdefault(i, EditError(_UNREACHED, "Choose a lower layer."))
-            offsets.grad = gradient.nan_to_num(0.0, 0.0, 0.0)
-            adam.step()
-            clamp(offsets, limits)
-        made = zip(numbers, norms, limits.tolist(), stopped, strict=True)
-        stamp = step, recipe.steps, time.perf_counter() - started
-        shown = [on and why != NOT_A_NUMBER for on, why in zip(going, stopped, strict=True)]
-        yield [_event(*one, *stamp) if on else None for on, one in zip(shown, made, strict=True)]
-        if len(ended) == len(numbers):
+            report = _evaluate(descent, last=step == recipe.steps, waits=late.waits)
+        for rows in late.after(report):
+            yield from ends.told(rows, time.perf_counter() - started)
+        if ends.all:
             break
-    return [ended[i] for i in range(len(ended))]
+        descent.passes.narrow(ends.going)
+    for rows in late.rest():
+        yield from ends.told(rows, time.perf_counter() - started)
+    return ends.outcomes(descent.offsets.detach().cpu(), descent.passes.target_init.cpu())
 
 
-class Passes:
-    """An objective of which the requests that have ended are left out, once they are enough to be worth it."""
+def _evaluate(descent: Descent, *, last: bool, waits: bool) -> Tensor:
+    """One look and, where the host knows at once that no request goes on, nothing more."""
+    report = descent.look()
+    if waits or not (last or bool((report[:, -1] != 0).all())):
+        descent.move()
+    return report
 
-    def __init__(self, objective: Objective, requests: int) -> None:
-        self._objective, self._requests = objective, requests
-        self._alive = [*range(requests)]
 
-    def at(self, offsets: Tensor, going: Sequence[bool]) -> Evaluation:
-        """The objective at `offsets`, (n, d_out), for at least those requests that are `going`."""
-        left = [n for n, i in enumerate(self._alive) if going[i]]
-        if left and len(left) <= WORTH * len(self._alive):
-            self._objective = self._objective.only(left)
-            self._alive = [self._alive[n] for n in left]
-        whole = len(self._alive) == self._requests
-        return self._objective.at(offsets if whole else offsets[self._alive])
+class Ends:
+    """What the host knows of n requests: which go on, and how the others ended."""
 
-    def spread(self, numbers: list[list[float]]) -> list[list[float]]:
-        """The rows of `numbers` where their requests are among all; empty for one that is left out."""
-        found: list[list[float]] = [[] for _ in range(self._requests)]
-        for i, row in zip(self._alive, numbers, strict=True):
-            found[i] = row
-        return found
+    def __init__(self, recipe: Recipe, requests: int) -> None:
+        self._recipe, self._step = recipe, 0
+        self._ended: dict[int, tuple[int, str] | EditError] = {}
+        self._requests = requests
 
-    def widened(self, gradient: Tensor) -> Tensor:
-        """The same for a gradient, (n, d_out); zero for a request that is left out."""
-        if len(self._alive) == self._requests:
-            return gradient
-        return gradient.new_zeros(self._requests, gradient.shape[1]).index_copy(
-            0, torch.tensor(self._alive, device=gradient.device), gradient
+    @property
+    def going(self) -> list[bool]:
+        """Of each request, whether it goes on."""
+        return [i not in self._ended for i in range(self._requests)]
+
+    @property
+    def all(self) -> bool:
+        """Whether every request has ended."""
+        return len(self._ended) == self._requests
+
+    def told(self, rows: Rows, seconds: float) -> Iterator[list[OptimStep | None]]:
+        """The events of the next evaluation, which took `seconds`, from its report; none once all have ended."""
+        if self.all:
+            return
+        self._step += 1
+        going = self.going
+        seen = [Seen.of(row) if on else None for on, row in zip(going, rows, strict=True)]
+        yield [self._event(i, one, seconds) if one else None for i, one in enumerate(seen)]
+
+    def _event(self, request: int, seen: Seen, seconds: float) -> OptimStep | None:
+        """Of one request at one evaluation; None where the loss is no number."""
+        end = self._end(seen)
+        if end is not None:
+            self._ended[request] = end
+        if seen.why == "nan":
+            return None
+        return OptimStep(
+            step=self._step,
+            of=self._recipe.steps,
+            loss=seen.loss,
+            nll=seen.nll,
+            kl=seen.kl,
+            wd=seen.wd,
+            p_target=sum(seen.p_contexts) / len(seen.p_contexts),
+            p_contexts=seen.p_contexts,
+            delta_norm=seen.delta_norm,
+            clamp=seen.clamp,
+            seconds=seconds,
+            stopped=end[1] if isinstance(end, tuple) else "",
         )
 
+    def _end(self, seen: Seen) -> tuple[int, str] | EditError | None:
+        """How a request ends at this evaluation: steps taken and why, or an error; None: it goes on."""
+        if seen.why == "nan":
+            return EditError(
+                f"The loss is not a number at step {self._step}.", "Lower lr or clamp_factor, or " + _WIDER.lower()
+            )
+        if seen.why in ("loss", "nll"):
+            return self._step - 1, seen.why
+        if self._step == self._recipe.steps:
+            return self._step - 1, "steps"
+        if seen.why == "gradient":
+            return EditError("The gradient of the loss is not a number.", _WIDER)
+        return EditError(_UNREACHED, "Choose a lower layer.") if seen.why == "reach" else None
 
-def _ended(offset: Tensor, target_init: Tensor, step: int, why: str) -> Offset | EditError:
-    if why == NOT_A_NUMBER:
-        return EditError(f"The loss is not a number at step {step}.", "Lower lr or clamp_factor, or " + _WIDER.lower())
-    return Offset(offset, target_init, step - 1, why)
-
-
-def stop_reason(numbers: list[float], step: int, recipe: Recipe) -> str:
-    """Why evaluation `step`, with `numbers` as Terms gives them, is the last; empty if it is not.
-
-    "loss", "nll", "steps", or NOT_A_NUMBER.
-    """
-    loss, nll = numbers[:2]
-    if not math.isfinite(loss):
-        return NOT_A_NUMBER
-    if loss < recipe.loss_stop:
-        return "loss"
-    if recipe.nll_stop is not None and nll < recipe.nll_stop:
-        return "nll"
-    return "steps" if step == recipe.steps else ""
-
-
-@torch.no_grad()
-def clamp(offsets: Tensor, limits: Tensor) -> None:
-    """Scales each of `offsets`, (n, d_out), back to its norm in `limits`, (n,), in place, if it is longer."""
-    offsets.mul_((limits / offsets.norm(dim=1)).nan_to_num(1.0).clamp(max=1.0)[:, None])
-
-
-def _event(
-    numbers: list[float], delta_norm: float, limit: float, stopped: str, step: int, of: int, seconds: float
-) -> OptimStep:
-    loss, nll, kl, wd, *contexts = numbers
-    return OptimStep(
-        step=step,
-        of=of,
-        loss=loss,
-        nll=nll,
-        kl=kl,
-        wd=wd,
-        p_target=sum(contexts) / len(contexts),
-        p_contexts=tuple(contexts),
-        delta_norm=delta_norm,
-        clamp=limit,
-        seconds=seconds,
-        stopped=stopped,
-    )
+    def outcomes(self, offsets: Tensor, target_init: Tensor) -> list[Offset | EditError]:
+        """How each has ended, from the last offsets and t0, (n, d_out) both, on the CPU."""
+        ended = [self._ended[i] for i in range(self._requests)]
+        return [
+            one if isinstance(one, EditError) else Offset(offsets[i].clone(), target_init[i], *one)
+            for i, one in enumerate(ended)
+        ]

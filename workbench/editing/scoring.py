@@ -29,11 +29,10 @@ class Terms:
     p_contexts: Tensor
     """(n, templates): probability of the target a token, geometric mean, row by row."""
 
-    def numbers(self) -> list[list[float]]:
-        """For each request its loss, nll, kl, wd and then p_contexts, moved to the host at once."""
+    def table(self) -> Tensor:
+        """A row a request: its loss, nll, kl, wd and then p_contexts, (n, 4 + templates)."""
         scalars = torch.stack([self.loss, self.nll, self.kl, self.wd], dim=1)
-        listed: list[list[float]] = torch.cat([scalars, self.p_contexts], dim=1).tolist()
-        return listed
+        return torch.cat([scalars, self.p_contexts], dim=1)
 
 
 @dataclass(frozen=True, eq=False)
