@@ -1,0 +1,1 @@
+"""A pretend accelerator, and the program on it."""
