@@ -1,13 +1,29 @@
-"""The event of an edit of many requests: how all of them came out, where not every probe is told one by one.
+"""The events of many requests at a time: that updates begin to be made together, how an edit of many came out.
 
-It is part of the wire as those in `workbench.events` are, and is read from there. Free of torch.
+They are part of the wire as those in `workbench.events` are, and are read from there. Free of torch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from workbench.event_base import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class TogetherStarted(Event):
+    """The updates of several edits begin to be made on one state; each edit has its own EditStarted afterwards."""
+
+    request: dict[str, Any]
+    """The first of them, as EditRequest.to_json."""
+    recipe: dict[str, Any]
+    module: str
+    requests: int
+    """How many edits there will be."""
+    index: int = 1
+    of: int = 1
+    """The first is edit `index` of `of` that were asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from workbench.batches import BatchProbed as BatchProbed
+from workbench.batches import TogetherStarted as TogetherStarted
 from workbench.collapses import Jumped as Jumped
 from workbench.collapses import Reproduced as Reproduced
 from workbench.compacted import Compacted as Compacted

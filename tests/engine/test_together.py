@@ -11,7 +11,20 @@ from tests import zoo
 from workbench import Engine
 from workbench.edits import EditRequest
 from workbench.engine.engine import open_engine
-from workbench.events import EditCancelled, EditCommitted, EditFailed, EditStarted, Event, OptimStep, StepTogether
+from workbench.errors import UsageError
+from workbench.events import (
+    EditCancelled,
+    EditCommitted,
+    EditFailed,
+    EditStarted,
+    Event,
+    GuardAsked,
+    OptimStep,
+    StageStarted,
+    StepTogether,
+    TogetherStarted,
+)
+from workbench.guards import OFF, Decision
 
 REQUESTS = [
     EditRequest("{} plays the", "Knut Hamsun", "silver trumpet"),
@@ -89,6 +102,29 @@ def test_stopping_leaves_what_was_committed_and_nothing_else(engine: Engine, aft
     assert isinstance(seen[-1], EditCancelled)
     assert engine.stack.position == sum(isinstance(e, EditCommitted) for e in seen)
     assert returned(engine.verify()) is True
+
+
+def test_it_says_first_what_is_made_and_a_pause_ends_it_after_the_edit_in_flight(engine: Engine) -> None:
+    events = list(engine.apply_together(REQUESTS, index=3, of=7, enough=lambda: True))
+    begun = next(e for e in events if isinstance(e, TogetherStarted | EditStarted | StageStarted))
+    assert isinstance(begun, TogetherStarted)
+    assert (begun.requests, begun.index, begun.of) == (3, 3, 7)
+    assert begun.request["subject"] == "Knut Hamsun"
+    assert [e.position for e in events if isinstance(e, EditCommitted)] == [1]
+    assert not any(isinstance(e, EditCancelled) for e in events)
+    assert list(engine.apply_together([])) == []
+
+
+@pytest.mark.parametrize(("answer", "asked"), [("keep", 3), ("continue", 1)])
+def test_what_was_answered_with_continue_is_not_asked_again(engine: Engine, answer: Decision, asked: int) -> None:
+    events = list(engine.apply_together(REQUESTS, guard=OFF.changed({"ratio": 0.001}), decide=lambda _: answer))
+    assert sum(isinstance(e, GuardAsked) for e in events) == asked
+    assert engine.stack.position == 3
+
+
+def test_a_method_that_makes_one_edit_of_many_makes_none_side_by_side(engine: Engine) -> None:
+    with pytest.raises(UsageError, match="one edit of many"):
+        list(engine.apply_together(REQUESTS, {"method": "memit"}))
 
 
 def returned(job: object) -> object:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tests.tui.story import MODEL, MODULE, RECIPE, norms, row, step
+from tests.tui.story import MODEL, MODULE, RECIPE, norms, row, side_by_side, step
 from workbench import events as ev
 from workbench.engine.protocol import Command
 from workbench.guards import Guard, told
@@ -41,6 +41,7 @@ class ScriptedEngine:
     _on_event: OnEvent | None = None
     _on_stopped: OnStopped | None = None
     _cancelled: set[str] = field(default_factory=set)
+    _paused: set[str] = field(default_factory=set)
     _seq: Iterator[int] = field(default_factory=itertools.count)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -58,6 +59,8 @@ class ScriptedEngine:
         self.sent.append(command)
         if command.do == "cancel":
             self._cancelled.add(str(command.args["of"]))
+        elif command.do == "pause":
+            self._paused.add(str(command.args["of"]))
         elif command.do == "decide":
             return
         elif self.auto:
@@ -108,6 +111,9 @@ class ScriptedEngine:
             case "apply":
                 await self._apply(command)
                 return
+            case "apply_together":
+                await self._apply_together(command)
+                return
             case "undo":
                 self.position -= int(command.args.get("count", 1))
             case "redo":
@@ -135,18 +141,51 @@ class ScriptedEngine:
             self.say(ev.JobDone(ok=False, message=reason, exit_code=1), job)
             return
         for number in range(1, 21):
-            while number == self.pause_at and job not in self._cancelled:
-                await asyncio.sleep(0.01)
-            if job in self._cancelled:
+            if not await self._reached(job, number):
                 self.cancelled(job, number)
                 return
             self.say(step(number, stopped="steps" if number == 20 else ""), job)
-        guard = Guard.from_json(command.args["guard"])
+        await self._held(command, request)
+        self.say(ev.JobDone(ok=True), job)
+
+    async def _apply_together(self, command: Command) -> None:
+        job, requests, index = command.job, command.args["requests"], int(command.args["index"])
+        self.say(self.together(command), job)
+        self.say(ev.StageStarted(stage="optimise"), job)
+        for number in range(1, 21):
+            if not await self._reached(job, number):
+                self.say(ev.EditCancelled(position=self.position), job)
+                self.say(ev.JobDone(ok=True), job)
+                return
+            self.say(side_by_side(number, len(requests)), job)
+        for place, request in enumerate(requests):
+            turn = replace(command, args={**command.args, "request": request, "index": index + place})
+            self.say(self.started(turn), job)
+            await asyncio.sleep(0)
+            if reason := self.failures.get(request["subject"], ""):
+                self.say(ev.EditFailed(message=reason, hint="Try another."), job)
+            else:
+                await self._held(command, request)
+            if job in self._paused | self._cancelled:
+                break
+        self.say(ev.JobDone(ok=True), job)
+
+    async def _reached(self, job: str, number: int) -> bool:
+        """Whether step `number` is reached, rather than the job cancelled."""
+        while number == self.pause_at and job not in self._cancelled:
+            await asyncio.sleep(0.01)
+        return job not in self._cancelled
+
+    async def _held(self, command: Command, request: dict[str, Any]) -> None:
+        """Asks where the guard must, and commits unless it was stopped meanwhile."""
+        job, guard = command.job, Guard.from_json(command.args["guard"])
         tripped = guard.trips({"ratio": self.sizes.get(request["subject"], 0.02)})
-        if tripped and (answer := await self._ask(job, tripped)) in ("", "discard"):
-            self.cancelled(job, 20, told(tripped[0]) if answer else "")
-            return
-        self.commit(job, request)
+        answer = await self._ask(job, tripped) if tripped else "keep"
+        if answer in ("", "discard") or job in self._cancelled:
+            reason = told(tripped[0]) if answer == "discard" else ""
+            self.say(ev.EditCancelled(position=self.position, step=20, reason=reason), job)
+        else:
+            self.committed(job, request)
 
     async def _ask(self, job: str, tripped: tuple[ev.GuardTripped, ...]) -> str:
         """The answer; "" if the job was cancelled."""
@@ -164,6 +203,12 @@ class ScriptedEngine:
         index, of = command.args.get("index", 1), command.args.get("of", 1)
         return ev.EditStarted(request=command.args["request"], recipe=RECIPE, module=MODULE, index=index, of=of)
 
+    def together(self, command: Command) -> ev.TogetherStarted:
+        requests, index, of = command.args["requests"], command.args["index"], command.args["of"]
+        return ev.TogetherStarted(
+            request=requests[0], recipe=RECIPE, module=MODULE, requests=len(requests), index=index, of=of
+        )
+
     def cancelled(self, job: str, at: int = 0, reason: str = "") -> None:
         self.say(ev.EditCancelled(position=self.position, step=at, reason=reason), job)
         if reason:
@@ -172,6 +217,10 @@ class ScriptedEngine:
             self.say(ev.JobDone(ok=False, message="Stopped.", exit_code=130), job)
 
     def commit(self, job: str, request: dict[str, Any]) -> None:
+        self.committed(job, request)
+        self.say(ev.JobDone(ok=True), job)
+
+    def committed(self, job: str, request: dict[str, Any]) -> None:
         self.say(norms(0.012 * (self.position + 1)), job)
         target = request["target_new"]
         for kind, passed in (("efficacy", True), ("paraphrase", True), ("paraphrase", True), ("neighbourhood", False)):
@@ -189,4 +238,3 @@ class ScriptedEngine:
             seconds=1.2,
         )
         self.say(done, job)
-        self.say(ev.JobDone(ok=True), job)

@@ -102,6 +102,14 @@ def step(number: int, of: int = 20, **changes: Any) -> ev.OptimStep:
     return replace(made, **changes)
 
 
+def side_by_side(number: int, requests: int, of: int = 20) -> ev.StepTogether:
+    """A step of several edits that are made together; near the end they stop one after the other."""
+    one, going = step(number), max(0, min(requests, of - number))
+    return ev.StepTogether(
+        step=number, of=of, requests=requests, running=going, loss=one.loss, p_target=one.p_target, seconds=0.1
+    )
+
+
 def norms(drift: float = 0.036) -> ev.NormReport:
     """An update in numbers."""
     return ev.NormReport(

@@ -10,6 +10,7 @@ import pytest
 from tests.tui.story import row
 from workbench.edits import EditRequest, Neighbour
 from workbench.errors import UsageError
+from workbench.events import EditRow
 from workbench.tui.draft import Draft
 from workbench.tui.queue import FILE, Queue, QueueItem, drafts_of, read_queue
 from workbench.tui.saver import Saver
@@ -119,16 +120,16 @@ def test_a_damaged_file_is_moved_aside_and_said(tmp_path: Path, content: bytes) 
 def test_after_a_crash_an_edit_that_is_on_the_stack_leaves_the_queue() -> None:
     queue = Queue(items=[QueueItem(EIFFEL, tip="old"), QueueItem(IPHONE)])
     made = row(3, EIFFEL.request().to_json(), id="new")
-    assert "had been made" in queue.settle(made)
+    assert "had been made" in queue.settle((made,))
     assert [item.draft for item in queue] == [IPHONE]
 
 
-@pytest.mark.parametrize("applied", [None, row(2, EIFFEL.request().to_json(), id="old")])
-def test_after_a_crash_an_edit_that_was_not_made_waits_again(applied: object) -> None:
+@pytest.mark.parametrize("applied", [(), (row(2, EIFFEL.request().to_json(), id="old"),)])
+def test_after_a_crash_an_edit_that_was_not_made_waits_again(applied: tuple[EditRow, ...]) -> None:
     queue = Queue(items=[QueueItem(EIFFEL, tip="old")])
-    assert "interrupted" in queue.settle(applied)  # type: ignore[arg-type]
+    assert "interrupted" in queue.settle(applied)
     assert queue.items[0].ready
-    assert queue.settle(None) == ""
+    assert queue.settle(()) == ""
 
 
 def test_a_running_item_is_saved_so_that_a_kill_can_be_settled() -> None:

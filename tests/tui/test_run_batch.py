@@ -72,8 +72,8 @@ async def test_settings_that_name_a_batched_method_are_taken_as_they_are(open_de
 
 
 def test_after_a_crash_a_batch_is_done_as_a_whole_or_waits_as_a_whole() -> None:
-    made = row(1, {"prompt": "{} is", "subject": "One", "target_new": "x"}, requests=2)
-    for applied, left in ((made, []), (None, ["One", "Two"]), (replace(made, requests=1), ["One", "Two"])):
+    made = row(1, {"prompt": "{} is", "subject": "One", "target_new": "x"}, requests=2, method="memit")
+    for applied, left in (((made,), []), ((), ["One", "Two"]), ((replace(made, requests=1),), ["One", "Two"])):
         queue = Queue()
         items = queue.add(Draft("One", "{} is", "x"), Draft("Two", "{} is", "x"))
         queue.start(*(item.key for item in items), tip="")

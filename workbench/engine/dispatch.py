@@ -35,25 +35,38 @@ _NO_TEXT = re.compile("[\\0\ud800-\udfff]")
 """What neither a tokenizer nor a file system takes: NUL and half of a surrogate pair."""
 
 
+def _never() -> bool:
+    return False
+
+
 def dispatch(
-    engine: Engine, command: Command, cancelled: Callable[[], bool], decide: Decide | None = None
+    engine: Engine,
+    command: Command,
+    cancelled: Callable[[], bool],
+    decide: Decide | None = None,
+    enough: Callable[[], bool] = _never,
 ) -> Generator[Event, None, None]:
-    """The events of `command`; `decide` answers a guard's question.
+    """The events of `command`; `decide` answers a guard's question, `enough` ends a job of several edits after one.
 
     Raises UsageError for arguments that make no sense, and what the engine raises.
     """
     job = _JOBS.get(command.do)
     if job is None:
         raise UsageError(f"'{command.do}' is not a job.")
-    yield from job(engine, _Arguments(command.args, decide), cancelled)
+    yield from job(engine, _Arguments(command.args, decide, enough), cancelled)
 
 
 class _Arguments:
     """A command's arguments, read by type."""
 
-    def __init__(self, values: dict[str, Any], decide: Decide | None = None) -> None:
+    def __init__(
+        self, values: dict[str, Any], decide: Decide | None = None, enough: Callable[[], bool] = _never
+    ) -> None:
         self._values = values
-        self.decide = decide
+        self.decide, self.enough = decide, enough
+
+    def requests(self) -> list[EditRequest]:
+        return [EditRequest.from_json(document) for document in self.documents("requests", MAX_REQUESTS)]
 
     def guard(self) -> Guard | None:
         return Guard.from_json(self.table("guard")) if self._values.get("guard") is not None else None
@@ -157,15 +170,28 @@ def _apply(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> G
 
 
 def _apply_batch(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
-    requests = [EditRequest.from_json(document) for document in args.documents("requests", MAX_REQUESTS)]
     return engine.apply_batch(
-        requests,
+        args.requests(),
         args.table("recipe"),
         index=args.whole("index", 1),
         of=args.whole("of", 1),
         guard=args.guard(),
         decide=args.decide,
         cancelled=cancelled,
+    )
+
+
+def _apply_together(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> Generator[Event, None, object]:
+    requests = args.requests()
+    return engine.apply_together(
+        requests,
+        args.table("recipe"),
+        index=args.whole("index", 1),
+        of=args.whole("of", len(requests)),
+        guard=args.guard(),
+        decide=args.decide,
+        cancelled=cancelled,
+        enough=args.enough,
     )
 
 
@@ -248,6 +274,7 @@ def _arrange(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) ->
 _JOBS: dict[str, Job] = {
     "apply": _apply,
     "apply_batch": _apply_batch,
+    "apply_together": _apply_together,
     "undo": lambda engine, args, _: engine.undo(args.whole("count", 1)),
     "redo": lambda engine, args, _: engine.redo(args.whole("count", 1)),
     "travel": lambda engine, args, _: engine.travel(args.position("to")),

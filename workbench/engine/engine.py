@@ -22,8 +22,8 @@ from workbench.engine.fallback import rebuild
 from workbench.engine.guarding import Decide, watch_of
 from workbench.engine.health.examine import examine_stack
 from workbench.engine.preflight import look_ahead, told
-from workbench.engine.together import apply_together
-from workbench.errors import EditError
+from workbench.engine.together import Stops, apply_together
+from workbench.errors import EditError, UsageError
 from workbench.events import (
     Diagnosed,
     EditFailed,
@@ -125,20 +125,23 @@ class Engine:
         guard: Guard | None = None,
         decide: Decide | None = None,
         cancelled: Cancelled = _never,
+        enough: Cancelled = _never,
     ) -> Generator[Event, None, int]:
         """Optimises the updates of `requests` side by side on the present state, then makes the edits in order.
 
-        The first of them is edit `index` of `of`. Returns how many were committed. Raises as `apply`, and EditError
-        where there is no second moment.
+        The first of them is edit `index` of `of`. Where `enough` is true after one of them, the others are not made.
+        Returns how many were committed. Raises as `apply`; EditError where there is no second moment; UsageError for
+        a method that makes one edit of many requests.
         """
         recipe, tokenizer = self.core.recipe(changes or {}), self.core.loaded.tokenizer
+        if recipe.batched:
+            raise UsageError(f"{recipe.method} makes one edit of many requests.", "Apply them as a batch.")
         asked = [framed(tokenizer, request) for request in requests]
         total = len(asked) if of is None else of
         watch = watch_of(guard, decide)
         yield from told(self.core, asked, recipe)
-        return (
-            yield from apply_together(self.core, asked, recipe, index=index, of=total, cancelled=cancelled, watch=watch)
-        )
+        stops = Stops(cancelled, enough)
+        return (yield from apply_together(self.core, asked, recipe, index=index, of=total, stops=stops, watch=watch))
 
     def apply_batch(
         self,

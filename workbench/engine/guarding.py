@@ -60,6 +60,28 @@ def pass_guard(
     return tripped
 
 
+class Patience:
+    """The guard over several edits of one job: what was answered with continue is not asked about again."""
+
+    def __init__(self, watch: Watch | None) -> None:
+        self._given = watch
+        self._waived: set[str] = set()
+
+    @property
+    def watch(self) -> Watch | None:
+        """What the next edit is held to."""
+        given = self._given
+        if given is None or given.decide is None:
+            return given
+        return Watch(given.guard.without(sorted(self._waived)), lambda tripped: self._answer(given.decide, tripped))
+
+    def _answer(self, decide: Decide | None, tripped: tuple[GuardTripped, ...]) -> Decision:
+        answer: Decision = decide(tripped) if decide else "discard"
+        if answer == "continue":
+            self._waived |= {one.measure for one in tripped}
+        return answer
+
+
 def watch_of(guard: Guard | None, decide: Decide | None) -> Watch | None:
     """Both together; None where there is no guard."""
     return Watch(guard, decide) if guard else None

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 Verb = Literal[
     "apply",  # request, recipe (changes to the profile), index, of, guard (optional): limits as Guard.to_json
     "apply_batch",  # requests: a list, made one edit by a batched method; recipe, index, of, guard as for apply
+    "apply_together",  # requests: a list, made on one state and then applied in order; the rest as for apply
     "undo",  # count
     "redo",  # count
     "travel",  # to: a position or an edit's id
@@ -28,11 +29,14 @@ Verb = Literal[
     "open",  # stack: another folder
     "refresh",  # say StackChanged again
     "stacks",  # say which other stacks lie beside the open one
-    "cancel",  # of: the job to stop; this and the next one do not wait their turn
+    "cancel",  # of: the job to stop; this and the next two do not wait their turn
+    "pause",  # of: the job of several edits that is to end after the one in flight
     "decide",  # of: the job whose guard asks; answer: keep, discard or continue
     "quit",
 ]
 VERBS: tuple[str, ...] = get_args(Verb)
+NO_JOBS: tuple[Verb, ...] = ("cancel", "pause", "decide", "quit")
+"""Verbs that no events answer."""
 
 
 @dataclass(frozen=True)

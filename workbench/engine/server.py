@@ -27,6 +27,7 @@ from workbench.engine.stamp import Stamp
 from workbench.engine.starting import start_engine
 from workbench.errors import DeviceError, WorkbenchError
 from workbench.events import EngineEnding, Event, GuardAsked, JobDone, Log, ModelLoading, StackChanged, to_line
+from workbench.guards import Decision
 from workbench.models.options import FLAGS, PLAIN, LoadOptions
 from workbench.stack.index import read_index
 from workbench.stack_wire import Teller
@@ -48,6 +49,7 @@ class Server:
         # A signal handler puts something in while `get` waits: only a SimpleQueue may be entered twice.
         self._todo: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
+        self._paused: set[str] = set()
         self._decisions = Decisions()
         self._closing = False
         self._stamp = Stamp()
@@ -95,16 +97,20 @@ class Server:
         def stopped() -> bool:
             return self._closing or command.job in self._cancelled
 
+        def decide(_: object) -> Decision:
+            return self._decisions.wait(command.job, stopped)
+
         failure: WorkbenchError | None = None
         if command.do == "refresh":
             self._stack.forget()
         try:
             with within_memory():
-                for event in dispatch(engine, command, stopped, lambda _: self._decisions.wait(command.job, stopped)):
+                for event in dispatch(engine, command, stopped, decide, lambda: command.job in self._paused):
                     self._say(event, command.job)
         except WorkbenchError as error:
             failure = error
         self._cancelled.discard(command.job)
+        self._paused.discard(command.job)
         self._done(command.job, failure)
 
     def _read(self) -> None:
@@ -118,8 +124,8 @@ class Server:
                 continue
             if command.do == "quit":
                 break
-            if command.do == "cancel":
-                self._cancelled.add(str(command.args.get("of", "")))
+            if command.do in ("cancel", "pause"):
+                (self._cancelled if command.do == "cancel" else self._paused).add(str(command.args.get("of", "")))
             elif command.do != "decide":
                 self._todo.put(command)
         self.close()

@@ -237,9 +237,9 @@ class WorkbenchApp(NoticeApp):
         """Stops the job in progress, if there is one."""
         self.session.cancel()
 
-    def run_queue(self, batch: dict[str, Any] | None = None) -> None:
-        """The queue's edits are made, one after the other; with `batch`, all that are ready as one edit so set."""
-        self.session.run(batch)
+    def run_queue(self, batch: dict[str, Any] | None = None, *, together: bool = False) -> None:
+        """The queue's edits are made; with `batch`, all that are ready as one edit so set; `together`, side by side."""
+        self.session.run(batch, together=together)
 
     def queue_changed(self) -> None:
         """Draws the queue anew."""

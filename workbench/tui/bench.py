@@ -40,8 +40,11 @@ class Bench(Protocol):
         """Stops the job in progress, if there is one."""
         ...
 
-    def run_queue(self, batch: dict[str, Any] | None = None) -> None:
-        """The queue's edits are made, one after the other; with `batch`, all that are ready as one edit so set."""
+    def run_queue(self, batch: dict[str, Any] | None = None, *, together: bool = False) -> None:
+        """The queue's edits are made, one after the other; with `batch`, all that are ready as one edit so set.
+
+        `together`: their updates are made on one state, and then applied one after the other.
+        """
         ...
 
     def queue_changed(self) -> None:

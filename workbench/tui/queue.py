@@ -16,6 +16,8 @@ from typing import Any, Literal
 from workbench.edits import EditRequest
 from workbench.errors import StorageError, UsageError, WorkbenchError
 from workbench.events import EditRow
+from workbench.recipes import BATCHED
+from workbench.text import and_more
 from workbench.tui.aside import moved_aside
 from workbench.tui.draft import Draft
 from workbench.tui.kept_draft import KeptDraft
@@ -189,8 +191,12 @@ class Queue:
         """The engine is gone: nothing is being made any more. What became of the last edit is seen by `settle`."""
         self._set(tuple(replace(item, running=False) for item in self._items))
 
-    def settle(self, applied: EditRow | None) -> str:
-        """After a crash: items that were being made are done if `applied`, the newest applied edit, is of them.
+    def stand_on(self, tip: str, *keys: str) -> None:
+        """One edit of a job of several is on disk, with the id `tip`; these items' edits come after it."""
+        self._put(*keys, tip=tip)
+
+    def settle(self, applied: Sequence[EditRow]) -> str:
+        """After a crash: items that were being made are done if edits of them are among the stack's `applied`.
 
         Returns:
             What was found, in words, or "".
@@ -198,12 +204,17 @@ class Queue:
         items = tuple(item for item in self._items if item.tip is not None and not item.running)
         if not items:
             return ""
-        keys, name = [item.key for item in items], items[0].draft.subject
-        if applied is not None and applied.id != items[0].tip and any(item.draft.makes(applied) for item in items):
-            self.made_of(*keys, count=applied.requests)
-            return f"The edit of {name} had been made; it left the queue."
-        self.put_back(*keys)
-        return f"The edit of {name} was interrupted; it waits in the queue."
+        keys, since = [item.key for item in items], _since(items[0].tip or "", applied)
+        many = next((row for row in since if row.method in BATCHED and any(i.draft.makes(row) for i in items)), None)
+        if many is not None:
+            self.made_of(*keys, count=many.requests)
+            return _settled(items, len(items))
+        made: list[str] = []
+        for row in since:
+            made += [item.key for item in items if item.key not in made and item.draft.makes(row)][:1]
+        self.done(*made)
+        self.put_back(*(key for key in keys if key not in made))
+        return _settled(items, len(made))
 
     def made_of(self, *keys: str, count: int) -> None:
         """One edit of `count` of these items is on disk. Which were left out, if some were, cannot be told here."""
@@ -239,6 +250,26 @@ class Queue:
         self._items = items
         if self._save is not None:
             self._save(self.to_bytes())
+
+
+def _since(tip: str, applied: Sequence[EditRow]) -> Sequence[EditRow]:
+    """The edits after the one with the id `tip`; where that is gone, the newest at most."""
+    ids = [row.id for row in applied]
+    if not tip:
+        return applied
+    return applied[ids.index(tip) + 1 :] if tip in ids else applied[-1:]
+
+
+def _settled(items: Sequence[QueueItem], made: int) -> str:
+    """Of `items`, which were in flight, the edits of `made` are on disk."""
+    name, count = items[0].draft.subject, len(items)
+    if count == 1:
+        was = "had been made; it left" if made else "was interrupted; it waits in"
+        return f"The edit of {name} {was} the queue."
+    if made in (0, count):
+        was = "had been made; they left" if made else "were interrupted; they wait in"
+        return f"The edits of {name}{and_more(count)} {was} the queue."
+    return f"{made} of the {count} edits in flight had been made and left the queue; the others wait in it."
 
 
 def read_queue(folder: Path) -> tuple[tuple[QueueItem, ...], str]:

@@ -1,22 +1,31 @@
-"""Takes the queue's edits to the engine, one at a time, and sees from the events what became of each. No widgets."""
+"""Takes the queue's edits to the engine and sees from the events what became of each. No widgets.
+
+One job is in flight at most: of one edit; of one edit of many requests; or of several edits that are made together, and
+then take their turns.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any
 
 from workbench import events as ev
 from workbench.engine.protocol import Verb
 from workbench.errors import RequestError, UsageError
+from workbench.recipes import BATCHED
 from workbench.tui.queue import Queue, QueueItem
 from workbench.tui.state import State
 
 Apply = Callable[[Verb, dict[str, Any]], str]
-"""Sends an apply, or an apply_batch, with its arguments; returns the job's id, or "" if the engine does not take it."""
+"""Sends a verb of applying with its arguments; returns the job's id, or "" if the engine does not take it."""
+
+MOST_TOGETHER = 32
+"""Edits that are made together: as many share nearly all there is to share, and more would see an older state."""
 
 
 class Runner:
-    """At most one edit is in flight. `armed`: the next one follows when it has ended."""
+    """At most one job is in flight. `armed`: the next one follows when it has ended."""
 
     def __init__(self, queue: Queue, apply: Apply) -> None:
         self.queue = queue
@@ -26,7 +35,14 @@ class Runner:
         self.failed = 0
         self._apply = apply
         self._keys: tuple[str, ...] = ()
+        """The items of the edit in flight,"""
+        self._later: tuple[str, ...] = ()
+        """and those of the same job whose turn comes after it."""
         self._job = ""
+        self._together = False
+        """The run makes edits together where it can."""
+        self._several = False
+        """The job in flight is of several edits."""
         self._batch: dict[str, Any] | None = None
         """The settings of the one edit that shall be made of all that is ready."""
         self._of = 0
@@ -37,10 +53,16 @@ class Runner:
         """The job of the edit that is being made; empty: none."""
         return self._job
 
-    def arm(self) -> None:
-        """The run begins, or goes on."""
+    @property
+    def several(self) -> bool:
+        """What is in flight is a job of several edits."""
+        return bool(self._job) and self._several
+
+    def arm(self, *, together: bool = False) -> None:
+        """The run begins, or goes on as it was."""
         if not self._job:
             self.made = self.failed = 0
+            self._together = together
         self.armed = True
 
     def arm_batch(self, settings: dict[str, Any]) -> None:
@@ -64,10 +86,13 @@ class Runner:
         if not ready:
             self.disarm()
             return self._summary()
-        if self._batch is None:
-            self._start(ready[0], len(ready), state)
-        else:
+        alike = _alike(ready, state) if self._together else ready[:1]
+        if self._batch is not None:
             self._start_batch(ready, self._batch, state)
+        elif len(alike) > 1:
+            self._start_together(alike, len(ready), state)
+        else:
+            self._start(ready[0], len(ready), state)
         return ""
 
     def _start(self, item: QueueItem, ready: int, state: State) -> None:
@@ -80,6 +105,13 @@ class Runner:
         args = {"request": request, "recipe": recipe, "index": index, "of": index + ready - 1}
         self._begin((item,), self._apply("apply", args), state)
 
+    def _start_together(self, items: Sequence[QueueItem], ready: int, state: State) -> None:
+        requests, recipe = [item.draft.request().to_json() for item in items], items[0].draft.overrides()
+        index = self.made + self.failed + 1
+        args = {"requests": requests, "recipe": recipe, "index": index, "of": index + ready - 1}
+        self._begin(items, self._apply("apply_together", args), state)
+        self._keys, self._later, self._several = (), self._keys, True
+
     def _start_batch(self, items: Sequence[QueueItem], settings: dict[str, Any], state: State) -> None:
         self._batch, self._of = None, len(items)
         requests = [item.draft.request().to_json() for item in items]
@@ -91,7 +123,7 @@ class Runner:
             self.armed = False
             return
         tip = newest_applied(state)
-        self._keys, self._job = tuple(item.key for item in items), job
+        self._keys, self._job, self._several = tuple(item.key for item in items), job, False
         self.queue.start(*self._keys, tip=tip.id if tip else "")
 
     def heed(self, event: ev.Event) -> None:
@@ -101,8 +133,11 @@ class Runner:
         match event:
             case ev.BatchProbed():
                 self._of = event.requests
+            case ev.EditStarted() if self._several:
+                self._keys, self._later = self._later[:1], self._later[1:]
             case ev.EditCommitted():
                 self.queue.made_of(*self._keys, count=self._of if len(self._keys) > 1 else 1)
+                self.queue.stand_on(event.edit, *self._later)
                 self._keys, self.made = (), self.made + 1
             case ev.EditFailed():
                 self._fail(event.message, event.hint)
@@ -112,11 +147,15 @@ class Runner:
                 self._finish(event)
 
     def _finish(self, event: ev.JobDone) -> None:
-        if self._keys and event.exit_code == 130:
+        if event.exit_code == 130:
             self._put_back()
         elif self._keys:
             self._fail(event.message or "The engine ended the job without an edit.", event.hint)
-        self._job = ""
+        elif not event.ok and self._later:
+            self.queue.fail(*self._later, reason=f"{event.message} {event.hint}".strip())
+            self._later, self.failed = (), self.failed + len(self._later)
+        self.queue.put_back(*self._later)
+        self._later, self._job = (), ""
 
     def _fail(self, message: str, hint: str) -> None:
         self.queue.fail(*self._keys, reason=f"{message} {hint}".strip())
@@ -130,7 +169,7 @@ class Runner:
     def lost(self) -> None:
         """The engine is gone. When the stack is open again, `Queue.settle` sees whether the edit was made."""
         self.queue.interrupt()
-        self._keys, self._job = (), ""
+        self._keys, self._later, self._job = (), (), ""
         self.disarm()
 
     def _summary(self) -> str:
@@ -141,9 +180,26 @@ class Runner:
         return f"Queue done: {self.made} made{failed}."
 
 
+def _alike(ready: Sequence[QueueItem], state: State) -> Sequence[QueueItem]:
+    """The first of them, as many as can be made together: set alike, by a method that makes an edit of each."""
+    profile = state.model.recipe.get("method") if state.model else None
+    if ready[0].draft.overrides().get("method", profile) in BATCHED:
+        return ready[:1]
+    first = _set(ready[0])
+    return tuple(takewhile(lambda item: _set(item) == first, ready[:MOST_TOGETHER]))
+
+
+def _set(item: QueueItem) -> tuple[str, bool]:
+    return item.draft.recipe_settings, item.draft.chat
+
+
+def applied_edits(state: State) -> tuple[ev.EditRow, ...]:
+    """The edits up to the stack's position, the newest last."""
+    stack = state.stack
+    return () if stack is None or stack.position > len(stack.edits) else stack.edits[: max(stack.position, 0)]
+
+
 def newest_applied(state: State) -> ev.EditRow | None:
     """The edit at the stack's position; None at the base."""
-    stack = state.stack
-    if stack is None or not 0 < stack.position <= len(stack.edits):
-        return None
-    return stack.edits[stack.position - 1]
+    applied = applied_edits(state)
+    return applied[-1] if applied else None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from workbench import events as ev
-from workbench.engine.protocol import Command, Verb
+from workbench.engine.protocol import NO_JOBS, Command, Verb
 from workbench.errors import WorkbenchError
 from workbench.guards import Decision
 from workbench.tui.client import EngineClient
@@ -20,7 +20,7 @@ from workbench.tui.home import HERE, Home
 from workbench.tui.keynames import key_name
 from workbench.tui.queue import Queue, QueueItem
 from workbench.tui.queue_place import QueuePlace
-from workbench.tui.runner import Runner, newest_applied
+from workbench.tui.runner import Runner, applied_edits
 from workbench.tui.state import State, fold, played, started, stopped
 
 Severity = Literal["information", "warning", "error"]
@@ -138,16 +138,17 @@ class Session:
         if self._client is None or run is None or self.guarding.question(self.state) is None:
             return
         if answer != "continue":
-            self.runner.disarm()
+            self.pause()
         self.guarding.answer(run, answer)
         self.changed = True
         self._client.send(Command("decide", secrets.token_hex(3), {"of": run.started.job, "answer": answer}))
 
-    def run(self, batch: dict[str, Any] | None = None) -> None:
-        """The queue's edits are made, from now on or as soon as the engine is free; with `batch`, one edit of all.
+    def run(self, batch: dict[str, Any] | None = None, *, together: bool = False) -> None:
+        """The queue's edits are made, from now on or as soon as the engine is free.
 
         Args:
-            batch: the settings of that edit, with a batched method.
+            batch: one edit of all: its settings, with a batched method.
+            together: updates are made on one state, for as many edits as can be, and then applied in order.
         """
         if self.state.engine == "stopped" or self.state.where == "recorded":
             self._say(unavailable(self.state), "warning")
@@ -155,7 +156,7 @@ class Session:
         if not self.runner.in_flight:
             self.guarding.begin()
         if batch is None:
-            self.runner.arm()
+            self.runner.arm(together=together)
         else:
             self.runner.arm_batch(batch)
         self.pump()
@@ -164,6 +165,8 @@ class Session:
         """The run ends after the edit in flight."""
         self.runner.disarm()
         self.changed = True
+        if self._client is not None and self.runner.several:
+            self._client.send(Command("pause", secrets.token_hex(3), {"of": self.runner.in_flight}))
 
     def pump(self) -> None:
         """Starts the next edit if it can be started now: never before the stack has told what is made already."""
@@ -205,7 +208,7 @@ class Session:
                 self._settle(event)
             case ev.JobDone() if not event.ok:
                 self._explain(event)
-            case ev.Warning() if self.state.doing != "apply":
+            case ev.Warning() if self.state.doing not in ("apply", "apply_together"):
                 self._say(f"{event.message} {event.hint}".strip(), "warning")
         self.pump()
 
@@ -218,7 +221,7 @@ class Session:
             self._unsettled = True
         if self._unsettled:
             self._unsettled = False
-            found = self.queue.settle(newest_applied(self.state))
+            found = self.queue.settle(applied_edits(self.state))
             if found:
                 self._say(found, "information")
 
@@ -235,8 +238,9 @@ class Session:
 
     def began(self, verb: str, job: str) -> None:
         """In a recording: a command was sent."""
-        self.state = started(self.state, job, verb)
-        self.changed = True
+        if verb not in NO_JOBS:
+            self.state = started(self.state, job, verb)
+            self.changed = True
 
     def _lost(self, reason: str) -> None:
         said = self._load_failure or reason
@@ -259,6 +263,8 @@ def unavailable(state: State) -> str:
         return f"The engine has stopped; {key_name('run')} restarts it."
     if state.run and state.run.running and state.run.asked:
         return f"The guard waits for an answer; {key_name('run')} asks again."
+    if state.run and state.run.running and state.run.joint:
+        return f"The engine is busy: it makes {state.run.started.requests} edits together."
     if state.run and state.run.running:
         return f"The engine is busy: edit {state.run.started.index} of {state.run.started.of}."
     return "The engine is busy."

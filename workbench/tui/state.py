@@ -29,6 +29,10 @@ class Run:
     """What was to be known before it began."""
     side_by_side: tuple[ev.StepTogether, ...] = ()
     """The steps of requests that are optimised together."""
+    joint: bool = False
+    """No edit yet: the updates of `started.requests` edits are being made together; each is one of its own then."""
+    made_with: int = 0
+    """Edits that this one's update was made together with, itself among them; 0: none."""
     batch: ev.BatchProbed | None = None
     """How all requests of an edit of many came out."""
     earlier: ev.EarlierProbed | None = None
@@ -108,14 +112,31 @@ def fold(state: State, event: ev.Event) -> State:
             return replace(state, engine="idle", loading=None, model=event, stopped_because="")
         case ev.StackChanged():
             return replace(_on_stack(state, event.folder), stack=event)
-        case ev.EditStarted():
-            return replace(
-                state, engine="busy", job=event.job, run=Run(event, preflight=_looked_ahead(state, event.job))
-            )
+        case ev.TogetherStarted() | ev.EditStarted():
+            return replace(state, engine="busy", job=event.job, run=_begun(state, event))
         case ev.JobDone() if event.job == state.job:
-            return replace(state, engine="idle", job="", doing="", loading=None)
+            return replace(state, engine="idle", job="", doing="", loading=None, run=_ended(state.run, event))
         case _:
             return _told(state, event)
+
+
+def _begun(state: State, event: ev.TogetherStarted | ev.EditStarted) -> Run:
+    """The run that begins: of one edit, or of the making of several."""
+    found = _looked_ahead(state, event.job)
+    if isinstance(event, ev.TogetherStarted):
+        names = ("request", "recipe", "module", "requests", "index", "of", "job", "seq", "t")
+        values: dict[str, Any] = {name: getattr(event, name) for name in names}
+        return Run(ev.EditStarted(**values), preflight=found, joint=True)
+    before = state.run if state.run and state.run.started.job == event.job else None
+    with_others = 0 if before is None else before.started.requests if before.joint else before.made_with
+    return Run(event, preflight=found, made_with=with_others)
+
+
+def _ended(run: Run | None, event: ev.JobDone) -> Run | None:
+    """`run` when its job has: one that had no end by then has failed."""
+    if run is None or not run.running or run.started.job != event.job:
+        return run
+    return replace(run, failed=ev.EditFailed(message=event.message, hint=event.hint), asked=None)
 
 
 def _looked_ahead(state: State, job: str) -> tuple[ev.Preflight, ...]:

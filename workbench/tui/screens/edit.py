@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
 UNLIKE = "These edits have different settings: one edit of all needs the same. Hold some, or change them."
+TOGETHER = (
+    "{} edits together: all are made on the same state, without seeing each other, then applied in order. "
+    "One by one, each is made on what those before it left."
+)
 PARTS = "RequestForm, QueueTable, LiveStrip, StackPane, Plot, NowPanel, NormsPanel, ProbesPanel"
 """Selector of all that shows the state."""
 
@@ -191,6 +195,15 @@ class EditScreen(WorkbenchScreen):
             settings["method"] = answer
         self.bench.run_queue(settings)
 
+    @work
+    async def action_run_together(self) -> None:
+        """Makes all that are ready side by side, after saying what that means."""
+        choices = (("t", "Together", "together"), ("o", "One by one", "single"))
+        question = TOGETHER.format(len(self.bench.queue.ready()))
+        answer = await self.app.push_screen_wait(ChoiceScreen(question, choices))
+        if answer:
+            self.bench.run_queue(together=answer == "together")
+
     def action_put_back(self) -> None:
         """Undoes the last removal."""
         if self._removed:
@@ -275,7 +288,7 @@ class EditScreen(WorkbenchScreen):
             return self.is_mounted and self._table.selected is not None
         if action == "trace":
             return self.is_mounted and self._fact() is not None
-        if action == "run_batch":
+        if action in ("run_batch", "run_together"):
             return len(self.bench.queue.ready()) > 1 and self.bench.queue.running is None
         if action == "put_back":
             return bool(self._removed)

@@ -121,6 +121,8 @@ def _of_what_is_watched(event: ev.Event) -> Line | None:
         case ev.Preflight():
             weight: Weight = "plain" if event.severity == "note" else "warning"
             return Line("ahead", f"{event.topic}: {event.message} {event.hint}".rstrip(), weight)
+        case ev.TogetherStarted():
+            return Line("started", f"{event.requests} edits together, from edit {event.index} of {event.of}")
         case ev.StepTogether():
             return Line("step", f"{event.step}/{event.of}   {event.requests} together, {event.running} still going")
         case ev.GuardTripped():

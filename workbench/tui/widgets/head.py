@@ -25,6 +25,8 @@ LOW = 24
 GAP = " │ "
 DOING = {
     "apply": "starting an edit",
+    "apply_batch": "starting an edit",
+    "apply_together": "starting edits",
     "undo": "undoing",
     "redo": "redoing",
     "travel": "travelling",
@@ -132,8 +134,10 @@ def engine_words(state: State) -> str:
     if run and run.running and run.asked:
         return f"‖ GUARD ASKS {run.started.index}/{run.started.of}"
     if run and run.running:
-        step = f" {run.steps[-1].step}/{run.steps[-1].of}" if run.steps else ""
-        return f"● RUNNING {run.started.index}/{run.started.of}{step}"
+        last = run.steps[-1] if run.steps else run.together
+        step = f" {last.step}/{last.of}" if last else ""
+        which = f"{run.started.requests} together" if run.joint else f"{run.started.index}/{run.started.of}"
+        return f"● RUNNING {which}{step}"
     if state.engine == "played":
         return "▷ RECORDING"
     return f"● BUSY {DOING.get(state.doing, '')}".rstrip() if state.engine == "busy" else "○ idle"

@@ -12,6 +12,7 @@ from workbench.tui.keynames import key_name, named
 from workbench.tui.runner import newest_applied
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.guard_lines import reading, readings
+from workbench.tui.widgets.head import DOING
 from workbench.tui.widgets.panel import Panel
 from workbench.tui.widgets.text import bar, number, sparkline
 
@@ -78,8 +79,8 @@ def strip_lines(state: State, width: int, guard: str = "") -> list[Text]:
     if state.engine == "starting":
         meanwhile = "" if state.where == "recorded" else "You can write edits and queue them meanwhile."
         return [loading_line(state, width), Text(meanwhile, "dim"), last]
-    if state.doing == "apply" and not (state.run and state.run.running):
-        return [Text("▶ starting an edit"), Text(), last]
+    if state.doing.startswith("apply") and not (state.run and state.run.running):
+        return [Text(f"▶ {DOING[state.doing]}"), Text(), last]
     if state.run is None and state.engine == "stopped":
         again = f"{key_name('run')} starts it again."
         return [Text("The engine is not running.", "dim"), Text(again, "dim"), last]
@@ -121,8 +122,8 @@ def progress_line(run: Run, width: int) -> Text:
 
 
 def _together(step: ev.StepTogether, width: int) -> Text:
-    """Several requests side by side: "12 requests together, 9 still going"."""
-    head, tail = f"step {step.step}/{step.of} ", f"  {step.requests} requests together, {step.running} still going"
+    """Several requests side by side: "12 together, 9 still going"."""
+    head, tail = f"step {step.step}/{step.of} ", f"  {step.requests} together, {step.running} still going"
     line = Text(head).append(bar(step.step / max(step.of, 1), max(5, min(20, width - len(head + tail)))), "bold")
     return line.append(tail)
 
@@ -135,7 +136,7 @@ def _losses(step: ev.OptimStep) -> str:
 def value_line(run: Run, width: int) -> Text:
     """The target's probability from first to last step, and |δ| against its clamp."""
     if not run.steps:
-        return Text()
+        return _means(run, width)
     first, last = run.steps[0], run.steps[-1]
     end = f" {probability(last.p_target)}"
     delta = f"   |delta| {number(last.delta_norm, 2)} of clamp {number(last.clamp, 1)}" if width >= SPACIOUS else ""
@@ -144,6 +145,16 @@ def value_line(run: Run, width: int) -> Text:
     line = Text(head)
     line.append(sparkline([step.p_target for step in run.steps], room), "bold")
     return line.append(end + delta)
+
+
+def _means(run: Run, width: int) -> Text:
+    """Loss and p(target) of requests that are optimised together, in the mean over those that still go on."""
+    if not run.together:
+        return Text()
+    head = f"mean loss {number(run.together.loss, 2)}   mean p(target) {probability(run.side_by_side[0].p_target)} "
+    end = f" {probability(run.together.p_target)}"
+    room = max(0, min(30, width - len(head + end)))
+    return Text(head).append(sparkline([step.p_target for step in run.side_by_side], room), "bold").append(end)
 
 
 def outcome(run: Run) -> str:

@@ -21,7 +21,10 @@ STYLES = {"queued": "", "running": "bold", "failed": "red", "invalid": "red", "h
 UNDER = "     └ "
 ASKED = "asks"
 """The state of an edit that the guard holds."""
+TURN = "its turn"
+"""The state of an edit that is made and comes after the one in flight."""
 MOVE = Binding.Group("Move")
+SIDE = "Make all that are ready on the same state, then apply them in order: sooner done than one by one"
 ONE = "Make one edit of all that are ready, by MEMIT or EMMET"
 DOWN, UP = "Move this edit down", "Move this edit up"
 
@@ -47,18 +50,22 @@ class QueueTable(Rows):
         Binding(
             "D", "screen.duplicate_item", "Double", key_display="D", id="queue.double", tooltip="Queue it once more"
         ),
+        Binding("T", "screen.run_together", "Together", key_display="T", id="queue.together", tooltip=SIDE),
         Binding("B", "screen.run_batch", "As one", key_display="B", id="queue.batch", tooltip=ONE),
         Binding("c", "screen.copy_item", "Copy", id="queue.copy", tooltip="Copy this edit as JSON"),
     ]
 
     _items: tuple[QueueItem, ...] = ()
     _step = ""
+    _all = False
+    """The step is that of all edits that are running; else of the first of them, and the others wait for their turn."""
     _words = ""
     _by_line: tuple[int | None, ...] = ()
 
     def show(self, state: State) -> None:
         """Draws the queue; the cursor stays on its item."""
         queue, step = bench(self).queue, _step(state)
+        self._all = state.run is not None and state.run.started.requests > 1
         items, words = queue.items, _summary(queue, recorded=state.where == "recorded")
         if items == self._items and step == self._step and words == self._words:
             return
@@ -103,6 +110,8 @@ class QueueTable(Rows):
         return Text(_columns(width, *cells), STYLES["held" if item.held and item.state == "queued" else item.state])
 
     def _state(self, item: QueueItem) -> tuple[str, str]:
+        if item.state == "running" and not self._all and item != next(one for one in self._items if one.running):
+            return SIGNS["queued"], TURN
         if item.state == "running":
             return (SIGNS["held"], ASKED) if self._step == ASKED else (SIGNS["running"], self._step or "running")
         if item.held and item.state == "queued":
@@ -157,7 +166,8 @@ def _step(state: State) -> str:
         return ""
     if run.asked:
         return ASKED
-    return f"{run.steps[-1].step}/{run.steps[-1].of}" if run.steps else "starting"
+    step = run.steps[-1] if run.steps else run.together
+    return f"{step.step}/{step.of}" if step else "starting"
 
 
 def _summary(queue: Queue, *, recorded: bool) -> str:

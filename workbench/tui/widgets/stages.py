@@ -57,11 +57,14 @@ def request_line(run: Run, width: int) -> str:
     """Subject, prompt, target and how, in exactly `width` cells."""
     request, recipe = run.started.request, run.started.recipe
     what = f"{request.get('subject', '')}:  {request.get('prompt', '')} -> {str(request.get('target_new', '')).strip()}"
-    if run.started.requests > 1:
+    if run.joint:
+        what = f"{run.started.requests} edits made together, the first {what}"
+    elif run.started.requests > 1:
         what = f"{run.started.requests} requests in one edit, the first {what}"
     how = f"layer {recipe.get('layer', '-')}   job {run.started.job[:8]}"
     if width >= 100:
-        how = f"{recipe.get('method', '')}   seed {recipe.get('seed', '-')}   {how}"
+        with_others = f"made with {run.made_with - 1} others   " if run.made_with > 1 else ""
+        how = f"{with_others}{recipe.get('method', '')}   seed {recipe.get('seed', '-')}   {how}"
     return fit(what, max(width - len(how) - 2, 10)) + "  " + fit(how, len(how))
 
 
