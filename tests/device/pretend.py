@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -142,7 +142,7 @@ def _module() -> Any:
     module.is_available = module.is_initialized = lambda: True
     module._is_in_bad_fork = lambda: False
     module._lazy_init = lambda: None
-    module.device_count = torch.accelerator.device_count
+    module.device_count = lambda: 2
     module.current_device = torch.accelerator.current_device_index
     module.set_device = torch.accelerator.set_device_index
     module.synchronize = torch.accelerator.synchronize
@@ -157,6 +157,9 @@ def _module() -> Any:
     for name in ("memory_allocated", "max_memory_allocated", "memory_reserved"):
         setattr(module, name, getattr(torch.accelerator, name))
     module.mem_get_info = torch.accelerator.get_memory_info
+    module.get_device_properties = lambda device=None: SimpleNamespace(
+        name="Pretend", total_memory=torch.accelerator.get_memory_info(device)[1]
+    )
     return module
 
 

@@ -302,12 +302,11 @@ def test_what_a_model_lacks_for_editing_is_a_note(tmp_path: Path) -> None:
 
 
 def test_accelerators_are_named_with_their_memory_and_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    about = SimpleNamespace(name="Some GPU", total_memory=16 * 2**30)
+    about = SimpleNamespace(name="Some GPU", total_memory=16 * 2**30, major=7)
     for name, value in {
         "is_available": True,
         "device_count": 1,
         "get_device_properties": about,
-        "is_bf16_supported": False,
         "mem_get_info": (2**30, 16 * 2**30),
     }.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)

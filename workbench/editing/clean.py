@@ -74,7 +74,7 @@ def runs_of(rows: Aligned, most: int) -> list[list[int]]:
     runs = [order[:1]]
     for row in order[1:]:
         longest = lengths[runs[-1][0]]
-        wasted = 0 if rows.ids.is_cuda else longest - lengths[row]
+        wasted = longest - lengths[row] if rows.ids.device.type == "cpu" else 0
         if len(runs[-1]) == most or wasted * WASTE > longest + rows.suffix:
             runs.append([])
         runs[-1].append(row)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from workbench.models.randomness import random_states_kept
+
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
@@ -21,7 +23,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
     """
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     training = [(module, module.training) for module in model.modules()]
-    with torch.random.fork_rng(_cuda_devices(model), device_type="cuda"):
+    with random_states_kept(parameter.device for parameter in model.parameters()):
         try:
             model.requires_grad_(False)
             model.eval()
@@ -38,8 +40,3 @@ def gradients() -> Iterator[None]:
     """A graph is built inside, whatever the caller has switched off."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
-
-
-def _cuda_devices(model: nn.Module) -> list[int]:
-    devices = {parameter.device for parameter in model.parameters()}
-    return sorted(device.index or 0 for device in devices if device.type == "cuda")

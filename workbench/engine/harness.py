@@ -24,7 +24,8 @@ import torch
 
 from workbench.engine.core import Core
 from workbench.errors import EditError, UsageError
-from workbench.models.device import is_out_of_memory
+from workbench.models.device import every_accelerator, is_out_of_memory
+from workbench.models.randomness import random_states_kept
 from workbench.text import shortened
 
 INSTALL = "pip install 'rome-workbench[lm-eval]'"
@@ -227,9 +228,8 @@ def _quietly() -> Iterator[None]:
 def _own_seeds() -> Iterator[None]:
     """The harness's seeds within the block; the global random states are as before when it is left."""
     plain, arrays = random.getstate(), np.random.get_state()
-    cuda = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
     try:
-        with torch.random.fork_rng(devices=[*cuda]):
+        with random_states_kept(every_accelerator()):
             random.seed(0)
             np.random.seed(SEED)
             torch.manual_seed(SEED)

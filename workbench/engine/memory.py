@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,13 +16,14 @@ _STATM = Path("/proc/self/statm")
 
 def memory_used(device: torch.device) -> MemoryUsed | None:
     """Of `device`, in bytes: what tensors take on a GPU, what the process takes on a CPU; None where nobody tells."""
-    if device.type == "cuda":
-        used, peak = torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
-        return MemoryUsed(used=used, peak=peak, total=torch.cuda.get_device_properties(device).total_memory)
+    if device.type == "cpu":
+        return _of_the_process()
     if device.type == "mps":
         used = torch.mps.current_allocated_memory()
         return MemoryUsed(used=used, peak=max(used, torch.mps.driver_allocated_memory()))
-    return _of_the_process()
+    module: Any = torch.get_device_module(device)
+    used, peak = module.memory_allocated(device), module.max_memory_allocated(device)
+    return MemoryUsed(used=used, peak=peak, total=module.get_device_properties(device).total_memory)
 
 
 def _of_the_process() -> MemoryUsed | None:

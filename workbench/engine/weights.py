@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from workbench.errors import BaseMismatch
-from workbench.models.device import DTYPES, dtype_name
+from workbench.models.device import DTYPES, dtype_name, for_float64
 from workbench.models.families import EditSite, Layout, layout_of
 from workbench.models.float32 import hold_float32
 from workbench.models.placing import bring_home
@@ -45,8 +45,7 @@ class LiveWeights:
     def __init__(self, model: PreTrainedModel, *, keep_fp32: bool = False) -> None:
         self._model = model
         self._keep_fp32 = keep_fp32
-        # MPS has no float64; the sum has the same bits wherever it is made.
-        self._materialiser = Materialiser("cpu" if model.device.type == "mps" else model.device)
+        self._materialiser = Materialiser(for_float64(model.device))  # the sum has the same bits wherever it is made
         self._by_module = _ByModule()
         self._shown: tuple[tuple[Factors, ...], ...] = ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 
@@ -13,7 +14,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def pick_device(asked: str) -> torch.device:
-    """`asked` as a device; "auto" is CUDA if there is one, else the CPU.
+    """`asked` as a device; "auto" is CUDA if there is one, else the CPU. Any accelerator that torch has here will do.
 
     Raises:
         DeviceError: there is no such device here.
@@ -31,8 +32,40 @@ def pick_device(asked: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("There is no MPS device here.", "Use --device cpu, or auto.")
     if device.type not in ("cpu", "cuda", "mps"):
-        raise DeviceError(f"The device '{asked}' cannot be used.", "Use auto, cpu, cuda or mps.")
+        _check_accelerator(device, asked)
     return device
+
+
+def _check_accelerator(device: torch.device, asked: str) -> None:
+    """Raises DeviceError unless `device` is of the kind that torch has here, as "xpu" may be."""
+    here = torch.accelerator.current_accelerator(check_available=True)
+    if here is None or here.type != device.type:
+        raise DeviceError(f"The device '{asked}' cannot be used.", "Use auto, cpu, cuda or mps.")
+    if (device.index or 0) >= torch.accelerator.device_count():
+        raise DeviceError(f"There is no {asked} here: {torch.accelerator.device_count()} found.", "Use --device auto.")
+
+
+def every_accelerator() -> list[torch.device]:
+    """All devices of the kind that torch has here; none on a machine with a CPU alone."""
+    here = torch.accelerator.current_accelerator(check_available=True)
+    return [torch.device(here.type, index) for index in range(torch.accelerator.device_count())] if here else []
+
+
+def can_pin(device: torch.device) -> bool:
+    """Whether copies between `device` and host memory gain from that being pinned: MPS shares the host's."""
+    return device.type not in ("cpu", "meta", "mps")
+
+
+@cache
+def for_float64(device: torch.device) -> torch.device:
+    """Where float64 for `device` is computed: there, or on the CPU where it has none, as MPS and some XPUs."""
+    if device.type in ("cpu", "cuda"):
+        return device
+    try:
+        known = float(torch.ones(1, dtype=torch.float64, device=device) + 1) == 2
+    except (RuntimeError, TypeError):
+        known = False
+    return device if known else torch.device("cpu")
 
 
 @contextmanager

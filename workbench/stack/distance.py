@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from workbench.models.device import for_float64
 from workbench.stack.hashing import block_of
 
 
 def distance(one: Tensor, other: Tensor | None = None) -> float:
     """|one − other|, or |one|; of one shape, on any devices. Summed on `one`'s device, or the CPU where that cannot."""
-    device = one.device if one.device.type in ("cpu", "cuda") else torch.device("cpu")
+    device = for_float64(one.device)
     total = torch.zeros((), dtype=torch.float64, device=device)
     blocks = _blocks(one)
     others = _blocks(other, block_of(one)) if other is not None else [None] * len(blocks)

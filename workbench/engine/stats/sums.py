@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import ModelError
+from workbench.models.device import for_float64
 from workbench.models.families import EditSite
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ class Sum:
     """Σ k kᵀ of one module's keys."""
 
     def __init__(self, d_in: int, device: torch.device) -> None:
-        place = device if device.type == "cuda" else "cpu"  # MPS knows no float64
-        self.total = torch.zeros(d_in, d_in, dtype=torch.float64, device=place)
+        self.total = torch.zeros(d_in, d_in, dtype=torch.float64, device=for_float64(device))
         """(d_in, d_in); above the diagonal's tiles it is zero."""
 
     def add(self, keys: Tensor) -> None:

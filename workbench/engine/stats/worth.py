@@ -11,6 +11,7 @@ from torch import Tensor
 
 from workbench.editing.second_moment import CONDITION_LIMIT, factorise
 from workbench.events import MomentReady
+from workbench.models.device import for_float64
 from workbench.models.second_moment import MomentRecord, StoredMoment
 
 COUNTED = 4096
@@ -19,7 +20,7 @@ COUNTED = 4096
 
 def worth(stored: StoredMoment, record: MomentRecord, path: Path, device: torch.device) -> MomentReady:
     """The numbers of a C that is used for edits, computed on `device`. Raises EditError where it cannot be used."""
-    moment = stored.moment.to(device if device.type == "cuda" else "cpu")
+    moment = stored.moment.to(for_float64(device))
     factors = factorise(moment, stored.samples)
     mean = float(moment.diagonal().double().mean())
     return MomentReady(
