@@ -62,7 +62,7 @@ class Descent:
         self.offsets: Tensor = objective.zero()
         """(n, d_out). A request that has ended keeps the offset it ended with."""
         self.passes = Passes(objective, len(self.offsets), self.offsets.device)
-        self._recipe = recipe
+        self.recipe = recipe
         zero = torch.zeros_like(self.offsets, requires_grad=False)
         self._mean, self._square = zero, zero.clone()
         self._alive = torch.ones(len(zero), dtype=torch.bool, device=zero.device)
@@ -74,8 +74,12 @@ class Descent:
 
     @property
     def state(self) -> list[Tensor]:
-        """All that a step changes and the next one reads."""
+        """All that a step changes and the next one reads; `offsets` first."""
         return [self.offsets, self._mean, self._square, self._alive, self._step]
+
+    def take(self, state: Sequence[Tensor]) -> None:
+        """Goes on with other tensors, as `state` has them."""
+        self.offsets, self._mean, self._square, self._alive, self._step = state
 
     def look(self) -> Tensor:
         """One evaluation at `offsets`: its report, (n, 4 + templates + 3), a row a request; `Seen` says what of."""
@@ -84,7 +88,7 @@ class Descent:
             self._init_norms = self.passes.target_init.norm(dim=1)
             table = self.passes.spread(evaluation.terms.table().to(self.offsets.device))
             norms = self.offsets.norm(dim=1)
-            limits = self._recipe.clamp_factor * self._init_norms
+            limits = self.recipe.clamp_factor * self._init_norms
             behind = [norms, limits.to(norms), self._ends(table)]
             self._report = torch.cat([table, torch.stack(behind, dim=1)], dim=1)
         self._evaluation = evaluation
@@ -104,16 +108,16 @@ class Descent:
             self._mark(why, unreached, "reach")
             self._mark(why, ~gradient.isfinite().all(dim=1), "gradient")
             self._alive &= why == 0
-            moving = self._alive & (self._step < self._recipe.steps)
+            moving = self._alive & (self._step < self.recipe.steps)
             self.offsets.copy_(torch.where(moving[:, None], self._moved(gradient, limits), self.offsets))
 
     def _ends(self, table: Tensor) -> Tensor:
         """Why each request ends at this evaluation, as a number, (n,)."""
         loss, nll = table[:, 0], table[:, 1]
         why = torch.zeros_like(loss)
-        if self._recipe.nll_stop is not None:
-            why = why.masked_fill(nll < self._recipe.nll_stop, REASONS.index("nll"))
-        why = why.masked_fill(loss < self._recipe.loss_stop, REASONS.index("loss"))
+        if self.recipe.nll_stop is not None:
+            why = why.masked_fill(nll < self.recipe.nll_stop, REASONS.index("nll"))
+        why = why.masked_fill(loss < self.recipe.loss_stop, REASONS.index("loss"))
         return why.masked_fill(~loss.isfinite(), REASONS.index("nan"))
 
     def _mark(self, why: Tensor, where: Tensor, reason: Why) -> None:
@@ -173,7 +177,7 @@ class Passes:
         return self.objective.at(offsets if self._index is None else offsets[self._index])
 
     def spread(self, table: Tensor) -> Tensor:
-        """The rows of `table`, or of a gradient, where their requests are among all, (n, ...); zero for one that is left out."""
+        """Rows, of a report or a gradient, where their requests are among all, (n, ...); zero for one left out."""
         if self._index is None:
             return table
         return table.new_zeros(self._requests, table.shape[1]).index_copy(0, self._index, table)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING
 
 from workbench.editing.cancel import check
+from workbench.editing.graphs import refused
 from workbench.editing.lookup import texts_of
 from workbench.editing.objective import prepare
 from workbench.editing.optimise import Offset, optimise
@@ -15,6 +16,7 @@ from workbench.editing.telling import (
     division_warnings,
     key_ready,
     memory_warnings,
+    recording_notes,
     second_moment_warnings,
     slow_warnings,
 )
@@ -68,7 +70,9 @@ def make_update(
         yield from slow_warnings(prepared.slow)
         yield from second_moment_warnings(chosen, recipe)
         yield StageStarted(stage="optimise", detail=f"at most {recipe.steps} steps")
+        before = refused(model)
         offset = yield from _single(optimise(model, prepared.objective, recipe, cancelled))
+        yield from recording_notes(before, refused(model))
         yield from memory_warnings(prepared.objective.rows_at_once, len(templates) + 1)
         update = rank_one(recipe.method, keys, offset, chosen)
     yield from division_warnings(update)

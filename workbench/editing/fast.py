@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from workbench.editing.clean import Clean, inputs_of, read_clean, runs_of
+from workbench.editing.graphs import let_go, shelf_of
 from workbench.editing.hooks import added, answering, forward_hook, only_at
 from workbench.editing.keys import Keys
-from workbench.editing.loss import Evaluation, Place, head_of, wide_dtype, zero_offsets
+from workbench.editing.loss import Evaluation, Fixed, Place, head_of, wide_dtype, zero_offsets
 from workbench.editing.prefix import Enough, NotServed, Prefix
 from workbench.editing.rows import Aligned, align, check_length
 from workbench.editing.scoring import Scoring
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 T = TypeVar("T")
+
+MULTIPLES = (8, 4)
+"""Where steps are recorded: rows are padded to such multiples, before and from the looked-up token on."""
 
 
 class FastObjective:
@@ -49,7 +54,7 @@ class FastObjective:
         self._model, self._site, self.scoring = model, site, scoring
         self._blocks, self._head = decoder_blocks(model), head_of(model)
         self._last_mlp, self._fused = _last_mlp(model, site), in_one_kernel(model)
-        self._rows: Aligned = align(scoring.rows, model.device)
+        self._rows: Aligned = align(scoring.rows, model.device, MULTIPLES if shelf_of(model) is not None else (1, 1))
         self.rows_at_once = len(scoring.rows)
         """Rows that a pass runs at a time; fewer once memory was short."""
         self._clean: Clean = self._within_memory(self._read_clean)
@@ -57,13 +62,15 @@ class FastObjective:
         self._device = site.weight(model).device
         self._places: dict[range, Tensor] = {}
         self._place = place
+        self._target_init = self._moved[self.scoring.first_rows].to(self._device)
+        self._request_of = torch.tensor(scoring.request_of, device=self._device)
         self.adds = place == "block" or self._check_adds()
         """Whether the edited block is answered from the clean pass too."""
 
     @property
     def target_init(self) -> Tensor:
         """As Objective says; known from the clean pass."""
-        return self._moved[self.scoring.first_rows].to(self._device)
+        return self._target_init
 
     @property
     def _moved(self) -> Tensor:
@@ -92,9 +99,16 @@ class FastObjective:
             try:
                 return run()
             except RuntimeError as error:
-                if self.rows_at_once == 1 or not is_out_of_memory(error):
+                if not is_out_of_memory(error) or not self._lightened():
                     raise
-            self.rows_at_once = (self.rows_at_once + 1) // 2
+
+    def _lightened(self) -> bool:
+        """Whether less memory can be used than was: without recorded steps, or with half as many rows at a time."""
+        if let_go(self._model):
+            return True
+        halved = (self.rows_at_once + 1) // 2
+        lighter, self.rows_at_once = halved < self.rows_at_once, halved
+        return lighter
 
     def _read_clean(self) -> Clean:
         with answering(self._fused):
@@ -124,7 +138,7 @@ class FastObjective:
     def values(self, rows: range, offsets: Tensor) -> Tensor:
         """The values of some rows, (rows,), at `offsets`, (n, d_out), as Scoring defines them."""
         part, where = slice(rows.start, rows.stop), self._where(rows)
-        by_row = offsets[self.scoring.request_of[part]]
+        by_row = offsets[self._request_of[part]]
         with only_at(self._head, where), self._mlp_at(where), self._from_here(part, by_row, adds=self.adds):
             logits = self._run(part)
         if logits.shape[:2] != (1, len(where)):
@@ -136,7 +150,22 @@ class FastObjective:
         rows, narrow = self.scoring.rows_of(requests), copy(self)
         narrow.scoring, narrow._places = self.scoring.only(requests), {}
         narrow._rows, narrow._clean = self._rows[rows], self._clean.only(torch.tensor(rows))
+        narrow._target_init = self._target_init[[*requests]]
+        narrow._request_of = torch.tensor(narrow.scoring.request_of, device=self._device)
         return narrow
+
+    def fixed(self) -> Fixed | None:
+        """As Objective says."""
+        whole = range(len(self.scoring.rows))
+        if self.rows_at_once < len(whole) or whole not in self._places:
+            return None
+        clean, rows = self._clean, self._rows
+        entering = [] if self.adds else [clean.entering]
+        kept = [tensor for layer in sorted(clean.prefix) for tensor in clean.prefix[layer]]
+        beside = [leaf for leaf in tree_leaves([*clean.beside.items()]) if isinstance(leaf, Tensor)]
+        tensors = [rows.ids, rows.mask, rows.positions, self._target_init, self._request_of, clean.leaving]
+        tensors += [*entering, *kept, *beside, self._places[whole], *self.scoring.tensors(whole)]
+        return Fixed((self._site, self._place, self.adds, rows.prefix), tuple(tensors))
 
     def _where(self, rows: range) -> Tensor:
         """Where the head is needed, as flat indices over the columns behind the prefix; made once."""

@@ -65,6 +65,11 @@ def answering(stand_ins: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[Non
                 module.forward = forward
 
 
+def hooks_on(model: nn.Module) -> int:
+    """How many hooks sit on forward passes of `model` and of what it is made of."""
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+
+
 def capture(module: nn.Module, lookup: Tensor, forward: Callable[[], object]) -> Capture:
     """Runs `forward` as far as `module` and reads its input and output at the flat indices `lookup`, (rows,).
 

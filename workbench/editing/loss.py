@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -28,6 +28,20 @@ class Evaluation:
     """(n, d_out). To be asked for once, at once."""
 
 
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """What every evaluation after the first reads and none changes: with other tensors in it, another loss."""
+
+    way: Hashable
+    """What decides which operations an evaluation is made of, beside the shapes of the tensors."""
+    tensors: tuple[Tensor, ...]
+
+    @property
+    def shape(self) -> Hashable:
+        """Equal for two whose evaluations are the same operations on tensors of the same shapes."""
+        return self.way, tuple((tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in self.tensors)
+
+
 class Objective(Protocol):
     """loss(δ) of n requests that share a model, a site and a recipe. Use it inside `frozen` and `gradients`."""
 
@@ -44,6 +58,9 @@ class Objective(Protocol):
 
     def at(self, offsets: Tensor) -> Evaluation:
         """The loss at `offsets`, (n, d_out). The first evaluation is at zero."""
+
+    def fixed(self) -> Fixed | None:
+        """What evaluations read, after the first one; None: they are not always the same operations."""
 
     def only(self, requests: Sequence[int]) -> Objective:
         """The same for some of the requests, after the first evaluation: passes without the rows of the others."""
@@ -115,6 +132,9 @@ class PlainObjective:
         loss = (values * scoring.share(self._all, values.device)).sum() + decay
         terms = scoring.terms(values, offsets, self._target_init)
         return Evaluation(terms, lambda: torch.autograd.grad(loss, offsets)[0])
+
+    def fixed(self) -> None:
+        """Nothing: the oracle is run as it is."""
 
     def only(self, requests: Sequence[int]) -> PlainObjective:
         """As Objective says."""

@@ -12,6 +12,7 @@ from torch import nn
 
 from workbench.editing.fast import FastObjective, trial_offset
 from workbench.editing.flags import frozen, gradients
+from workbench.editing.hooks import hooks_on
 from workbench.editing.keys import Keys, read_keys
 from workbench.editing.lookup import Texts
 from workbench.editing.loss import Objective, Place, PlainObjective, wide_dtype
@@ -54,9 +55,8 @@ def forget(model: nn.Module) -> None:
 
 def _way(model: PreTrainedModel, site: EditSite, place: Place) -> tuple[Any, ...]:
     """What decides whether both ways agree, beside the length of the rows."""
-    hooks = sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
     attention = getattr(model.config.get_text_config(), "_attn_implementation", None)
-    return site.module, place, site.weight(model).dtype, model.dtype, model.device, attention, hooks
+    return site.module, place, site.weight(model).dtype, model.dtype, model.device, attention, hooks_on(model)
 
 
 def prepare(

@@ -10,12 +10,12 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from workbench.editing.cancel import check
 from workbench.editing.descent import Descent, Seen
-from workbench.editing.flags import frozen, gradients
+from workbench.editing.flags import gradients
+from workbench.editing.graphs import Steps
 from workbench.editing.late import Late, Rows
 from workbench.editing.loss import Objective
 from workbench.edits import Recipe
@@ -61,29 +61,24 @@ def optimise(
     """
     with gradients():
         descent = Descent(objective, recipe)
-    ends = Ends(recipe, len(descent.offsets))
-    late = Late(descent.offsets.device)
-    for step in range(1, recipe.steps + 1):
-        check(cancelled)
-        started = time.perf_counter()
-        with frozen(model), gradients():
-            report = _evaluate(descent, last=step == recipe.steps, waits=late.waits)
-        for rows in late.after(report):
+    ends, late = Ends(recipe, len(descent.offsets)), Late(descent.offsets.device)
+    steps = Steps(model, descent, unseen=late.waits)
+    try:
+        for left in reversed(range(recipe.steps)):
+            check(cancelled)
+            started = time.perf_counter()
+            report = steps.run(left)
+            for rows in late.after(report):
+                yield from ends.told(rows, time.perf_counter() - started)
+            if ends.all:
+                break
+            if descent.passes.narrow(ends.going):
+                steps.narrowed()
+        for rows in late.rest():
             yield from ends.told(rows, time.perf_counter() - started)
-        if ends.all:
-            break
-        descent.passes.narrow(ends.going)
-    for rows in late.rest():
-        yield from ends.told(rows, time.perf_counter() - started)
-    return ends.outcomes(descent.offsets.detach().cpu(), descent.passes.target_init.cpu())
-
-
-def _evaluate(descent: Descent, *, last: bool, waits: bool) -> Tensor:
-    """One look and, where the host knows at once that no request goes on, nothing more."""
-    report = descent.look()
-    if waits or not (last or bool((report[:, -1] != 0).all())):
-        descent.move()
-    return report
+        return ends.outcomes(descent.offsets.detach().cpu(), descent.passes.target_init.cpu())
+    finally:
+        steps.close()
 
 
 class Ends:

@@ -78,10 +78,14 @@ def collate(rows: Sequence[Row], device: torch.device) -> Batch:
     return Batch(ids.to(device), mask.to(device), lookup.to(device))
 
 
-def align(rows: Sequence[Row], device: torch.device) -> Aligned:
-    """`rows` with their looked-up tokens in one column, on `device`."""
-    prefix = max(row.lookup for row in rows)
-    length = prefix + max(len(row.ids) - row.lookup for row in rows)
+def align(rows: Sequence[Row], device: torch.device, multiples: tuple[int, int] = (1, 1)) -> Aligned:
+    """`rows` with their looked-up tokens in one column, on `device`.
+
+    Columns before it and from it on are as many as needed, rounded up to `multiples`: edits of like length are then of
+    one shape.
+    """
+    prefix = _rounded_up(max(row.lookup for row in rows), multiples[0])
+    length = prefix + _rounded_up(max(len(row.ids) - row.lookup for row in rows), multiples[1])
     ids = torch.full((len(rows), length), PADDING)
     mask, positions = torch.zeros_like(ids), torch.zeros_like(ids)
     for i, row in enumerate(rows):
@@ -89,7 +93,17 @@ def align(rows: Sequence[Row], device: torch.device) -> Aligned:
         ids[i, columns] = torch.tensor(row.ids)
         mask[i, columns] = 1
         positions[i, columns] = torch.arange(len(row.ids))
-    return Aligned(ids.to(device), mask.to(device), positions.to(device), prefix)
+    ids, mask, positions = _sent(torch.stack([ids, mask, positions]), device)
+    return Aligned(ids, mask, positions, prefix)
+
+
+def _sent(stacked: Tensor, device: torch.device) -> Tensor:
+    """`stacked` on `device`; to CUDA without waiting until it is there."""
+    return stacked.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else stacked.to(device)
+
+
+def _rounded_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
 
 
 def with_target(row: Row, target: Sequence[int]) -> Row:

@@ -135,6 +135,12 @@ class Scoring:
         """How much each row's value weighs in its request's loss, (rows,)."""
         return self._wanted_at(rows, device).shares
 
+    def tensors(self, rows: range) -> list[Tensor]:
+        """All that `values` reads of some rows beside the logits, once it has been asked for them."""
+        made = [wanted for (those, _), wanted in self._wanted.items() if those == rows]
+        clean = [self._clean[row] for row in rows if row in self._clean]
+        return [tensor for w in made for tensor in (w.ids, w.where, w.weights, w.shares)] + clean
+
     def forget(self) -> None:
         """The next values of the KL rows are at zero again, and fix what to stay close to."""
         self._clean.clear()

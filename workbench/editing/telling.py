@@ -9,7 +9,7 @@ from workbench.editing.lookup import Row
 from workbench.editing.second_moment import SecondMoment
 from workbench.editing.update import Update
 from workbench.edits import Recipe
-from workbench.events import KeyReady, Warning  # noqa: A004  the wire's word
+from workbench.events import KeyReady, Log, Warning  # noqa: A004  the wire's word
 from workbench.text import shortened
 
 
@@ -28,6 +28,14 @@ def memory_warnings(at_once: int, rows: int) -> Iterator[Warning]:
         yield Warning(
             message=f"Memory was short: {at_once} of {rows} rows were run at a time.",
             hint="The edit is the same; fewer context templates or a smaller dtype make it faster.",
+        )
+
+
+def recording_notes(before: str, refused: str) -> Iterator[Log]:
+    """Says, once a model, why its steps are not recorded on a device that could: `refused`, `before` and after them."""
+    if refused and not before:
+        yield Log(
+            message=f"Steps run one by one and not as a CUDA graph: {shortened(refused, 200)}. The edit is the same."
         )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from workbench.editing.cancel import check
 from workbench.editing.edit import check_ground
+from workbench.editing.graphs import refused
 from workbench.editing.keys import Keys
 from workbench.editing.lookup import Texts, texts_of
 from workbench.editing.objective import prepare
@@ -24,6 +25,7 @@ from workbench.editing.telling import (
     division_warnings,
     key_ready,
     memory_warnings,
+    recording_notes,
     second_moment_warnings,
     slow_warnings,
 )
@@ -110,7 +112,9 @@ def _make(
         one.told.append(key_ready(keys, text.rows[0]))
     yield StageStarted(stage="optimise", detail=f"{len(mine)} requests together, at most {recipe.steps} steps")
     told = [one.told for one in mine]
+    before = refused(model)
     offsets = yield from tell_steps(optimise(model, prepared.objective, recipe, cancelled), told)
+    yield from recording_notes(before, refused(model))
     rows = len(mine) * (len(texts[next(iter(texts))].rows) + 1)
     yield from memory_warnings(prepared.objective.rows_at_once, rows)
     for one, keys, offset in zip(mine, prepared.keys, offsets, strict=True):
