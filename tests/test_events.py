@@ -38,7 +38,8 @@ SAMPLES: dict[str, Any] = {
     "Stage": "keys",
     "StackChanged": ev.StackChanged(folder="f", base="b", position=1, names=("main",)),
     "tuple[tuple[str, str, str], ...]": (("edits/a", "2 edits", ""), ("edits/b", "✗", "damaged")),
-    "tuple[tuple[str, int], ...]": (("applied", 2), ("undone", 1)),
+    "RowState": "undone",
+    "tuple[tuple[RowState, int], ...]": (("applied", 2), ("undone", 1)),
 }
 
 
@@ -92,6 +93,35 @@ def test_a_type_of_a_newer_version_reads_as_nothing_and_a_newer_field_is_dropped
 def test_a_line_that_is_no_event_is_an_error(line: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  any reason will do
         ev.from_line(line)
+
+
+BROKEN = {
+    "a text for a number": ("StepTogether", {"step": "x", "of": 2, "requests": 2, "running": 1, "loss": 1.0}),
+    "nothing where something must be": ("Log", {"message": None}),
+    "a field that is not there": ("Log", {}),
+    "a word that is none of its own": ("Verified", {"position": 1, "edit": "", "expected": "", "outcome": "maybe"}),
+    "too many in a pair": ("Answered", {"prompt": "", "side": "", "top": [["a", 1.0, 2]]}),
+    "a number that is too large": ("GuardTripped", {"measure": "ratio", "value": 10**400, "limit": 1.0}),
+    "a wrong row": ("StackChanged", {"folder": "", "base": "", "position": 0, "edits": [{"id": 3}]}),
+    "a wrong state": (
+        "StackDelta",
+        {"now": {"folder": "", "base": "", "position": 0}, "edits": [], "version": 1, "states": [["gone", 1]]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "values"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_known_event_with_a_wrong_value_is_no_event(kind: str, values: dict[str, Any]) -> None:
+    with pytest.raises(ev.WrongEventError, match=kind if kind != "StackChanged" else "EditRow"):
+        ev.from_line(json.dumps({"type": kind, **values}))
+
+
+def test_a_number_that_json_cannot_say_is_none_or_no_number_and_whole_ones_are_numbers() -> None:
+    tripped = ev.from_line(json.dumps({"type": "GuardTripped", "measure": "ratio", "value": None, "limit": 1}))
+    assert tripped == ev.GuardTripped(measure="ratio", value=None, limit=1.0)
+    step = ev.from_line(ev.to_line(sample(ev.OptimStep, False)).replace("0.5", "null"))
+    assert isinstance(step, ev.OptimStep)
+    assert math.isnan(step.loss)
 
 
 @pytest.mark.parametrize("verb", protocol.VERBS)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, cast
 
 E = TypeVar("E")
+
+PLAIN = (str, int, float, bool)
+"""Kinds whose values are what they are."""
 
 
 def checked(event: E) -> E:
@@ -20,11 +24,16 @@ def checked(event: E) -> E:
     """
     values, cls = dict[str, Any](), cast("type", type(event))
     for name, kind in _kinds(cls).items():
+        value = getattr(event, name)
+        if kind in PLAIN and type(value) is kind:
+            continue
         try:
-            values[name] = _fit(getattr(event, name), kind)
+            fitted = _fit(value, kind)
         except _WrongError as error:
             raise ValueError(f"{type(event).__name__}.{name} is not what it should be") from error
-    return dataclasses.replace(event, **values)  # type: ignore[type-var]  # every event is a dataclass
+        if fitted is not value:
+            values[name] = fitted
+    return dataclasses.replace(event, **values) if values else event  # type: ignore[type-var]  # a dataclass
 
 
 class _WrongError(Exception):
@@ -55,7 +64,10 @@ def _fit(value: Any, kind: Any) -> Any:
 
 
 def _number(value: Any) -> float:
-    return float("nan") if value is None else float(_need(type(value) in (int, float), value))
+    try:
+        return float("nan") if value is None else float(_need(type(value) in (int, float), value))
+    except OverflowError as error:
+        raise _WrongError from error
 
 
 def _one_of(value: Any, kinds: tuple[Any, ...]) -> Any:
@@ -69,12 +81,12 @@ def _one_of(value: Any, kinds: tuple[Any, ...]) -> Any:
     raise _WrongError
 
 
-def _row(value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+def _row(value: Any, kinds: tuple[Any, ...]) -> Any:
     _need(isinstance(value, tuple), value)
-    if kinds[-1:] == (...,):
-        return tuple(_fit(one, kinds[0]) for one in value)
-    _need(len(value) == len(kinds), value)
-    return tuple(_fit(one, kind) for one, kind in zip(value, kinds, strict=True))
+    wanted = [kinds[0]] * len(value) if kinds[-1:] == (...,) else [*kinds]
+    _need(len(value) == len(wanted), value)
+    fitted = tuple(map(_fit, value, wanted))
+    return value if all(map(operator.is_, fitted, value)) else fitted
 
 
 def _table(value: Any, kinds: tuple[Any, ...]) -> dict[Any, Any]:

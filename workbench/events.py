@@ -1,7 +1,8 @@
 """What an engine says while it works, and its form as JSON lines. Free of torch.
 
 Every event is a frozen dataclass; its class name is the line's `type`. `job`, `seq` and `t` are stamped by the engine.
-A line of an unknown type reads as None and an unknown field is dropped, so older readers follow newer engines.
+A line of an unknown type reads as None and an unknown field is dropped, so older readers follow newer engines. In an
+event that is read every value is of its field's type.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 from workbench.batches import BatchProbed as BatchProbed
 from workbench.batches import TogetherStarted as TogetherStarted
+from workbench.checked import checked
 from workbench.collapses import Jumped as Jumped
 from workbench.collapses import Reproduced as Reproduced
 from workbench.compacted import Compacted as Compacted
@@ -339,21 +341,29 @@ def to_line(event: Event) -> str:
     return json.dumps(_plain(document), ensure_ascii=False, allow_nan=False)
 
 
+class WrongEventError(ValueError):
+    """An event of a known type that lacks a field, or has something else in it."""
+
+
 def from_line(line: str | bytes) -> Event | None:
     """Reads a line; None if it is of a type this version does not know.
 
     Raises:
-        ValueError: the line is not a JSON object or lacks a field its type needs.
+        ValueError: the line is not a JSON object. WrongEventError: it lacks a field its type needs, or a value is of
+            another type than its field.
     """
     return from_document(json.loads(line))
 
 
 def from_document(document: Any) -> Event | None:
-    """As `from_line`, of a line that is parsed. Raises ValueError."""
+    """As `from_line`, of a line that is parsed. Raises ValueError, WrongEventError."""
     if not isinstance(document, dict):
         raise ValueError("an event is a JSON object")
     cls = TYPES.get(str(document.get("type")))
-    return None if cls is None else _build(cls, document)
+    try:
+        return None if cls is None else checked(_build(cls, document))
+    except ValueError as error:
+        raise WrongEventError(str(error)) from error
 
 
 def _build(cls: type[Event], document: Any) -> Event:

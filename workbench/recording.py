@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import IO, Any, get_args
 
 from workbench import events as ev
-from workbench.checked import checked
 from workbench.engine.protocol import Command, Verb
 from workbench.errors import UsageError
 from workbench.stack.files import storage
@@ -183,7 +182,7 @@ def _what(document: dict[str, Any], listener: Listener) -> ev.Event | Sent | Sto
     """What a line says; None for what this version does not know. Raises ValueError."""
     if "event" in document:
         event = ev.from_document(document["event"])
-        return None if event is None else listener.hear(checked(event))
+        return None if event is None else listener.hear(event)
     match document:
         case {"sent": [str(verb), str(job)]}:
             return Sent(verb, job) if verb in get_args(Verb) else None

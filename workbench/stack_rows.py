@@ -10,6 +10,8 @@ from typing import Literal
 
 from workbench.event_base import Event
 
+RowState = Literal["applied", "undone", "broken", "off", "other"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class EditRow(Event):
@@ -19,7 +21,7 @@ class EditRow(Event):
     number: int
     """Position in its line, from 1."""
     file: str
-    state: Literal["applied", "undone", "broken", "off", "other"]
+    state: RowState
     """other: not on the current line, but on another branch, or on none."""
     created: str
     """UTC, ISO 8601."""

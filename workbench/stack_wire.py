@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from workbench.event_base import Event
-from workbench.stack_rows import EditRow, StackChanged
+from workbench.stack_rows import EditRow, RowState, StackChanged
 
 ROWS = 500
 """Rows of one line at most: 2,000 bytes each are a megabyte."""
@@ -35,7 +35,7 @@ class StackDelta(Event):
     """Where in the line each of `edits` stands, from 0."""
     length: int = 0
     """How many rows the line has now."""
-    states: tuple[tuple[str, int], ...] = ()
+    states: tuple[tuple[RowState, int], ...] = ()
     """The states of all rows in order, each with how many follow one another."""
 
 
@@ -125,7 +125,7 @@ class Listener:
         return dataclasses.replace(delta.now, edits=tuple(rows), job=delta.job, seq=delta.seq, t=delta.t)
 
 
-def _set_states(rows: list[EditRow], states: Sequence[tuple[str, int]], length: int) -> None:
+def _set_states(rows: list[EditRow], states: Sequence[tuple[RowState, int]], length: int) -> None:
     """Puts the states into `rows`. Raises ValueError if they are not for so many."""
     if len(rows) != length or sum(count for _, count in states) != length:
         raise ValueError("rows are missing")
@@ -133,5 +133,5 @@ def _set_states(rows: list[EditRow], states: Sequence[tuple[str, int]], length: 
     for state, count in states:
         for index in range(start, start + count):
             if rows[index].state != state:
-                rows[index] = dataclasses.replace(rows[index], state=state)  # type: ignore[arg-type]  # as it was told
+                rows[index] = dataclasses.replace(rows[index], state=state)
         start += count

@@ -16,6 +16,7 @@ from workbench.engine.protocol import Command
 from workbench.stack_wire import Teller
 from workbench.tui.client import ProcessClient, engine_arguments
 
+GOOD = ev.to_line(ev.ModelLoading(stage="reading"))
 ECHO = """
 import json, sys
 say = lambda **d: print(json.dumps(d), flush=True)
@@ -103,6 +104,19 @@ async def test_what_it_printed_last_is_in_the_log_of_events(tmp_path: Path) -> N
     await wire.start()
     await wire.until_stopped()
     assert wire.messages() == ["engine: CUDA error: no kernel", f"All of the engine's log is in {wire.log}"]
+
+
+@pytest.mark.parametrize("line", ['{"type": "StepTogether", "step": "x"}', '{"type": "Log", "message": 3}'])
+async def test_an_event_that_is_not_as_it_should_be_ends_the_link_with_a_reason(tmp_path: Path, line: str) -> None:
+    program = f"import sys; print({line!r}, flush=True); print({GOOD!r}, flush=True); sys.stdin.read()"
+    wire = Wire(tmp_path, program)
+    await wire.start()
+    reason = await wire.until_stopped()
+    assert reason.startswith("what it says is not as it should be")
+    assert line.split('"')[3] in reason
+    assert wire.events == [], "nothing is believed any more"
+    assert wire.client._process is not None
+    assert wire.client._process.returncode is not None
 
 
 async def test_the_last_word_of_an_engine_is_the_reason(tmp_path: Path) -> None:

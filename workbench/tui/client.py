@@ -30,6 +30,7 @@ PATIENCE = 3.0
 """Seconds an engine has to end by itself, and again after SIGTERM."""
 LOG_TAIL = 20
 """Lines of the engine's log that are told when it ends by itself."""
+BROKEN = "what it says is not as it should be, maybe it is of another version"
 BURST = 32_768
 """Bytes of lines read before the screen gets its turn."""
 
@@ -113,8 +114,12 @@ class ProcessClient:
             )
 
     async def _read(self, process: asyncio.subprocess.Process, on_event: OnEvent, on_stopped: OnStopped) -> None:
-        if process.stdout is not None:
-            await self._read_lines(process.stdout, on_event)
+        try:
+            if process.stdout is not None:
+                await self._read_lines(process.stdout, on_event)
+        except ev.WrongEventError as error:
+            self._last_word = f"{BROKEN}: {visible(str(error))}"
+            await _end(process)
         code = await process.wait()
         if self._asked_to_stop:
             return
@@ -197,9 +202,14 @@ def _signal_group(pid: int, number: int) -> None:
 
 
 def _event(line: bytes) -> ev.Event:
-    """The event on `line`; a line that cannot be read, or not yet known here, is a line for the log."""
+    """The event on `line`; a line that cannot be read, or not yet known here, is a line for the log.
+
+    Raises WrongEventError: it is an event, and a broken one.
+    """
     try:
         event = ev.from_line(line)
+    except ev.WrongEventError:
+        raise
     except (ValueError, RecursionError) as error:
         return ev.Log(message=f"Not an event ({error}): {_excerpt(line)}")
     return event if event is not None else ev.Log(message=f"Unknown event: {_excerpt(line)}")

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from workbench.checked import checked
 from workbench.edits import BATCHED, Method
 from workbench.engine.collapse.fared import Curve, fared
 from workbench.engine.collapse.sequence import Shared, of_atlas, of_dataset
@@ -176,7 +175,7 @@ def _kept(path: Path, asked: Asked) -> Curve | None:
 def _read(path: Path) -> tuple[bytes, list[Event]]:
     head, *lines = read_bytes(path, MAX_JOURNAL).splitlines() or [b""]
     try:
-        found = [checked(event) for line in lines if (event := from_line(line))]
+        found = [event for line in lines if (event := from_line(line))]
     except (ValueError, OverflowError, RecursionError) as error:
         raise StackError(f"{path} is damaged.", "Remove it: the same command measures anew.") from error
     return head, [_with_infinity(event) if isinstance(event, HealthReport) else event for event in found]
