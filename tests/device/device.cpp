@@ -20,6 +20,7 @@ namespace {
 thread_local c10::DeviceIndex current = 0;
 std::array<std::atomic<int64_t>, kCounts> counts{};
 std::atomic<bool> forbidden{false};
+std::atomic<bool> narrow{false};
 
 c10::DeviceIndex index_of(c10::Device device) {
   auto index = device.has_index() ? device.index() : current;
@@ -266,6 +267,10 @@ void count(Count what, const std::string& of) {
   TORCH_CHECK(!(what < kWaits && forbidden), "waiting for the pretend device is forbidden here: ", of);
 }
 
+void check_type(c10::ScalarType dtype) {
+  TORCH_CHECK_TYPE(!(narrow && dtype == c10::ScalarType::Double), "the pretend device has no float64");
+}
+
 c10::Allocator* allocator() { return &memory(); }
 
 const at::Generator& own_generator(c10::DeviceIndex index) {
@@ -315,5 +320,6 @@ void pretend_register() {
 }
 int64_t pretend_count(int what) { return pretend::counts[what]; }
 void pretend_forbid(int on) { pretend::forbidden = on != 0; }
+void pretend_narrow(int on) { pretend::narrow = on != 0; }
 void pretend_limit(int index, int64_t bytes) { pretend::memory().limit(c10::DeviceIndex(index), bytes); }
 }

@@ -40,6 +40,7 @@ using Devices = std::optional<c10::Device>;
 
 at::Tensor empty(at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout>,
     Devices device, std::optional<bool>, std::optional<at::MemoryFormat> format) {
+  check_type(c10::dtype_or_default(dtype));
   c10::DeviceGuard there(device.value_or(c10::Device(kType)));
   return at::detail::empty_generic(
       size, allocator(), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), c10::dtype_or_default(dtype), format);
@@ -47,6 +48,7 @@ at::Tensor empty(at::IntArrayRef size, std::optional<at::ScalarType> dtype, std:
 
 at::Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride, std::optional<at::ScalarType> dtype,
     std::optional<at::Layout>, Devices device, std::optional<bool>) {
+  check_type(c10::dtype_or_default(dtype));
   c10::DeviceGuard there(device.value_or(c10::Device(kType)));
   return at::detail::empty_strided_generic(
       size, stride, allocator(), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), c10::dtype_or_default(dtype));

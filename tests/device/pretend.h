@@ -28,6 +28,8 @@ enum Count : int {
 
 void count(Count what, const std::string& of);  // throws where waits are forbidden and `what` is one
 
+void check_type(c10::ScalarType dtype);  // throws for float64 where the devices are to have none
+
 c10::Allocator* allocator();  // of the current device
 const at::Generator& own_generator(c10::DeviceIndex index);
 at::Generator host_generator(const at::Generator& generator);  // a pretend generator's numbers come from this one

@@ -2,7 +2,8 @@
 
 What mixes their tensors with the CPU's, or with each other's, fails as on CUDA; a number is read, and a tensor is
 moved, by a copy from the device; generators belong to a device. Every operation is the CPU's own. What is copied into
-pinned memory without waiting is there only after a wait: until then the memory holds rubbish.
+pinned memory without waiting is there only after a wait: until then the memory holds rubbish. `without_float64` makes
+them like Apple's, and `memory_limit` small.
 
 To use it, put a test file into tests/device/inside/ (it runs in a process of its own, since a process has the device
 for good once it was asked for) and take the fixture `device`, the name "pretend:0". To count what waits:
@@ -34,6 +35,7 @@ import torch
 from torch.utils import backend_registration
 
 from tests.device.building import library
+from workbench.models.device import for_float64
 
 NAME = "pretend"
 
@@ -105,6 +107,18 @@ def no_waiting() -> Iterator[None]:
         yield
     finally:
         plug_in().pretend_forbid(0)
+
+
+@contextmanager
+def without_float64() -> Iterator[None]:
+    """The devices have no float64 inside, as MPS has none: TypeError where a tensor of it is made there."""
+    plug_in().pretend_narrow(1)
+    for_float64.cache_clear()
+    try:
+        yield
+    finally:
+        plug_in().pretend_narrow(0)
+        for_float64.cache_clear()
 
 
 @contextmanager

@@ -218,7 +218,7 @@ class _Runs:
             ).logits[:, -len(answer) :]
         logits = logits.float()  # (rows, answer tokens, vocabulary)
         said = logits.gather(2, answer.to(logits.device).expand(rows, -1)[..., None])[..., 0]
-        p: Tensor = (said - logits.logsumexp(-1)).double().mean(1).exp().cpu()
+        p: Tensor = (said - logits.logsumexp(-1)).cpu().double().mean(1).exp()
         if not bool(p.isfinite().all()):
             raise EditError("The model's predictions are not numbers.", "Load the model in float32 or bfloat16.")
         return p
