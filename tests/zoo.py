@@ -232,7 +232,7 @@ def tiny(family: str, *, seed: int = 7, dtype: torch.dtype = torch.float32, **ch
 def built(kind: str, settings: dict[str, Any], seed: int = 7, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """The same for any `kind` of model that transformers knows, with these `settings` alone."""
     auto: Any = AutoModelForCausalLM  # which transformers leaves untyped
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: PreTrainedModel = auto.from_config(AutoConfig.for_model(kind, **settings), dtype=dtype)
         _draw(model)

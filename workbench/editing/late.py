@@ -1,4 +1,4 @@
-"""What a device says, read by the host: at once on a CPU; on CUDA one evaluation later, while the next one runs."""
+"""What a device says, read by the host: at once on a CPU; elsewhere one evaluation later, while the next one runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from workbench.models.device import can_pin
+
 Rows = list[list[float]]
 
 
@@ -14,9 +16,9 @@ class Late:
     """Reports on their way to the host, in order."""
 
     def __init__(self, device: torch.device) -> None:
-        self.waits = device.type == "cuda"
+        self.waits = can_pin(device)
         """Whether a report is given only after the next one has been asked for."""
-        self._under_way: list[tuple[Tensor, torch.cuda.Event]] = []
+        self._under_way: list[tuple[Tensor, torch.Event]] = []
 
     def after(self, report: Tensor) -> Iterator[Rows]:
         """Takes `report`, (n, columns), and gives those that are there: itself, or the one before it, or none."""
@@ -35,8 +37,8 @@ class Late:
     def _send(self, report: Tensor) -> None:
         pinned = torch.empty(report.shape, dtype=report.dtype, pin_memory=True)
         pinned.copy_(report, non_blocking=True)
-        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        arrived.record(torch.cuda.current_stream(report.device))
+        arrived = torch.Event(report.device)
+        arrived.record(torch.accelerator.current_stream(report.device))
         self._under_way.append((pinned, arrived))
 
     def _oldest(self) -> Rows:

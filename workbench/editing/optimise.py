@@ -53,7 +53,7 @@ def optimise(
 
     The requests share each pass and nothing else: each stops on its own, one whose loss or gradient is not a number,
     or does not depend on δ, with the error that says so. Between two lists the model has no hook, and its flags
-    are its owner's. On CUDA a list comes while the next evaluation is under way already: nothing waits for the device.
+    are its owner's. On an accelerator a list comes while the next evaluation is under way already.
 
     Raises:
         Cancelled: `cancelled` said so; asked before every evaluation.

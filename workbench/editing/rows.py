@@ -16,6 +16,7 @@ from torch import Tensor
 from workbench.editing.lookup import Row
 from workbench.errors import EditError
 from workbench.models.context import context_length
+from workbench.models.device import can_pin
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -98,8 +99,8 @@ def align(rows: Sequence[Row], device: torch.device, multiples: tuple[int, int] 
 
 
 def _sent(stacked: Tensor, device: torch.device) -> Tensor:
-    """`stacked` on `device`; to CUDA without waiting until it is there."""
-    return stacked.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else stacked.to(device)
+    """`stacked` on `device`, without waiting until it is there."""
+    return stacked.pin_memory().to(device, non_blocking=True) if can_pin(device) else stacked.to(device)
 
 
 def _rounded_up(number: int, multiple: int) -> int:
