@@ -29,7 +29,6 @@ from workbench.tui.client import EngineClient
 from workbench.tui.home import HERE, Home
 from workbench.tui.keymap import Plan, planned
 from workbench.tui.keynames import REBOUND, key_name, spoken
-from workbench.tui.notices import NoticeApp
 from workbench.tui.palette import Deeds
 from workbench.tui.queue import Queue
 from workbench.tui.screens.base import HEIGHTS, WIDTHS
@@ -45,6 +44,7 @@ from workbench.tui.screens.live import LiveScreen
 from workbench.tui.screens.log import LogScreen
 from workbench.tui.session import Session, Severity, unavailable
 from workbench.tui.state import State
+from workbench.tui.typed_ahead import TypedAheadApp
 from workbench.tui.unseen import UnseenFilter
 
 HELP_TIP = "What has the focus, and its keys"
@@ -54,7 +54,7 @@ AHEAD = 0.3
 """Seconds after which the places that were not visited yet are made, one at a time."""
 
 
-class WorkbenchApp(NoticeApp):
+class WorkbenchApp(TypedAheadApp):
     """The app offers `state`, `send`, `cancel`, `restart_engine` and `queue` to its screens (see bench.py).
 
     Args:
@@ -288,9 +288,9 @@ class WorkbenchApp(NoticeApp):
         if not self._going:
             super().delay_update(delay)
 
-    def action_place(self, place: str) -> None:
+    async def action_place(self, place: str) -> None:
         """Goes to a place; questions that are open stay where they were asked."""
-        self.switch_mode(place)
+        await self.switch_mode(place)
 
     def action_open_log(self) -> None:
         """Goes to the log."""
