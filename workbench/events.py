@@ -265,6 +265,7 @@ class EditCommitted(Event):
     weight_sha256: str
     bytes: int
     seconds: float
+    """That its making took; not those in which a guard's question was open."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,24 @@ def test_a_guard_asks_after_the_probes_and_before_anything_is_on_disk(engine: En
     order = [ev.NormReport, ev.ProbeResult, ev.GuardTripped, ev.GuardAsked, ev.EditCommitted]
     assert [kinds.index(kind) for kind in order] == sorted(kinds.index(kind) for kind in order)
     assert engine.stack.line[0].metrics["guard"][0]["measure"] == "ratio"
+
+
+@pytest.mark.parametrize("answer", ["keep", "continue"])
+def test_the_time_in_which_a_question_was_open_is_not_that_of_the_making(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, answer: Decision
+) -> None:
+    gone = [0.0]
+    clock = time.monotonic
+    monkeypatch.setattr("workbench.engine.measuring.time.monotonic", lambda: clock() + gone[0])
+
+    def decide(_: tuple[ev.GuardTripped, ...]) -> Decision:
+        gone[0] += 3_600.0
+        return answer
+
+    events, _ = drain(engine.apply(OTHER, guard=STRICT, decide=decide))
+    (made,) = of(events, ev.EditCommitted)
+    assert isinstance(made, ev.EditCommitted)
+    assert 0 < made.seconds < 3_000
 
 
 @pytest.mark.parametrize("answer", ["keep", "continue"])

@@ -23,10 +23,12 @@ from workbench.events import (
     EditCancelled,
     EditCommitted,
     Event,
+    GuardTripped,
     KeyReady,
     ProbeResult,
     Warning,  # noqa: A004  the wire's word
 )
+from workbench.guards import Decision
 from workbench.models.device import within_memory
 from workbench.probing.generation import continuation
 from workbench.stack.record import Edit
@@ -45,6 +47,8 @@ class Measuring(ABC):
         self.steps: list[Any] = []
         """The steps of the optimisation, as events."""
         self.key: KeyReady | None = None
+        self.waited = 0.0
+        """Seconds that a guard's question was open."""
 
     @abstractmethod
     def commit(self, watch: Watch | None = None) -> Generator[Event, None, Edit]:
@@ -59,10 +63,25 @@ class Measuring(ABC):
             metrics["earlier"] = as_table(earlier)
         yield from memory_now(core)
         values = values_of(core, edit, self.key.key_norm if self.key else None, earlier)
-        tripped = yield from pass_guard(watch, values, self.cancelled)
+        tripped = yield from pass_guard(self._timed(watch), values, self.cancelled)
         if tripped:
             metrics["guard"] = [as_table(one) for one in tripped]
         return dataclasses.replace(edit, metrics=metrics)
+
+    def _timed(self, watch: Watch | None) -> Watch | None:
+        """`watch`, of which it is known how long the answer takes."""
+        if watch is None or watch.decide is None:
+            return watch
+        ask = watch.decide
+
+        def decide(tripped: tuple[GuardTripped, ...]) -> Decision:
+            asked = time.monotonic()
+            try:
+                return ask(tripped)
+            finally:
+                self.waited += time.monotonic() - asked
+
+        return Watch(watch.guard, decide)
 
     def sample(self, request: EditRequest) -> Generator[Event, None, ProbeResult]:
         """How the request's prompt goes on now."""
@@ -102,7 +121,7 @@ def committed(
         position=core.stack.position,
         weight_sha256=edit.weights[module]["after"],
         bytes=path.stat().st_size,
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - started - making.waited,
     )
     yield core.changed()
     return True
