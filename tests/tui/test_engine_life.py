@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tests.tui.conftest import Desk, OpenDesk
@@ -12,7 +13,8 @@ from workbench import events as ev
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.client import EngineClient, OnEvent, OnStopped, ProcessClient
 from workbench.tui.screens.log import LogScreen
-from workbench.tui.state import State, fold, started
+from workbench.tui.state import State, fold, started, stopped
+from workbench.tui.widgets.banner import banner
 from workbench.tui.widgets.head import engine_words
 
 
@@ -68,6 +70,13 @@ async def test_a_dead_engine_is_explained_and_r_starts_another(open_desk: OpenDe
         assert "Engine stopped" not in desk.text()
         assert desk.subjects() == ["One"]
         assert desk.engines[0].stopped
+
+
+def test_what_is_off_or_undone_is_not_among_the_edits_that_are_replayed() -> None:
+    states = (*(replace(row(number), state=state) for number, state in enumerate(("applied", "off", "applied"), 1)),)
+    stack = ev.StackChanged(folder="f", base="b", position=3, edits=(*states, row(4, state="undone")))
+    state = stopped(fold(fold(State(), MODEL), stack), "killed")
+    assert "restart and replay 2 edits," in banner(state)
 
 
 async def test_an_edit_made_just_before_the_crash_is_not_made_twice(open_desk: OpenDesk) -> None:

@@ -20,11 +20,15 @@ async def test_h_shows_how_healthy_the_stack_is() -> None:
         following(app, ev.HealthStep(what="earlier edits", done=2, of=9))
         await pilot.pause()
         assert "Measuring earlier edits, 2 of 9" in text(app)
+        assert "Measure again" not in text(app), "it does that now"
+        await pilot.press("R")
+        assert len(app.sent) == 1
         phase = ev.Diagnosed(phase="gradual", message="Edits are lost slowly.", hint="workbench compact")
         following(app, HEALTH, phase, ev.JobDone(job=app.state.job, ok=True))
         await pilot.pause()
         for words in ("17.63", "17.61", "! gradual: Edits are lost slowly.", "→ workbench compact"):
             assert words in text(app)
+        assert "Measure again" in text(app)
         await pilot.press("y")
         assert "17.63" in app.copied
         await pilot.press("escape", "h")

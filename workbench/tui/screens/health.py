@@ -73,7 +73,7 @@ class HealthScreen(ModalScreen[None]):
         del parameters
         state = bench(self).state
         if action == "measure":
-            return True if state.engine == "idle" else None
+            return False if state.doing == "health" else True if state.engine == "idle" else None
         if action == "stop":
             return state.doing == "health"
         return state.health is not None if action == "copy" else True

@@ -7,6 +7,7 @@ from textual.widgets import Static
 from workbench.guards import told
 from workbench.text import shortened, visible
 from workbench.tui.keynames import key_name
+from workbench.tui.runner import applied_edits
 from workbench.tui.state import Run, State
 
 
@@ -41,7 +42,7 @@ def banner(state: State) -> str:
     again, log = key_name("run"), key_name("place.log")
     if state.model is None:
         return f"✗ The engine did not start: {reason}. {again} tries again, {log} shows the log."
-    count = state.stack.position if state.stack else 0
+    count = sum(row.state == "applied" for row in applied_edits(state))
     replay = f" and replay {count} edit{'' if count == 1 else 's'}" if count else ""
     return f"✗ Engine stopped ({reason}). Your stack is safe on disk. {again} restart{replay}, {log} open log."
 
