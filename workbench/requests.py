@@ -158,8 +158,21 @@ def _reader(text: str, suffix: str) -> Callable[[str, str], Iterator[Record]]:
     if suffix in (".jsonl", ".ndjson"):
         return _json_lines
     if suffix != ".json" and text.lstrip()[:1] not in ("", "[", "{"):
-        return _csv
+        return _json_lines if not suffix and _holds_lines(text) else _csv
     return _json
+
+
+def _holds_lines(text: str) -> bool:
+    """Whether most of several lines are JSON objects: then the others are to be, too."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    return len(lines) > 1 and 2 * sum(map(_is_object, lines)) >= len(lines)
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return line.lstrip().startswith("{") and isinstance(_loads(line), dict)
+    except (json.JSONDecodeError, RequestError):
+        return False
 
 
 def _json(text: str, name: str) -> Iterator[Record]:
@@ -170,7 +183,7 @@ def _json(text: str, name: str) -> Iterator[Record]:
     except RequestError as error:
         raise RequestError(f"{name}: {_lowered(error.message)}", error.hint) from error
     except json.JSONDecodeError as error:
-        if error.msg == "Extra data" and text.lstrip().startswith("{"):
+        if (error.msg == "Extra data" and text.lstrip().startswith("{")) or _holds_lines(text):
             yield from _json_lines(text, name)
             return
         raise RequestError(f"{name} is not JSON: line {error.lineno}, {_lowered(error.msg)}.", SHAPES) from error

@@ -107,6 +107,23 @@ async def test_a_no_queues_nothing_and_records_that_cannot_be_read_are_counted(o
         assert subject(desk) == ""
 
 
+@pytest.mark.parametrize(
+    "first", ['{"prompt": "{} is in", "subject": "Tow', 'prompt": "{} is in", "subject": "T", "t": "P"}']
+)
+@pytest.mark.parametrize("ends", ["\n", "\r"])
+async def test_lines_of_which_the_first_is_broken_are_offered_and_it_is_named(
+    open_desk: OpenDesk, first: str, ends: str
+) -> None:
+    async with open_desk() as desk:
+        await paste(desk, ends.join([first, *map(json.dumps, ROWS[:3])]))
+        await desk.until_said("Queue 3 edits; 1 record cannot be read and is left")
+        assert "✗ line 1: this is not JSON" in desk.text()
+        await desk.pilot.press("y")
+        await desk.until(lambda: len(desk.app.queue) == 3)
+        assert subject(desk) == ""
+        assert "line 1: this is not JSON" in desk.said()
+
+
 async def test_what_begins_as_json_and_is_none_is_a_line_of_text(open_desk: OpenDesk) -> None:
     async with open_desk() as desk:
         await paste(desk, '{"half": \nof it')

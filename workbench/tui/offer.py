@@ -20,6 +20,8 @@ HEAD = 4_000
 """Characters of a text that are looked at to tell what it may be."""
 LINE = 68
 """Characters of a line about a record: it stays one line in 80 columns."""
+ASKED_LINE = 54
+"""The same in a question."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class Offer:
         return f"{edits}; {counted(self.left_out, 'record')} {cannot}"
 
     @property
+    def question(self) -> str:
+        """Whether to queue them; under it what is wrong with the first records that are left out."""
+        return "\n".join((f"Queue {self.count}?", *_wrong(self, ASKED_LINE)))
+
+    @property
     def added(self) -> str:
         """As in 12 edits added, 2 records left out; record 3: the field 'subject' is not text."""
         more = f", {counted(self.left_out, 'record')} left out" if self.left_out else ""
@@ -65,11 +72,11 @@ class Offer:
 
 
 def may_be_records(text: str) -> bool:
-    """Whether a pasted text may be records of requests, by how it begins: JSON, or CSV with a header."""
+    """Whether a pasted text may be records of requests, by how it begins: JSON, CSV with a header, lines of JSON."""
     begun = "".join(text[:HEAD].split())
-    header, *rows = _unified(text.lstrip()[:HEAD]).split("\n", 1)
+    header, *rows = _unified(text.lstrip()[:HEAD]).split("\n")
     listed = rows and all(name in header.lower() for name in ("subject", "prompt", "target"))
-    return begun.startswith(('{"', "[{")) or bool(listed)
+    return begun.startswith(('{"', "[{")) or bool(listed) or any(row.lstrip().startswith('{"') for row in rows)
 
 
 def _unified(text: str) -> str:
@@ -89,12 +96,12 @@ def preview(offer: Offer) -> str:
     return "\n".join((*lines, *_wrong(offer)))
 
 
-def _wrong(offer: Offer) -> list[str]:
+def _wrong(offer: Offer, line: int = LINE) -> list[str]:
     """A line for each of the first records that cannot be read; the last says how many more there are."""
     shown = offer.reasons[:WRONG_SHOWN]
     rest = offer.left_out - len(shown)
     more = f"  and {rest:,} more" if rest else ""
-    rooms = [LINE] * (len(shown) - 1) + [LINE - len(more)]
+    rooms = [line] * (len(shown) - 1) + [line - len(more)]
     lines = [fit(f"✗ {visible(reason)}", room).rstrip() for reason, room in zip(shown, rooms, strict=False)]
     return [*lines[:-1], lines[-1] + more] if lines else []
 

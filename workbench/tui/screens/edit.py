@@ -244,7 +244,7 @@ class EditScreen(WorkbenchScreen):
         except WorkbenchError:
             offer = Offer()
         if offer.drafts:
-            if await self.app.push_screen_wait(ConfirmScreen(f"Queue {offer.count}?")) == "yes":
+            if await self.app.push_screen_wait(ConfirmScreen(offer.question)) == "yes":
                 self._take(offer)
         elif offer.left_out:
             self.notify(f"None of what was pasted can be read. {offer.reasons[0]}", severity="warning", markup=False)
