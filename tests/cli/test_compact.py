@@ -57,6 +57,8 @@ def test_into_how_many_edits_and_why_is_said_in_80_columns() -> None:
     assert first == "memit, 10000 requests in 4 edits of 2500, 10000 of them scored"
     assert why == "(one takes 2560 at most, a quarter of its keys' 10240 dimensions; or --batch N)"
     assert max(len(first), len(why)) <= 80
+    uneven = next(iter(shown(replace(many, requests=500, asked=500, batch=167))))
+    assert uneven == "memit, 500 requests in 3 edits of 167, the last of 166, 500 of them scored"
     assert "quarter" not in " ".join(shown(replace(many, room=0)))
 
 

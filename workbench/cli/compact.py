@@ -109,7 +109,9 @@ def compact(name: str | None, common: Common, **given: Any) -> int:
 def shown(found: ev.Compacted) -> Iterator[str]:
     """Both stacks side by side, what was gained and lost, and where the new one is."""
     edits = math.ceil(found.requests / found.batch) if found.batch else 1
+    last = found.requests - (edits - 1) * found.batch
     size = f" in {edits} edits of {found.batch}" if edits > 1 else ""
+    size += f", the last of {last}" if size and last < found.batch else ""
     yield f"{found.method}, {count(found.requests, 'request')}{size}, {found.asked} of them scored"
     if edits > 1 and found.room:
         yield f"(one takes {found.room // 4} at most, a quarter of its keys' {found.room} dimensions; or --batch N)"
