@@ -120,6 +120,23 @@ def test_every_method_edits_the_same_sequence_into_a_stack_of_its_own(small: Pat
     assert all(one.made == 4 and one.jumps == 0 for one in found)
 
 
+def test_what_is_complete_is_shown_without_asking_the_model_anything(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, found = drain(collapse(asked(small, tmp_path), lambda: False))
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the base is asked")
+
+    monkeypatch.setattr("workbench.engine.evaluating.scorer.settle_alone", refuse)
+    monkeypatch.setattr("workbench.engine.evaluating.scorer.score_cases", refuse)
+    assert drain(collapse(asked(small, tmp_path), lambda: False))[1] == found
+    path = tmp_path / "out" / "rome" / "checkpoints.jsonl"
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    with pytest.raises(AssertionError, match="the base is asked"):
+        drain(collapse(asked(small, tmp_path), lambda: False))
+
+
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(small: Path, tmp_path: Path) -> None:
     whole = drain(collapse(asked(small, tmp_path / "whole"), lambda: False))[1]
     done = iter([False] * 30)

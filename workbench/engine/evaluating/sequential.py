@@ -6,6 +6,7 @@ are missing is scored where the stack stands.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import shlex
@@ -43,7 +44,8 @@ def edit_in_sequence(
         DeviceError, StorageError: as `Engine.apply`.
     """
     run = _Sequence(engine, wanted, scorer, results, cancelled)
-    yield from run.bases()
+    if not run.is_done():
+        yield from run.bases()
     for unit in run.units:
         yield from run.edit(unit)
         yield from run.checkpoint(unit)
@@ -63,6 +65,18 @@ class _Sequence:
         """Cases whose turn has come."""
         self._position = 0
         """Where the stack stands, or is to stand, after them."""
+
+    def is_done(self) -> bool:
+        """Whether all there is to score is in the results."""
+        ends = list(itertools.accumulate(map(len, self.units)))
+        due = [end for unit, end in zip(self.units, ends, strict=True) if self._is_due(unit, end)]
+        known = self._results
+        return all(case.number in known.cases for case in self._cases) and all(end in known.checkpoints for end in due)
+
+    def _is_due(self, unit: Unit, edited: int) -> bool:
+        """Whether there is a checkpoint after `unit`, which is the last of so many that are edited."""
+        every = self._wanted.every or len(self._cases)
+        return edited // every > (edited - len(unit)) // every or edited == len(self._cases)
 
     def bases(self) -> Generator[Event, None, None]:
         """Asks everything of the base first: later it would have to be shown in between."""
@@ -153,9 +167,8 @@ class _Sequence:
 
     def checkpoint(self, unit: Unit) -> Generator[Event, None, None]:
         """Scores the edits so far again, where that is due."""
-        edited, every = len(self._through), self._wanted.every or len(self._cases)
-        due = edited // every > (edited - len(unit)) // every or edited == len(self._cases)
-        if not due:
+        edited = len(self._through)
+        if not self._is_due(unit, edited):
             return
         line = self._results.checkpoints.get(edited)
         if line is None:
