@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from tests.tui.conftest import Desk, OpenDesk
@@ -73,8 +72,8 @@ async def test_a_dead_engine_is_explained_and_r_starts_another(open_desk: OpenDe
 
 
 def test_what_is_off_or_undone_is_not_among_the_edits_that_are_replayed() -> None:
-    states = (*(replace(row(number), state=state) for number, state in enumerate(("applied", "off", "applied"), 1)),)
-    stack = ev.StackChanged(folder="f", base="b", position=3, edits=(*states, row(4, state="undone")))
+    edits = (row(1), row(2, state="off"), row(3), row(4, state="undone"))
+    stack = ev.StackChanged(folder="f", base="b", position=3, edits=edits)
     state = stopped(fold(fold(State(), MODEL), stack), "killed")
     assert "restart and replay 2 edits," in banner(state)
 
