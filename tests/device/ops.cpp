@@ -10,6 +10,7 @@
 #include <ATen/ops/_local_scalar_dense_native.h>
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/histc.h>
 #include <ATen/ops/resize_native.h>
 #include <ATen/ops/set_native.h>
 #include <ATen/ops/unfold_native.h>
@@ -108,6 +109,14 @@ bool equal(const at::Tensor& self, const at::Tensor& other) {
   count(kAnswer, "aten::equal");
   settle();
   return host_view(self).equal(host_view(other));
+}
+
+// CUDA counts whole numbers too, the CPU does not.
+at::Tensor histc(const at::Tensor& self, int64_t bins, const at::Scalar& low, const at::Scalar& high) {
+  auto counted = at::histc(host_view(self).to(at::kDouble), bins, low, high).to(self.scalar_type());
+  auto there = empty_strided(counted.sizes(), counted.strides(), counted.scalar_type(), {}, self.device(), {});
+  host_view(there).copy_(counted);
+  return there;
 }
 
 // Operations whose result has a shape that depends on the numbers: a real device is asked for it, and waited for.
@@ -269,6 +278,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("_copy_from_and_resize", pretend::copy_from_and_resize);
   m.impl("_local_scalar_dense", pretend::local_scalar);
   m.impl("equal", pretend::equal);
+  m.impl("histc", pretend::histc);
   m.impl("as_strided", at::native::as_strided_tensorimpl);
   m.impl("view", at::native::view);
   m.impl("_reshape_alias", at::native::_reshape_alias);

@@ -131,6 +131,12 @@ def memory_limit(size: int, index: int = 0) -> Iterator[None]:
         plug_in().pretend_limit(index, 1 << 40)
 
 
+def fill(device: str) -> None:
+    """Leaves no byte of `device` free, for as long as a `memory_limit` lasts that is around it."""
+    index = torch.device(device).index
+    plug_in().pretend_limit(index, torch.accelerator.memory_allocated(index))
+
+
 def _read() -> list[int]:
     return [plug_in().pretend_count(number) for number in range(len(fields(Counts)))]
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import BaseMismatch, EditError, ModelError
-from workbench.models.device import can_pin
+from workbench.models.device import can_pin, is_out_of_memory
 from workbench.stack.cores import cores_for, on_cores
 from workbench.stack.distance import distance
 from workbench.stack.hashing import block_of, blocks_sha256
@@ -90,7 +90,7 @@ class Materialiser:
         return self._get(module).pristine.clone()
 
     def weight(self, module: str, factors: Sequence[Factors], dtype: torch.dtype | None = None) -> Tensor:
-        """W_p of one module, with its factors in stack order, on the materialiser's device.
+        """W_p of one module, with its factors in stack order, on the materialiser's device, or the CPU if that is full.
 
         `dtype` is what it is rounded to; None: that of the pristine weight.
 
@@ -98,6 +98,21 @@ class Materialiser:
             BaseMismatch: the module is not known, or a factor does not fit it.
             EditError: the weight would not be finite in that dtype.
         """
+        try:
+            return self._weight(module, factors, dtype)
+        except RuntimeError as error:
+            if self._device.type == "cpu" or not is_out_of_memory(error):
+                raise
+        return self._weight_on_cpu(module, factors, dtype)
+
+    def _weight_on_cpu(self, module: str, factors: Sequence[Factors], dtype: torch.dtype | None) -> Tensor:
+        """`weight` without the device: an edit that ran out of memory there can always be taken back."""
+        self.forget_sums()
+        kept, spare = self._get(module), Materialiser()
+        spare.add_module(module, kept.pristine, kept.layout)
+        return spare.weight(module, factors, dtype)
+
+    def _weight(self, module: str, factors: Sequence[Factors], dtype: torch.dtype | None) -> Tensor:
         pristine = self._get(module).pristine
         if not factors:
             return pristine.to(self._device, dtype or pristine.dtype, copy=True)
