@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.tui.conftest import Desk, OpenDesk
 from workbench import events as ev
+from workbench.tui.kept_draft import read_draft
 
 BUSY = ev.JobDone(
     ok=False, message="Another writer has this stack open: process 7 on lab.", hint="Wait until it is done."
@@ -59,6 +60,24 @@ async def test_the_second_screen_takes_over_when_the_first_has_left(open_desk: O
     assert second.subjects() == ["One", "Two"]
     await second_desk.__aexit__(None, None, None)
     assert saved(tmp_path) == ["One", "Two"]
+
+
+async def test_who_takes_over_keeps_both_drafts(open_desk: OpenDesk, tmp_path: Path) -> None:
+    async with open_desk() as first:
+        await first.type("Greece", "The capital of {} is")
+        second_desk = open_desk(auto=False)
+        second = await second_desk.__aenter__()
+        await second.type("iPod")
+        await refused(second)
+    await second.pilot.press("ctrl+r")
+    await second.until(lambda: len(second.engines) == 2)
+    await second.until(lambda: len(second.app.queue) == 1)
+    (item,) = second.app.queue
+    assert (item.draft.subject, item.held) == ("Greece", True)
+    assert "waits in the queue, held" in second.said()
+    await second_desk.__aexit__(None, None, None)
+    assert read_draft(tmp_path / "stack")[0].subject == "iPod"
+    assert saved(tmp_path) == ["Greece"]
 
 
 async def test_the_lock_of_the_queue_is_gone_after_leaving(open_desk: OpenDesk, tmp_path: Path) -> None:

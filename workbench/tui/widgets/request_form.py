@@ -41,6 +41,7 @@ FIELDS: tuple[tuple[Field, str, str], ...] = (
 """Name, label, and an example that shows while the field is empty."""
 APPLY_TIP = "Put it first and make the queue's edits"
 EXAMPLES = {name: example for name, _, example in FIELDS}
+BOTH_DRAFTS = "Another draft was in this stack's form; it waits in the queue, held."
 
 
 def verdicts(draft: Draft, answer: Answered | None, tokens: int | None) -> dict[str, str]:
@@ -214,14 +215,22 @@ class RequestForm(VerticalGroup):
         self.query_one(AnswerLine).show(state)
 
     def _take_up(self, queue: Queue) -> None:
-        """Of another queue the draft is in the form; what was typed where none is kept goes along."""
+        """Of another queue the draft is in the form; what was typed where none is kept goes along.
+
+        Then the draft that was kept there waits in the queue: it may be another screen's, and nothing is lost.
+        """
         if queue is self._queue:
             return
         old, self._queue = self._queue, queue
-        if not self.draft.empty and (old is None or not old.kept):
-            queue.written.keep(self.draft)
-        else:
-            self.fill(queue.written.draft)
+        mine, theirs = self.draft, queue.written.draft
+        if mine.empty or (old is not None and old.kept):
+            self.fill(theirs)
+            return
+        queue.written.keep(mine)
+        if not theirs.empty and theirs != mine:
+            (item,) = queue.add(theirs)
+            queue.hold(item.key, True)
+            self.notify(BOTH_DRAFTS, markup=False)
 
     @work(exclusive=True)
     async def _look_up(self, model: str) -> None:
