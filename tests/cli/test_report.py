@@ -31,6 +31,8 @@ from workbench.cli.report import report
         (click.Abort(), 130),
         (OSError(errno.ENOSPC, "No space left on device"), 1),
         (MemoryError(), 1),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), 3),
+        (RuntimeError("CUDA error: an illegal memory access was encountered\nFor debugging consider"), 3),
         (ZeroDivisionError("division by zero"), 1),
     ],
 )

@@ -9,7 +9,8 @@ import traceback
 
 import click
 
-from workbench.errors import Interrupted, StorageError, UsageError, WorkbenchError
+from workbench.engine.failing import is_of_the_device, reason_of
+from workbench.errors import DeviceError, Interrupted, StorageError, UsageError, WorkbenchError
 from workbench.text import visible
 
 DEBUG = "WORKBENCH_DEBUG"
@@ -51,6 +52,13 @@ def told_as(error: BaseException) -> WorkbenchError:
         return UsageError("What was given is too long for the name of a file or folder.", "Name a shorter one.")
     if isinstance(error, MemoryError):
         return WorkbenchError("There is not enough memory.", "Use a smaller model or --dtype bfloat16.")
+    if isinstance(error, RuntimeError) and "out of memory" in str(error):
+        return DeviceError("The device ran out of memory.", "Use a smaller dtype, or --device cpu.")
+    if is_of_the_device(error):
+        return DeviceError(
+            _sentence(f"The device failed: {reason_of(error)}"),
+            "The stack on disk is safe. Try again, or --device cpu.",
+        )
     reason = str(error).strip().split("\n", 1)[0][:300]
     kind = type(error).__name__
     return WorkbenchError(

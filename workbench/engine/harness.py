@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from workbench.engine.core import Core
+from workbench.engine.failing import is_of_the_device
 from workbench.errors import EditError, UsageError
 from workbench.models.device import every_accelerator, is_out_of_memory
 from workbench.models.randomness import random_states_kept
@@ -150,7 +151,7 @@ def _refused(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # a task is a program, with templates and data of its own, and may fail in any way
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or is_of_the_device(error):
             raise
         cause = error if isinstance(error, OSError) else error.__cause__ or error
         said = shortened(" ".join(str(cause).split()), 300) or type(error).__name__
