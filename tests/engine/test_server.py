@@ -46,7 +46,7 @@ class Child:
 
     def send(self, do: Verb, job: str, **args: Any) -> None:
         assert self.process.stdin
-        self.process.stdin.write(to_line(Command(do, job, args)).encode() + b"\n")
+        self.process.stdin.write(to_line(Command(do, job, args)).encode("utf-8", "backslashreplace") + b"\n")
         self.process.stdin.flush()
 
     def events(self) -> Iterator[ev.Event]:
@@ -81,7 +81,7 @@ def child(small: Path, tmp_path: Path) -> Iterator[Child]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such names")
-def test_a_stack_beside_whose_name_is_no_text_is_said_and_ends_no_engine(
+def test_a_stack_beside_whose_name_is_no_text_is_said_and_opened_as_any(
     child: Child, small: Path, tmp_path: Path
 ) -> None:
     odd = tmp_path / os.fsdecode(b"bad\xff")
@@ -90,6 +90,15 @@ def test_a_stack_beside_whose_name_is_no_text_is_said_and_ends_no_engine(
     child.send("stacks", "which")
     (said,) = (event for event in child.until_done("which") if isinstance(event, ev.StacksBeside))
     assert [folder for folder, _, _ in said.stacks] == [str(odd)]
+    child.send("open", "it", stack=said.stacks[0][0])
+    assert child.done("it").ok
+    child.send("apply", "one", request=OTHER.to_json())
+    assert child.done("one").ok
+    child.send("export", "two", format="bundle", out=str(odd) + ".zip")
+    assert child.done("two").ok
+    assert odd.with_name(odd.name + ".zip").stat().st_size > 1_000
+    child.send("open", "no", stack="a\0b")
+    assert "file or folder 'stack'" in child.done("no").message
     child.send("quit", "-")
     assert child.process.wait(timeout=60) == 0
 

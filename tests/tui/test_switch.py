@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,26 @@ async def test_s_opens_another_stack_with_its_own_queue(open_desk: OpenDesk, tmp
 
 def _subjects(folder: Path) -> list[str]:
     return [item["draft"]["subject"] for item in json.loads((folder / "queue.json").read_text())["items"]]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such names")
+@pytest.mark.parametrize("size", [(80, 24), (140, 40)])
+async def test_a_stack_whose_name_is_no_text_is_shown_and_opened(
+    open_desk: OpenDesk, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    odd = tmp_path / os.fsdecode(b"bad\xff")
+    make(odd)
+    async with open_desk(size, rows=rows(2), position=2) as desk:
+        await ask(desk)
+        assert "bad⟨U+DCFF⟩" in desk.text()
+        await desk.pilot.press("enter")
+        await desk.until(lambda: desk.app.session.folder == odd)
+        assert desk.engine.sent[-1].args["stack"] == str(odd)
+        for place in ("f2", "f4", "f5", "f8"):
+            await desk.pilot.press(place)
+            assert "\udcff" not in desk.text()
+        await desk.add("One", "{} is", "x")
+        await desk.until(lambda: _subjects(odd) == ["One"])
 
 
 async def test_a_named_folder_is_opened_beside_the_present_one(open_desk: OpenDesk, tmp_path: Path) -> None:

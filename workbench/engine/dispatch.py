@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -76,6 +77,16 @@ class _Arguments:
         if not isinstance(value, str) or len(value) > MAX_TEXT or _NO_TEXT.search(value):
             raise UsageError(f"The command needs a text '{name}' of at most {MAX_TEXT} characters.")
         return value
+
+    def path(self, name: str) -> Path:
+        """A file's or folder's name, which on some systems need not be text."""
+        value = self._values.get(name)
+        try:
+            if isinstance(value, str) and len(value) <= MAX_TEXT and b"\0" not in os.fsencode(value):
+                return Path(value)
+        except UnicodeEncodeError:
+            pass
+        raise UsageError(f"The command needs a file or folder '{name}', of at most {MAX_TEXT} characters.")
 
     def whole(self, name: str, default: int, most: int = 1_000_000) -> int:
         value = self._values.get(name, default)
@@ -239,7 +250,7 @@ def _export(engine: Engine, args: _Arguments, cancelled: Callable[[], bool]) -> 
     return export(
         engine,
         args.choice("format", KINDS),
-        Path(args.text("out")),
+        args.path("out"),
         edit=args.text("edit", ""),
         shape=args.choice("shape", SHAPES, "workbench"),
         replace=args.flag("replace"),
@@ -298,7 +309,7 @@ _JOBS: dict[str, Job] = {
     "trace": _trace,
     "export": _export,
     "note": lambda engine, args, _: engine.note(args.text("edit"), args.text("text", "")),
-    "open": lambda engine, args, _: engine.open_stack(Path(args.text("stack")), fall_back=True),
+    "open": lambda engine, args, _: engine.open_stack(args.path("stack"), fall_back=True),
     "refresh": lambda engine, _, __: engine.refresh(),
     "stacks": lambda engine, _, __: engine.beside(),
 }
