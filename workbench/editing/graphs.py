@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from workbench.editing.descent import Descent
 from workbench.editing.flags import frozen, gradients
@@ -62,6 +63,18 @@ class CudaRecorder:
             return report
 
         return play
+
+
+class OnDevice(TorchFunctionMode):
+    """Inside, a number that is made a tensor is made one on its device: copies from the host cannot be recorded."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], _: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if func is torch.tensor and isinstance(args[0], (int, float)) and given.get("device") is not None:
+            return torch.full((), *args, **given)
+        return func(*args, **given)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +208,7 @@ class Steps:
         before = _cloned(state)
         play: Play | None = None
         try:
-            with frozen(self._model), gradients():
+            with frozen(self._model), gradients(), OnDevice():
                 play = shelf.recorder.record(self._step)
         except RuntimeError as error:
             shelf.refused = str(error).partition("\n")[0]
