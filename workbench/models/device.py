@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 
 import torch
@@ -54,6 +54,14 @@ def every_accelerator() -> list[torch.device]:
 def can_pin(device: torch.device) -> bool:
     """Whether copies between `device` and host memory gain from that being pinned: MPS shares the host's."""
     return device.type not in ("cpu", "meta", "mps")
+
+
+def room_on_host(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Room on the CPU for copies from and to `device`: pinned, where that helps and the system has some left."""
+    if can_pin(device):
+        with suppress(RuntimeError):
+            return torch.empty(*shape, dtype=dtype, pin_memory=True)
+    return torch.empty(*shape, dtype=dtype)
 
 
 @cache

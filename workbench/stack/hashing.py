@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from workbench.models.device import can_pin
+from workbench.models.device import room_on_host
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -58,10 +58,9 @@ def blocks_sha256(dtype: torch.dtype, shape: torch.Size, blocks: Iterable[Tensor
 def _copied(flat: Tensor) -> Iterator[Tensor]:
     """Blocks of a tensor on an accelerator, (n,), on the CPU; one is copied while the last one is read.
 
-    They come in two rooms in turn, in pinned memory if that helps: a block lasts until the next one is asked for.
+    They come in two rooms in turn: a block lasts until the next one is asked for.
     """
-    pinned = can_pin(flat.device)
-    rooms = [torch.empty(min(CUDA_BLOCK, flat.numel()), dtype=flat.dtype, pin_memory=pinned) for _ in range(2)]
+    rooms = [room_on_host([min(CUDA_BLOCK, flat.numel())], flat.dtype, flat.device) for _ in range(2)]
     with ThreadPoolExecutor(1) as copier:
         coming: Future[Tensor] | None = None
         for number, block in enumerate(torch.split(flat, CUDA_BLOCK)):

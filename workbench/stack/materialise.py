@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import BaseMismatch, EditError, ModelError
-from workbench.models.device import can_pin, is_out_of_memory
+from workbench.models.device import is_out_of_memory, room_on_host
 from workbench.stack.cores import cores_for, on_cores
 from workbench.stack.distance import distance
 from workbench.stack.hashing import block_of, blocks_sha256
@@ -75,7 +75,7 @@ class Materialiser:
                 f"The weight of {module} is not a matrix of float32, bfloat16 or float16.",
                 "Quantised models have none.",
             )
-        pristine = torch.empty(weight.shape, dtype=weight.dtype, pin_memory=can_pin(self._device))
+        pristine = room_on_host(weight.shape, weight.dtype, self._device)
         pristine.copy_(weight.detach())
         sums = Sums(
             lambda: pristine.to(self._device, non_blocking=True).to(torch.float64, copy=True),

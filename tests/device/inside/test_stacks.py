@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from workbench.cli.main import run
 from workbench.engine.asking import Sampling
 from workbench.engine.exporting import export_merged, export_peft
 from workbench.models.fingerprint import base_fingerprint
+from workbench.stack.materialise import Materialiser, weight_sha256
 from workbench.traces import TraceSettings
 
 
@@ -72,6 +74,20 @@ def test_nothing_is_read_from_pinned_memory_before_it_is_there(device: str, smal
         torch.accelerator.synchronize(device)
     assert counts.later > 0
     assert counts.too_early == 0
+
+
+def test_a_system_without_pinned_memory_does_without(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty: Any = torch.empty
+
+    def refused(*shape: object, pin_memory: bool = False, **more: object) -> Any:
+        if pin_memory:
+            raise RuntimeError("CUDA error: out of memory")
+        return empty(*shape, **more)
+
+    monkeypatch.setattr(torch, "empty", refused)
+    weight, found = torch.arange(12.0).reshape(3, 4), Materialiser(device)
+    found.add_module("m", weight.to(device), "out,in")
+    assert found.sha256("m", []) == weight_sha256(weight) == weight_sha256(weight.to(device))
 
 
 def test_what_is_exported_is_what_the_cpu_exports(device: str, small: Path, tmp_path: Path) -> None:
