@@ -50,6 +50,22 @@ def test_a_log_scale_spreads_small_values_and_leaves_out_what_has_no_logarithm()
     assert {"0.1", "0.001", "1e-05"} <= set(labels)
 
 
+@pytest.mark.parametrize(
+    ("values", "height", "labels"),
+    [
+        ([9.1, 1.2, 0.05], 9, ["10", "1", "0.1", "0.01"]),
+        ([9.1, 1.2, 0.05], 16, ["10", "5", "2", "1", "0.5", "0.2", "0.1", "0.05"]),
+        ([1e-9, 0.9], 9, ["1", "0.001", "1e-06", "1e-09"]),
+        ([17.61, 17.63], 9, ["17.63", "17.62", "17.61"]),
+        ([12.0, 20.0], 9, ["20", "15", "10"]),
+        ([1e-28, 1e-20], 8, ["1e-18", "1e-21", "1e-24", "1e-27", "1e-30"]),
+    ],
+)
+def test_a_log_scale_is_labelled_with_round_numbers(values: list[float], height: int, labels: list[str]) -> None:
+    lines = draw([Series("loss", values)], 40, height, log=True)
+    assert [line.split()[0].rstrip("┼┬─") for line in lines if "┤" in line or "┼" in line] == labels
+
+
 def test_a_log_scale_without_a_positive_value_says_which_key_helps() -> None:
     assert "press l" in draw([Series("p", [0.0, -2.0])], 60, 8, log=True)[0]
 

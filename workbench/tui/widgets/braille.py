@@ -94,7 +94,8 @@ def draw(
     rows = height - 2
     tops = [] if y_max is None else [math.log10(y_max) if log else y_max]
     scale = _scale(points, tops, x_max, max(rows // TICK_ROWS, 1), log=log)
-    labels = {scale.row(t, rows): _label(10**t if log else t) for t in scale.ticks}
+    said = _labels([10**tick if log else 0.0 if abs(tick) < 1e-12 else tick for tick in scale.ticks])
+    labels = {scale.row(tick, rows): label for tick, label in zip(scale.ticks, said, strict=True)}
     gutter = max(map(len, labels.values()))
     columns = width - gutter - 2
     if columns < 2:
@@ -143,14 +144,41 @@ def _scale(points: list[tuple[int, float]], tops: list[float], x_max: int | None
     if not log and low >= 0:
         low = 0.0
     if math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-12):
-        low, high = (low, low + 1.0) if low == 0 else (low - abs(low) / 2, high + abs(high) / 2)
-    step = _nice((high - low) / ticks)
-    if log and step >= 0.5:
-        step = float(math.ceil(step))
-    first_tick, last_tick = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    marks = tuple(i * step for i in range(first_tick, last_tick + 1))
+        around = 0.15 if log else abs(low) / 2
+        low, high = (low, low + 1.0) if low == 0 and not log else (low - around, high + around)
+    marks = _log_marks(low, high, ticks) if log else _marks(low, high, ticks)
     xs = [x for x, _ in points]
     return _Scale(marks[0], marks[-1], marks, min(xs), max([*xs, x_max] if x_max is not None else xs))
+
+
+def _marks(low: float, high: float, ticks: int) -> tuple[float, ...]:
+    """Round numbers from at most `low` to at least `high`, about so many."""
+    step = _nice((high - low) / ticks)
+    return tuple(i * step for i in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1))
+
+
+def _log_marks(low: float, high: float, ticks: int) -> tuple[float, ...]:
+    """The same of exponents of ten: powers of ten, with 2 and 5 times them where there is room.
+
+    Within less than a factor of two the numbers themselves are round.
+    """
+    near = _marks(10**low, 10**high, ticks) if high - low < math.log10(2) else ()
+    if near and near[0] > 0:
+        return tuple(map(math.log10, near))
+    for stops in ((1, 2, 5), (1,)):
+        tens = range(math.floor(low) - 1, math.ceil(high) + 2)
+        found = _covering([ten + math.log10(stop) for ten in tens for stop in stops], low, high)
+        if len(found) - 1 <= ticks:
+            return found
+    step = math.ceil((high - low) / ticks - 1e-9)
+    return tuple(map(float, range(math.floor(low / step) * step, math.ceil(high / step) * step + 1, step)))
+
+
+def _covering(marks: Sequence[float], low: float, high: float) -> tuple[float, ...]:
+    """Those of ascending `marks` from the last that is not above `low` to the first that is not below `high`."""
+    below = [mark for mark in marks if mark <= low + 1e-9][-1]
+    above = next(mark for mark in marks if mark >= high - 1e-9)
+    return tuple(mark for mark in marks if below <= mark <= above)
 
 
 def _nice(step: float) -> float:
@@ -159,8 +187,13 @@ def _nice(step: float) -> float:
     return next(m * power for m in (1.0, 2.0, 2.5, 5.0, 10.0, 20.0) if m * power >= step * (1 - 1e-9))
 
 
-def _label(value: float) -> str:
-    return "0" if abs(value) < 1e-12 else f"{value:.3g}"
+def _labels(values: Sequence[float]) -> list[str]:
+    """Numbers in as few digits as tell them apart, from three on."""
+    for digits in range(3, 7):
+        said = [f"{value:.{digits}g}" for value in values]
+        if len(set(said)) == len(said):
+            break
+    return said
 
 
 def _canvas(
