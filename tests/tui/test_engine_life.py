@@ -44,6 +44,7 @@ async def test_loading_is_shown_and_edits_can_be_written_meanwhile(open_desk: Op
         await desk.add("Rome", "{} is in", "Peru")
         await desk.pilot.press("ctrl+r")
         assert desk.engine.verbs() == []
+        assert "The queue runs as soon as the model is loaded." in desk.said()
         desk.engine.say(MODEL)
         await desk.pilot.pause(0.1)
         assert desk.engine.verbs() == [], "the stack has not said yet what is made already"

@@ -28,6 +28,11 @@ Say = Callable[[str, Severity], None]
 
 NEAR = 8
 """Events among which what was said just now is found."""
+SOON = {
+    "starting": "The queue runs as soon as the model is loaded.",
+    "busy": "The queue runs as soon as the engine is free.",
+}
+"""What is said of a run that cannot begin yet, by the engine's state."""
 QUIET: tuple[Verb, ...] = ("answer", "note", "refresh", "stacks")
 """Verbs that end at once: the engine does not count as busy meanwhile."""
 
@@ -159,6 +164,8 @@ class Session:
             self.runner.arm(together=together)
         else:
             self.runner.arm_batch(batch)
+        if self.queue.ready() and not self.runner.in_flight and self.state.engine in SOON:
+            self._say(SOON[self.state.engine], "information")
         self.pump()
 
     def pause(self) -> None:

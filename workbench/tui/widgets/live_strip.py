@@ -110,7 +110,7 @@ def progress_line(run: Run, width: int) -> Text:
     if run.together and not run.steps and run.stage and run.stage.stage == "optimise":
         return _together(run.together, width)
     if not run.steps or (run.stage and run.stage.stage != "optimise"):
-        detail = f" {visible(run.stage.detail)}" if run.stage and run.stage.detail else ""
+        detail = f": {visible(run.stage.detail)}" if run.stage and run.stage.detail else ""
         return Text(f"▶ {STAGES[run.stage.stage] if run.stage else 'starting'}{detail}")
     step = run.steps[-1]
     losses = _losses(step) if width >= SPACIOUS else ""
