@@ -57,8 +57,9 @@ def test_a_log_scale_spreads_small_values_and_leaves_out_what_has_no_logarithm()
         ([9.1, 1.2, 0.05], 16, ["10", "5", "2", "1", "0.5", "0.2", "0.1", "0.05"]),
         ([1e-9, 0.9], 9, ["1", "0.001", "1e-06", "1e-09"]),
         ([17.61, 17.63], 9, ["17.63", "17.62", "17.61"]),
+        ([8e-4, 9.0], 7, ["100", "0.1", "0.0001"]),
         ([12.0, 20.0], 9, ["20", "15", "10"]),
-        ([1e-28, 1e-20], 8, ["1e-18", "1e-21", "1e-24", "1e-27", "1e-30"]),
+        ([1e-28, 1e-20], 8, ["1e-19", "1e-22", "1e-25", "1e-28"]),
     ],
 )
 def test_a_log_scale_is_labelled_with_round_numbers(values: list[float], height: int, labels: list[str]) -> None:

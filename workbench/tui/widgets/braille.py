@@ -170,8 +170,9 @@ def _log_marks(low: float, high: float, ticks: int) -> tuple[float, ...]:
         found = _covering([ten + math.log10(stop) for ten in tens for stop in stops], low, high)
         if len(found) - 1 <= ticks:
             return found
-    step = math.ceil((high - low) / ticks - 1e-9)
-    return tuple(map(float, range(math.floor(low / step) * step, math.ceil(high / step) * step + 1, step)))
+    first, last = math.floor(low + 1e-9), math.ceil(high - 1e-9)
+    step = math.ceil((last - first) / ticks)
+    return tuple(map(float, range(first, last + step, step)))
 
 
 def _covering(marks: Sequence[float], low: float, high: float) -> tuple[float, ...]:
@@ -190,7 +191,7 @@ def _nice(step: float) -> float:
 def _labels(values: Sequence[float]) -> list[str]:
     """Numbers in as few digits as tell them apart, from three on."""
     for digits in range(3, 7):
-        said = [f"{value:.{digits}g}" for value in values]
+        said = [f"{value:.0f}" if value in (1e3, 1e4) else f"{value:.{digits}g}" for value in values]
         if len(set(said)) == len(said):
             break
     return said
