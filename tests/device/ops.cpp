@@ -10,6 +10,8 @@
 #include <ATen/ops/_local_scalar_dense_native.h>
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/convolution.h>
+#include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/histc.h>
 #include <ATen/ops/resize_native.h>
 #include <ATen/ops/set_native.h>
@@ -53,6 +55,14 @@ at::Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride, std::opti
   c10::DeviceGuard there(device.value_or(c10::Device(kType)));
   return at::detail::empty_strided_generic(
       size, stride, allocator(), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), c10::dtype_or_default(dtype));
+}
+
+// What the CPU has computed, on a device.
+at::Tensor moved(const at::Tensor& tensor, c10::Device device) {
+  if (!tensor.defined()) return tensor;
+  auto there = empty_strided(tensor.sizes(), tensor.strides(), tensor.scalar_type(), {}, device, {});
+  host_view(there).copy_(tensor);
+  return there;
 }
 
 const at::Tensor& resize_(const at::Tensor& self, at::IntArrayRef size, std::optional<at::MemoryFormat> format) {
@@ -113,10 +123,27 @@ bool equal(const at::Tensor& self, const at::Tensor& other) {
 
 // CUDA counts whole numbers too, the CPU does not.
 at::Tensor histc(const at::Tensor& self, int64_t bins, const at::Scalar& low, const at::Scalar& high) {
-  auto counted = at::histc(host_view(self).to(at::kDouble), bins, low, high).to(self.scalar_type());
-  auto there = empty_strided(counted.sizes(), counted.strides(), counted.scalar_type(), {}, self.device(), {});
-  host_view(there).copy_(counted);
-  return there;
+  return moved(at::histc(host_view(self).to(at::kDouble), bins, low, high).to(self.scalar_type()), self.device());
+}
+
+// A backend that falls back has to bring its own convolution.
+at::Tensor convolution(const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+    at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation, bool transposed,
+    at::IntArrayRef output_padding, int64_t groups) {
+  TORCH_CHECK(input.device() == weight.device(), "Expected all tensors to be on the same device (convolution)");
+  auto added = bias ? std::optional<at::Tensor>(host_view(*bias)) : std::nullopt;
+  return moved(at::convolution(host_view(input), host_view(weight), added, stride, padding, dilation, transposed,
+      output_padding, groups), input.device());
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> convolution_backward(const at::Tensor& output, const at::Tensor& input,
+    const at::Tensor& weight, at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation,
+    bool transposed, at::IntArrayRef output_padding, int64_t groups, std::array<bool, 3> wanted) {
+  auto bias = weight.size(transposed ? 1 : 0) * (transposed ? groups : 1);
+  auto found = at::convolution_backward(host_view(output), host_view(input), host_view(weight), at::IntArrayRef{bias},
+      stride, padding, dilation, transposed, output_padding, groups, wanted);
+  auto home = input.device();
+  return {moved(std::get<0>(found), home), moved(std::get<1>(found), home), moved(std::get<2>(found), home)};
 }
 
 // Operations whose result has a shape that depends on the numbers: a real device is asked for it, and waited for.
@@ -243,12 +270,7 @@ class Call {
     TORCH_CHECK(false, "pretend cannot tell what ", name_, " gave back");
   }
 
-  at::Tensor at_home(const at::Tensor& tensor) const {
-    if (!tensor.defined() || !home_) return tensor;
-    auto there = empty_strided(tensor.sizes(), tensor.strides(), tensor.scalar_type(), {}, home_, {});
-    host_view(there).copy_(tensor);
-    return there;
-  }
+  at::Tensor at_home(const at::Tensor& tensor) const { return home_ ? moved(tensor, *home_) : tensor; }
 
   const c10::OperatorHandle& op_;
   torch::jit::Stack* stack_;
@@ -279,6 +301,8 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("_local_scalar_dense", pretend::local_scalar);
   m.impl("equal", pretend::equal);
   m.impl("histc", pretend::histc);
+  m.impl("convolution_overrideable", pretend::convolution);
+  m.impl("convolution_backward_overrideable", pretend::convolution_backward);
   m.impl("as_strided", at::native::as_strided_tensorimpl);
   m.impl("view", at::native::view);
   m.impl("_reshape_alias", at::native::_reshape_alias);

@@ -160,6 +160,13 @@ def test_every_family_can_be_traced(family: str) -> None:
         assert float((found.restored - found.corrupted).abs().max()) > 0
 
 
+@pytest.mark.parametrize("family", zoo.HYBRIDS)
+def test_what_carries_a_fact_is_shown_where_layers_are_no_attention_too(family: str) -> None:
+    found = traced(model_of(family), text_of(family), TraceSettings(samples=1))
+    assert bool(found.restored.isfinite().all())
+    assert float((found.restored - found.corrupted).abs().max()) > 0
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_batch_of_any_size_says_the_same(family: str) -> None:
     text, settings = text_of(family), TraceSettings(samples=2, kind="mlp", window=2)

@@ -119,7 +119,8 @@ class _Runs:
         self._modules = traced_modules(model, settings.kind)
         self._embedding = input_embeddings(model)
         self._length = len(text.ids)
-        self._tuples = self._enters = False
+        self._enters = False
+        self._beside: int | None = None
         self._noise = torch.empty(0)
         self._states: list[Tensor] = []
         """What each layer's module gives in the clean pass: (length, d)."""
@@ -161,7 +162,8 @@ class _Runs:
         """p(answer) with noise; keeps what leaves the blocks."""
         with self._noisy(1), observed(self._blocks) as seen:
             p = self._run(self._settings.samples)
-        self._entering, self._tuples = [hidden(output) for output in seen], isinstance(seen[0], tuple)
+        self._entering = [hidden(output) for output in seen]
+        self._beside = len(seen[0]) - 1 if isinstance(seen[0], tuple) else None
         self._enters = self.layers > 1 and self._can_enter(p)
         return float(p.mean())
 
@@ -194,7 +196,7 @@ class _Runs:
         if start == 0:
             return nullcontext()
         states = self._entering[start - 1].repeat(times, 1, 1)
-        return entered(self._blocks, start, states, tuples=self._tuples)
+        return entered(self._blocks, start, states, beside=self._beside)
 
     def _can_enter(self, p: Tensor) -> bool:
         """Whether a pass that begins in the middle ends as the whole one does.

@@ -105,18 +105,18 @@ class _Put:
 
 
 @contextmanager
-def entered(blocks: Sequence[nn.Module], start: int, states: Tensor, *, tuples: bool) -> Iterator[None]:
+def entered(blocks: Sequence[nn.Module], start: int, states: Tensor, *, beside: int | None) -> Iterator[None]:
     """Block `start` reads `states`, (rows, length, d); the blocks before it do nothing.
 
     Args:
         blocks: the decoder's.
         start: at least 1.
         states: what leaves the block before `start`.
-        tuples: a block returns a tuple, its hidden states first.
+        beside: how many things a block returns behind its hidden states, as a tuple; None: it returns them alone.
     """
 
     def passed(hidden_states: Tensor, *_: Any, **__: Any) -> Any:
-        return (hidden_states,) if tuples else hidden_states
+        return hidden_states if beside is None else (hidden_states, *[None] * beside)
 
     def given(hidden_states: Tensor, *_: Any, **__: Any) -> Any:
         return passed(states.to(hidden_states))

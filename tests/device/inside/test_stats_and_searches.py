@@ -87,7 +87,7 @@ def test_an_evaluation_scores_as_on_the_cpu(device: str, mode: str, tmp_path: Pa
     model = make_model(tmp_path / "model")
     found = []
     for place in ("cpu", device):
-        asked = wanted(model, tmp_path / place[:3], mode=mode, device=place)
+        asked = wanted(model, tmp_path / place[:3], mode=mode, device=place, limit=3)
         evaluated(asked)
         cases = Results.at(tmp_path / place[:3] / "out").cases.values()
         found.append([[(probe.kind, probe.passed) for probe in case.edited.probes] for case in cases])
