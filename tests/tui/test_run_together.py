@@ -52,7 +52,7 @@ async def test_the_palette_has_it(open_desk: OpenDesk) -> None:
         await desk.add("One", "{} is", "x")
         await desk.add("Two", "{} is", "x")
         await desk.pilot.press("ctrl+p", *"together")
-        await desk.until_said("Together  (T)")
+        await desk.until_said("Run together  (T)")
         await desk.pilot.press("enter")
         await desk.until_said("2 edits together")
 

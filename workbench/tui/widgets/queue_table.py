@@ -33,7 +33,8 @@ class QueueTable(Rows):
     """The queue's items with a cursor. Keys say what is wanted; the screen that holds the table does it."""
 
     HELP = (
-        "Edits wait here and are made from top to bottom. ctrl+r starts, and pauses after the edit in flight.\n\n"
+        "Edits wait here and are made from top to bottom. ctrl+r starts, and pauses after the edit in flight. "
+        "T makes them together: all on the same state, sooner done, and then applied in order.\n\n"
         "▶ running   · queued   ‖ held, runs pass it over   ✗ failed or invalid, with the reason"
     )
 
@@ -50,7 +51,7 @@ class QueueTable(Rows):
         Binding(
             "D", "screen.duplicate_item", "Double", key_display="D", id="queue.double", tooltip="Queue it once more"
         ),
-        Binding("T", "screen.run_together", "Together", key_display="T", id="queue.together", tooltip=SIDE),
+        Binding("T", "screen.run_together", "Run together", key_display="T", id="queue.together", tooltip=SIDE),
         Binding("B", "screen.run_batch", "As one", key_display="B", id="queue.batch", tooltip=ONE),
         Binding("c", "screen.copy_item", "Copy", id="queue.copy", tooltip="Copy this edit as JSON"),
     ]
