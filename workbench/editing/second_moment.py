@@ -5,6 +5,7 @@ Source: ROME, arXiv 2202.05262, equation 2: the update's direction is C⁻¹ k.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +20,8 @@ SAMPLES_PER_DIMENSION = 2
 """Fewer keys than this times d_in are too few to say anything about the smallest directions."""
 FEW_SAMPLES_RIDGE = 0.01
 """Ridge for too few samples, as a part of the mean of C's diagonal."""
+GIVES_BACK = 1e-9
+"""What a factor may lose of C, relative to it, where it was computed elsewhere."""
 _POWER_STEPS = 30
 _ROWS = 512
 
@@ -52,6 +55,8 @@ class SecondMoment:
     """Keys that it is the mean of."""
     fingerprint: str
     """Names this matrix in the edit file."""
+    device: torch.device | None = None
+    """Where it is to be factorised; None: where C is."""
 
     def __post_init__(self) -> None:
         if self.C.dim() != 2 or self.C.shape[0] != self.C.shape[1] or not bool(self.C.isfinite().all()):
@@ -71,13 +76,21 @@ class SecondMoment:
 
     @cached_property
     def factorisation(self) -> Factorisation:
-        """The Cholesky factor, computed on first use. Raises EditError as the class says."""
+        """The Cholesky factor, computed on first use. Raises EditError as the class says.
+
+        It is on `device`, unless that has no room for it or does not give C back: then where C is.
+        """
+        if self.device is not None and self.device != self.C.device:
+            with suppress(EditError, RuntimeError):
+                found = factorise(self.C.to(self.device), self.samples)
+                if _gives_back(found, self.C):
+                    return found
         return factorise(self.C, self.samples)
 
     def solve(self, k: Tensor) -> Tensor:
-        """(C + ridge · I)⁻¹ k for `k`, (d_in,): float64, on C's device."""
-        column = k.to(self.C.device, torch.float64).unsqueeze(1)
-        return _solve(self.factorisation.lower, column).squeeze(1)
+        """(C + ridge · I)⁻¹ k for `k`, (d_in,): float64, where C was factorised."""
+        lower = self.factorisation.lower
+        return _solve(lower, k.to(lower.device, torch.float64).unsqueeze(1)).squeeze(1)
 
 
 def factorise(matrix: Tensor, samples: int) -> Factorisation:
@@ -133,6 +146,14 @@ def _solve(lower: Tensor, columns: Tensor) -> Tensor:
     half = torch.linalg.solve_triangular(lower, columns, upper=False)
     solved: Tensor = torch.linalg.solve_triangular(lower.T, half, upper=True)
     return solved
+
+
+def _gives_back(found: Factorisation, matrix: Tensor) -> bool:
+    """Whether L Lᵀ x is (C + ridge · I) x, up to rounding, for C in `matrix`; some rows at a time."""
+    column = _start(len(matrix), found.lower)
+    got, there = (found.lower @ (found.lower.T @ column)).to(matrix.device), column.to(matrix.device)
+    wanted = torch.cat([rows.double() @ there for rows in torch.split(matrix, _ROWS)]) + found.ridge * there
+    return float((got - wanted).norm()) <= GIVES_BACK * float(wanted.norm())
 
 
 def _start(size: int, like: Tensor) -> Tensor:

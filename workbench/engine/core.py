@@ -19,6 +19,7 @@ from workbench.edits import Chat, Recipe
 from workbench.engine.base_answers import BaseAnswers
 from workbench.engine.kept_perplexity import base_perplexity
 from workbench.engine.kept_templates import templates_for
+from workbench.engine.memory import place_of_factor
 from workbench.engine.views import stack_changed
 from workbench.engine.weights import LiveWeights
 from workbench.errors import EditError, ModelError, StackError, VerificationError
@@ -141,7 +142,7 @@ class Core:
             read = read_second_moment(self.loaded.folder, site, self.loaded.fingerprint)
             if read is None:
                 return None
-            self._moments[site.module] = SecondMoment(*read)
+            self._moments[site.module] = SecondMoment(*read, place_of_factor(self.loaded.device, site.d_in))
         return self._moments[site.module]
 
     def is_factorised(self, site: EditSite) -> bool:

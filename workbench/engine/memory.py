@@ -10,7 +10,12 @@ from typing import Any
 import torch
 
 from workbench.events import MemoryUsed
+from workbench.models.device import for_float64
 
+_FACTORED = 12
+"""Bytes for each number of C while it is factorised: it in float32, its factor in float64."""
+PART = 4
+"""What is kept on an accelerator for speed alone takes one part in so many of what is free there."""
 _STATM = Path("/proc/self/statm")
 
 
@@ -24,6 +29,21 @@ def memory_used(device: torch.device) -> MemoryUsed | None:
     module: Any = torch.get_device_module(device)
     used, peak = module.memory_allocated(device), module.max_memory_allocated(device)
     return MemoryUsed(used=used, peak=peak, total=module.get_device_properties(device).total_memory)
+
+
+def place_of_factor(device: torch.device, dimension: int) -> torch.device | None:
+    """Where C of so many dimensions is factorised for a model on `device`: there, if it takes a quarter of what is free.
+
+    None: on the CPU. A solve reads the whole factor, so that it takes as long as the memory there is slow.
+    """
+    if device.type in ("cpu", "meta") or for_float64(device) != device:
+        return None
+    module: Any = torch.get_device_module(device)
+    try:
+        free: int = module.mem_get_info(device)[0] + module.memory_reserved(device) - module.memory_allocated(device)
+    except RuntimeError:  # some drivers do not tell
+        return None
+    return device if PART * _FACTORED * dimension**2 <= free else None
 
 
 def _of_the_process() -> MemoryUsed | None:

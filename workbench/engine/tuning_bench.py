@@ -21,6 +21,7 @@ from workbench.editing.second_moment import SecondMoment
 from workbench.editing.update import Update
 from workbench.edits import EditRequest, Recipe
 from workbench.engine.kept_templates import templates_for
+from workbench.engine.memory import place_of_factor
 from workbench.engine.norms import norm_of_product
 from workbench.engine.tuning_record import Measured, Record, trial_key
 from workbench.engine.weights import LiveWeights
@@ -158,7 +159,8 @@ class Bench:
         if self._moment[0] != recipe.layer:
             site = edit_site(self.loaded.model, recipe.layer)
             read = read_second_moment(self.loaded.folder, site, self.loaded.fingerprint)
-            self._moment = (recipe.layer, SecondMoment(*read) if read else None)
+            place = place_of_factor(self.loaded.device, site.d_in)
+            self._moment = (recipe.layer, SecondMoment(*read, place) if read else None)
         return self._moment[1]
 
     def _where(self) -> str:

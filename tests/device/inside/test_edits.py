@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from tests.device.inside.making import CLOSE, apart, on_both, only, open_at, sai
 from tests.engine.batches import CHANGES, make_deep_model
 from tests.engine.making import OTHER, REQUEST, drain, make_model, weight_bytes
 from workbench import events as ev
+from workbench.editing import second_moment
+from workbench.engine import memory
 from workbench.errors import DeviceError
 from workbench.models.device import pick_device
+from workbench.models.families import edit_site
 from workbench.models.options import LoadOptions
 
 FAMILIES = ("llama", "gpt2", "gemma2", "deepseek_v3", "gpt_neox", "lfm2", "mpt")
@@ -50,6 +54,37 @@ def test_every_method_of_one_edit_gives_the_cpus(device: str, small: Path, metho
     for one, other in zip(mine, theirs, strict=True):
         for name in ("p_expected", "p_answer", "value"):
             assert getattr(one, name) == (getattr(other, name) and pytest.approx(getattr(other, name), rel=1e-3))
+
+
+def test_c_is_factorised_on_the_device_where_there_is_room(
+    device: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = on_both(small, tmp_path, device)
+    monkeypatch.setattr(memory, "PART", 1 << 30)
+    full = open_at(small, tmp_path / "full", device)
+    site, key = here.core.site(1), torch.arange(1.0, 1.0 + here.core.site(1).d_in)
+    moments = [engine.core.second_moment(site) for engine in (here, there, full)]
+    assert [moment.factorisation.lower.device.type for moment in moments] == ["cpu", "pretend", "cpu"]
+    solved = [moment.solve(key).cpu() for moment in moments]
+    torch.testing.assert_close(solved[1], solved[0], rtol=1e-12, atol=0)
+    assert torch.equal(solved[2], solved[0])
+
+
+@pytest.mark.parametrize("room", [0, 1 << 30])
+def test_a_factor_that_cannot_be_made_there_or_is_not_cs_is_made_on_the_cpu(
+    device: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    moment = open_at(small, tmp_path / "stack", device).core.second_moment(edit_site(zoo.tiny("gpt2"), 1))
+    made: Any = second_moment.factorise
+
+    def wrong(matrix: torch.Tensor, samples: int) -> Any:
+        found = made(matrix, samples)
+        return replace(found, lower=found.lower * (1 + 1e-6)) if matrix.device.type != "cpu" else found
+
+    monkeypatch.setattr(second_moment, "factorise", wrong)
+    with pretend.memory_limit(torch.accelerator.memory_allocated(device) + room):
+        assert moment.factorisation.lower.device.type == "cpu"
+    assert moment.device == torch.device(device)
 
 
 @pytest.mark.parametrize("name", CHANGES)
