@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workbench.tui.state import State
 
 MAKING = "An edit is being made."
+SEVERAL = "Edits are being made together."
 MADE = "No edit is being made any more: a and n leave, k stays."
 
 Choice = tuple[str, str, str]
@@ -69,8 +70,8 @@ class QuitScreen(ChoiceScreen):
 
     def refresh_state(self, state: State) -> None:
         """The app calls this when the state changed."""
-        del state
-        self.query_one("#question > Static", Static).update(MAKING if self._going() else MADE)
+        making = SEVERAL if state.run and state.run.running and state.run.joint else MAKING
+        self.query_one("#question > Static", Static).update(making if self._going() else MADE)
 
 
 class ConfirmScreen(ChoiceScreen):
