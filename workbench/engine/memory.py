@@ -32,9 +32,9 @@ def memory_used(device: torch.device) -> MemoryUsed | None:
 
 
 def place_of_factor(device: torch.device, dimension: int) -> torch.device | None:
-    """Where C of so many dimensions is factorised for a model on `device`: there, if it takes a quarter of what is free.
+    """`device` if C of so many dimensions is to be factorised there: where it takes a quarter at most of what is free.
 
-    None: on the CPU. A solve reads the whole factor, so that it takes as long as the memory there is slow.
+    None: on the CPU. A solve reads the whole factor, so what it takes is the memory's time.
     """
     if device.type in ("cpu", "meta") or for_float64(device) != device:
         return None
