@@ -122,6 +122,7 @@ def _hostile(cls: type[ev.Event]) -> ev.Event:
         "tuple[tuple[str, float], ...]": ((HOSTILE, 0.5),),
         "Stage": "keys",
         "Kind": "state",
+        "RowState": "applied",
         "float | None": 0.5,
         "int | None": 1,
         "tuple[int, ...]": (0,),
