@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import torch
@@ -27,14 +28,23 @@ def library() -> Path:
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if sys.platform != "linux" or not compiler:
         raise NoCompilerError("the pretend accelerator needs Linux and a C++ compiler (g++)")
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "workbench-tests"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder()
     built = folder / f"pretend-{_key(compiler)}.so"
     with (folder / "pretend.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # let go of when this process ends, however it ends
         if not built.exists():
             _build(compiler, built)
     return built
+
+
+def _folder() -> Path:
+    """Where it is kept: among the user's caches, or for this run alone where nothing can be kept there."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "workbench-tests"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="workbench-tests-"))
+    return folder
 
 
 def _key(compiler: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from tests.device.building import NoCompilerError, library
 
 INSIDE = Path(__file__).parent / "inside"
-SECONDS = 300
+SECONDS = 600
 
 
 def test_everything_works_on_another_device_than_the_cpu() -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from workbench.errors import ModelError
+from workbench.models.device import for_float64
 from workbench.models.families import EditSite
 from workbench.models.kept import kept_for
 
@@ -92,7 +93,7 @@ def accumulate_second_moment(
     Returns:
         C as float32 (d_in, d_in), summed in float64, and the number of keys.
     """
-    total = torch.zeros(site.d_in, site.d_in, dtype=torch.float64, device=model.device)
+    total = torch.zeros(site.d_in, site.d_in, dtype=torch.float64, device=for_float64(model.device))
     seen = 0
     keys: list[Tensor] = []
     hook = site.linear(model).register_forward_pre_hook(lambda _, inputs: keys.append(inputs[0]))
@@ -104,7 +105,7 @@ def accumulate_second_moment(
             for i, row in enumerate(rows):
                 mask[i, : len(row)] = 1
             model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=1)
-            k = keys.pop().reshape(*ids.shape, site.d_in)[mask.bool()].double()
+            k = keys.pop().reshape(*ids.shape, site.d_in)[mask.bool()].to(total.device).double()
             total += k.T @ k
             seen += len(k)
             yield seen

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from tests import zoo
 from tests.device import pretend
@@ -15,7 +16,8 @@ from tests.device.inside.making import CLOSE, apart, on_both, only, open_at, sai
 from tests.engine.batches import CHANGES, make_deep_model
 from tests.engine.making import OTHER, REQUEST, drain, make_model, weight_bytes
 from workbench import events as ev
-from workbench.editing import second_moment
+from workbench.editing import Update, make_update, second_moment
+from workbench.edits import Recipe
 from workbench.engine import memory
 from workbench.errors import DeviceError
 from workbench.models.device import pick_device
@@ -42,6 +44,23 @@ def test_an_edit_of_any_family_is_the_cpus(device: str, family: str, tmp_path: P
         told.append(said(events))
     assert told[0] == told[1]
     assert apart(there, here) < CLOSE
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])
+def test_the_plain_way_and_the_fast_one_agree_on_the_device(device: str, family: str) -> None:
+    model, tokenizer, recipe = zoo.tiny(family), zoo.tokenizer(family), Recipe(layer=1, steps=5, second_moment=False)
+    nn.Module.to(model, device)
+    site, templates = edit_site(model, 1), ("{}", "Today {}", "And then {}")
+
+    def update(*, plain: bool) -> Update:
+        making = make_update(model, tokenizer, site, REQUEST, recipe, templates, None, lambda: False, plain=plain)
+        return drain(making)[1]
+
+    fast, slow = update(plain=False), update(plain=True)
+    assert fast.steps == slow.steps
+    for one, other in ((fast.u, slow.u), (fast.v, slow.v)):
+        assert one.device.type == "cpu"
+        assert float((one - other).norm()) < CLOSE * float(other.norm())
 
 
 @pytest.mark.parametrize("method", ["r-rome", "c-rome", "rome", "p-rome"])
