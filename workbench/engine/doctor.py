@@ -145,7 +145,7 @@ def _finite(weight: Tensor) -> bool | None:
         if held.is_floating_point() and held.itemsize == 1:  # float8 has no order of its own
             held = held.to(torch.bfloat16)
         return all(bool(end.isfinite()) for end in held.aminmax())
-    except NotImplementedError:
+    except (NotImplementedError, TypeError):  # which of them depends on torch's version
         return None
 
 
