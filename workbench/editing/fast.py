@@ -216,7 +216,7 @@ class FastObjective:
         part = slice(0, 1)
         trial = trial_offset(self.target_init[:1])
         # As large as all that leaves the block: what rounding does to outliers there must not hide what becomes of it.
-        trial = trial * (self._clean.leaving[part].double().norm() / trial.double().norm()).to(trial)
+        trial = trial * (self._clean.leaving[part].to(self._dtype).norm().to(trial) / trial.norm())
         left: list[Tensor] = []
 
         def stop(_: nn.Module, __: tuple[Tensor, ...], output: Any) -> None:
@@ -227,7 +227,7 @@ class FastObjective:
         with self._from_here(part, trial, adds=False), stopping, suppress(Enough):
             self._run(part)
         expected = with_offset(self._clean.leaving[part], trial)
-        apart = float((left[0].double() - expected.double()).norm() / trial.double().norm())
+        apart = float((left[0].to(self._dtype) - expected.to(self._dtype)).norm()) / float(trial.norm())
         return apart <= _tolerance(expected.dtype)
 
 

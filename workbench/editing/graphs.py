@@ -235,7 +235,8 @@ class Steps:
     def _same(self, one: Tensor, other: Tensor) -> bool:
         """Whether they are equal up to what another order of sums may change; no number is no number."""
         room = 4 * float(torch.finfo(self._model.dtype).eps) ** 0.5
-        apart = (one.nan_to_num() - other.nan_to_num()).norm() / (1 + other.nan_to_num().norm())
+        found, wanted = one.detach().nan_to_num(), other.detach().nan_to_num()
+        apart = (found - wanted).norm() / (1 + wanted.norm())
         return bool((one.isfinite() == other.isfinite()).all()) and float(apart) <= room
 
     def _shape_of(self, fixed: Fixed) -> Hashable:

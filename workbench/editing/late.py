@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from workbench.models.device import can_pin
+from workbench.models.device import can_pin, room_on_host
 
 Rows = list[list[float]]
 
@@ -35,7 +35,7 @@ class Late:
             yield self._oldest()
 
     def _send(self, report: Tensor) -> None:
-        pinned = torch.empty(report.shape, dtype=report.dtype, pin_memory=True)
+        pinned = room_on_host(report.shape, report.dtype, report.device)
         pinned.copy_(report, non_blocking=True)
         arrived = torch.Event(report.device)
         arrived.record(torch.accelerator.current_stream(report.device))

@@ -8,12 +8,14 @@ from torch import nn
 
 from tests import zoo
 from tests.device import pretend
-from tests.editing.helpers import TEMPLATES, error, start, steps
+from tests.editing.helpers import TEMPLATES, drain, error, start, steps
 from tests.editing.tape import recording
-from tests.editing.test_fast import REQUEST, edit
+from tests.editing.test_fast import RECIPE, REQUEST, edit, slow
 from tests.editing.test_graphs import STEPS
+from workbench.editing import make_update
 from workbench.editing.update import Update
 from workbench.events import Event, OptimStep
+from workbench.models.families import edit_site
 
 
 @pytest.fixture
@@ -58,3 +60,16 @@ def test_recorded_steps_wait_for_nothing_more(family: str, device: str) -> None:
     for counts in counted[3:-1]:
         assert (counts.waits, counts.synchronised, counts.later_to_host) == (1, 1, 1)
     assert error(update.v, edit(family, STEPS)[1].v) < 1e-5
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_the_fast_way_needs_no_float64_of_the_device(family: str, device: str) -> None:
+    model = zoo.tiny(family)
+    nn.Module.to(model, device)
+    with pretend.without_float64():
+        making = make_update(
+            model, zoo.tokenizer(family), edit_site(model, 1), REQUEST, RECIPE, TEMPLATES, None, lambda: False
+        )
+        events, update = drain(making)
+    assert not slow(events)
+    assert error(update.v, edit(family)[1].v) < 1e-5
