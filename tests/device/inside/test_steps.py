@@ -42,7 +42,7 @@ def on_device(family: str, device: str) -> tuple[list[Event], Update, list[prete
 
 
 @pytest.mark.usefixtures("capturing")
-@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "gpt_neox", "mpt"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "gpt_neox", "opt"])
 def test_a_step_waits_for_nothing_but_the_report_of_the_one_before_it(family: str, device: str) -> None:
     events, update, counted = on_device(family, device)
     for counts in counted[:-1]:
