@@ -129,6 +129,12 @@ def test_a_day_with_the_engine(child: Child, small: Path, tmp_path: Path) -> Non
     assert isinstance(said := next(child.events()), ev.Log)
     assert "not understood" in said.message
 
+    child.process.stdin.write(b'{"do": "fly", "job": "later", "args": {}}\n')
+    child.process.stdin.flush()
+    unknown = child.done("later")
+    assert unknown.message == "This engine does not know it: 'fly' is no command."
+    assert "same version" in unknown.hint
+
     child.send("quit", "-")
     assert child.process.wait(timeout=60) == 0
     again = open_on(small, tmp_path / "stack")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
+
+from workbench.text import shortened
 
 Verb = Literal[
     "apply",  # request, recipe (changes to the profile), index, of, guard (optional): limits as Guard.to_json
@@ -39,6 +41,14 @@ NO_JOBS: tuple[Verb, ...] = ("cancel", "pause", "decide", "quit")
 """Verbs that no events answer."""
 
 
+class UnknownVerbError(ValueError):
+    """A command that this engine does not know: the screen may be of a later version."""
+
+    def __init__(self, verb: str, job: str) -> None:
+        super().__init__(f"'{shortened(verb, 40)}' is no command")
+        self.job = job
+
+
 @dataclass(frozen=True)
 class Command:
     """One thing to do; its events carry `job` and end with JobDone."""
@@ -54,14 +64,16 @@ def to_line(command: Command) -> str:
 
 
 def from_line(line: str | bytes) -> Command:
-    """Reads a line. Raises ValueError if it is not a command."""
+    """Reads a line. Raises ValueError if it is not a command, UnknownVerbError if another version may know it."""
     try:
         document = json.loads(line)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    if not isinstance(document, dict) or document.get("do") not in VERBS:
+    if not isinstance(document, dict) or not isinstance(document.get("do"), str):
         raise ValueError("not a command")
-    job, args = document.get("job", ""), document.get("args", {})
+    verb, job, args = document["do"], document.get("job", ""), document.get("args", {})
     if not isinstance(job, str) or not isinstance(args, dict):
         raise ValueError("a command has a text 'job' and an object 'args'")
-    return Command(document["do"], job, args)
+    if verb not in VERBS:
+        raise UnknownVerbError(verb, job)
+    return Command(cast("Verb", verb), job, args)

@@ -25,7 +25,7 @@ from workbench.engine.priority import stand_back
 from workbench.engine.protocol import Command
 from workbench.engine.stamp import Stamp
 from workbench.engine.starting import start_engine
-from workbench.errors import DeviceError, WorkbenchError
+from workbench.errors import DeviceError, UsageError, WorkbenchError
 from workbench.events import EngineEnding, Event, GuardAsked, JobDone, Log, ModelLoading, StackChanged, to_line
 from workbench.guards import Decision
 from workbench.models.options import FLAGS, PLAIN, LoadOptions
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 LOADING = "load"
 """The job of everything said before the first command."""
+_ANOTHER_VERSION = "It may be older than the screen: install the same version of the workbench on both sides."
 GRACE = 5.0
 """Seconds that a step in progress has to end when the screen is gone; then the process ends under it."""
 
@@ -119,6 +120,9 @@ class Server:
                 command = protocol.from_line(line)
                 if command.do == "decide":
                     self._decisions.give(str(command.args.get("of", "")), str(command.args.get("answer", "")))
+            except protocol.UnknownVerbError as error:
+                self._done(error.job, UsageError(f"This engine does not know it: {error}.", _ANOTHER_VERSION))
+                continue
             except ValueError as error:
                 self._say(Log(message=f"not understood: {error}"), "")
                 continue
