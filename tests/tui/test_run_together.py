@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,22 @@ async def test_one_by_one_is_the_other_answer_and_escape_starts_nothing(open_des
         await desk.pilot.press("T", "o")
         await desk.until(lambda: len(desk.engine.rows) == 3)
         assert desk.engine.verbs() == ["apply"] * 3
+
+
+async def test_edits_in_several_rounds_are_not_said_to_be_on_one_state(open_desk: OpenDesk) -> None:
+    async with open_desk() as desk:
+        await queued_and_t(desk, "", "", "steps=7", "steps=7", "method=memit")
+        await desk.until_said("5 edits in 3 rounds")
+        assert "all are made on the same state" not in desk.text()
+
+
+@pytest.mark.parametrize("settings", [("method=memit", "method=memit"), ("seed=1", "seed=2")])
+async def test_what_cannot_be_made_together_is_not_offered_so(open_desk: OpenDesk, settings: tuple[str, ...]) -> None:
+    async with open_desk() as desk:
+        await queued_and_t(desk, *settings)
+        await desk.until(lambda: "None of these can be made together" in desk.said())
+        assert "edits together" not in desk.text()
+        assert desk.engine.verbs() == []
 
 
 async def test_the_palette_has_it(open_desk: OpenDesk) -> None:
@@ -243,11 +260,18 @@ def waiting(*names: str) -> list[tuple[str, str, None]]:
 
 async def three_and_t(desk: Desk) -> None:
     """Three edits wait, and the key."""
-    desk.app.queue.add(*(Draft(name, "{} is", "x") for name in NAMES))
+    await queued_and_t(desk, *[""] * len(NAMES))
+    await desk.until_said("3 edits together")
+
+
+async def queued_and_t(desk: Desk, *settings: str) -> None:
+    """Edits so set wait, and the key."""
+    desk.app.queue.add(
+        *(Draft(name, "{} is", "x", settings=words) for name, words in zip(cycle(NAMES), settings, strict=False))
+    )
     desk.app.queue_changed()
     await desk.until(lambda: desk.app.state.engine == "idle")
     await desk.pilot.press("escape", "T")
-    await desk.until_said("3 edits together")
 
 
 async def made_one_of_three(desk: Desk) -> Command:

@@ -180,6 +180,14 @@ class Runner:
         return f"Queue done: {self.made} made{failed}."
 
 
+def rounds(ready: Sequence[QueueItem], state: State) -> tuple[int, ...]:
+    """How many edits would be made together at a time; 1: one by itself."""
+    sizes: list[int] = []
+    while (done := sum(sizes)) < len(ready):
+        sizes.append(len(_alike(ready[done : done + MOST_TOGETHER], state)))
+    return tuple(sizes)
+
+
 def _alike(ready: Sequence[QueueItem], state: State) -> Sequence[QueueItem]:
     """The first of them, as many as can be made together: set alike, by a method that makes an edit of each."""
     profile = state.model.recipe.get("method") if state.model else None

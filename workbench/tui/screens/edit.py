@@ -20,6 +20,7 @@ from workbench.tui.draft import Draft
 from workbench.tui.keynames import REBOUND, spoken
 from workbench.tui.offer import Offer, may_be_records
 from workbench.tui.queue import QueueItem
+from workbench.tui.runner import MOST_TOGETHER, rounds
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.screens.confirm import ChoiceScreen, ConfirmScreen
 from workbench.tui.screens.form import FormResult, FormScreen
@@ -44,6 +45,15 @@ UNLIKE = "These edits have different settings: one edit of all needs the same. H
 TOGETHER = (
     "{} edits together: all are made on the same state, without seeing each other, then applied in order. "
     "One by one, each is made on what those before it left."
+)
+ROUNDS = (
+    "{} edits in {} rounds: a round is of edits in a row with the same settings, "
+    f"at most {MOST_TOGETHER}. They are made on the same state, without seeing each other, then applied in order. "
+    "One by one, each is made on what those before it left."
+)
+APART = (
+    "None of these can be made together: that needs two in a row with the same settings, and another method than "
+    "MEMIT or EMMET."
 )
 PARTS = "RequestForm, QueueTable, LiveStrip, StackPane, Plot, NowPanel, NormsPanel, ProbesPanel"
 """Selector of all that shows the state."""
@@ -198,8 +208,12 @@ class EditScreen(WorkbenchScreen):
     @work
     async def action_run_together(self) -> None:
         """Makes all that are ready side by side, after saying what that means."""
+        sizes = rounds(self.bench.queue.ready(), self.bench.state)
+        if max(sizes, default=1) == 1:
+            self.notify(APART, severity="warning", markup=False)
+            return
         choices = (("t", "Together", "together"), ("o", "One by one", "single"))
-        question = TOGETHER.format(len(self.bench.queue.ready()))
+        question = (TOGETHER if len(sizes) == 1 else ROUNDS).format(sum(sizes), len(sizes))
         answer = await self.app.push_screen_wait(ChoiceScreen(question, choices))
         if answer:
             self.bench.run_queue(together=answer == "together")
