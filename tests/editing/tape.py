@@ -44,18 +44,30 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.operations.append((func, args, kwargs or {}, result))
         return result
 
+    def reads(self) -> set[int]:
+        """Where the memory lies that is read and was there before."""
+        made, read = set[int](), set[int]()
+        for _, args, kwargs, result in self.operations:
+            read |= {place for leaf in _tensors((args, kwargs)) if (place := _place(leaf)) not in made}
+            made |= {place for leaf in _tensors(result) if (place := _place(leaf)) not in read}
+        return read
+
     @torch.no_grad()
     def play(self) -> None:
         """All of them again, each result where it was."""
         for func, args, kwargs, result in self.operations:
-            inputs = {leaf.untyped_storage().data_ptr() for leaf in _tensors((args, kwargs))}
+            inputs = {_place(leaf) for leaf in _tensors((args, kwargs))}
             for now, then in zip(_tensors(func(*args, **kwargs)), _tensors(result), strict=True):
-                if then.untyped_storage().data_ptr() not in inputs:
+                if _place(then) not in inputs:
                     then.copy_(now)
 
 
 def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 @dataclass
@@ -64,6 +76,7 @@ class Scribe:
 
     made: int = 0
     played: int = 0
+    tapes: list[Tape] = field(default_factory=list)
 
     def record(self, step: Callable[[], Tensor]) -> graphs.Play:
         """As Recorder says."""
@@ -71,6 +84,7 @@ class Scribe:
         with pytest.MonkeyPatch.context() as patch, Tape() as tape:
             patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
             report = step()
+        self.tapes.append(tape)
 
         def play() -> Tensor:
             self.played += 1

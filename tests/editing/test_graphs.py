@@ -199,6 +199,33 @@ def test_requests_that_end_early_leave_the_recording_behind(scribe: Scribe) -> N
         assert all(torch.equal(got, want) for got, want in zip(made, plainly, strict=True))
 
 
+def test_a_recording_for_those_that_are_left_is_played_with_others_left_out(scribe: Scribe) -> None:
+    """The first ends on the way: which place among the three it has is a number that a played step must be given."""
+    early, second, third = REQUEST, OTHER, EditRequest("Today {} plays the", "Knut Hamsun", "flute")
+    for requests in ([early, second, third], [third, second, early]):
+        made = together("llama", requests, _until(7.25))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("workbench.editing.graphs.shelf_of", lambda _: None)
+            plainly = together("llama", requests, _until(7.25))
+        assert all(torch.equal(got, want) for got, want in zip(made, plainly, strict=True))
+    assert scribe.made < 4
+
+
+def test_all_that_a_recorded_step_reads_is_held_for_as_long_as_it_can_be_played(
+    scribe: Scribe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph holds none of the tensors that were there before it: their memory would be another's."""
+    kept: list[graphs.Recording] = []
+    monkeypatch.setattr(graphs.Shelf, "put", lambda _, __, recording: kept.append(recording))
+    together("llama", [REQUEST, OTHER, EditRequest("Today {} plays the", "Knut Hamsun", "flute")], _until(7.25))
+    model = model_of("llama")
+    held = [*model.parameters(), *model.buffers()]
+    held += [tensor for recording in kept for tensor in (*recording.fixed, *recording.state)]
+    places = {tensor.untyped_storage().data_ptr() for tensor in held}
+    assert len(scribe.tapes) > 1
+    assert not [read for tape in scribe.tapes for read in tape.reads() if read not in places]
+
+
 def _until(loss: float) -> Recipe:
     return Recipe(layer=1, steps=24, lr=0.3, loss_stop=loss, second_moment=False)
 

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from workbench.editing.loss import Evaluation, Objective
+from workbench.editing.loss import Evaluation, Fixed, Objective
 from workbench.edits import Recipe
 
 Why = Literal["", "loss", "nll", "nan", "gradient", "reach"]
@@ -80,6 +80,13 @@ class Descent:
     def take(self, state: Sequence[Tensor]) -> None:
         """Goes on with other tensors, as `state` has them."""
         self.offsets, self._mean, self._square, self._alive, self._step = state
+
+    def fixed(self) -> Fixed | None:
+        """What every step after the first reads and none changes; None: they are not always the same operations."""
+        fixed = self.passes.objective.fixed()
+        if fixed is None:
+            return None
+        return Fixed((fixed.way, len(self.offsets)), (*fixed.tensors, self._rates, *self.passes.own))
 
     def look(self) -> Tensor:
         """One evaluation at `offsets`: its report, (n, 4 + templates + 3), a row a request; `Seen` says what of."""
@@ -160,6 +167,11 @@ class Passes:
     def target_init(self) -> Tensor:
         """t0 of every request, (n, d_out). Known after the first evaluation."""
         return self.objective.target_init if self._target_init is None else self._target_init
+
+    @property
+    def own(self) -> list[Tensor]:
+        """What is read beside the objective's tensors once requests are left out."""
+        return [] if self._index is None else [self._index, self.target_init]
 
     def narrow(self, going: Sequence[bool]) -> bool:
         """Leaves out, from the next evaluation on, those that are not `going`; whether it was worth it."""

@@ -166,7 +166,7 @@ class Steps:
         self._made += 1
         shelf = self._shelf
         if self._held is None and self._made > 1 and shelf is not None and not shelf.refused:
-            fixed = self._descent.passes.objective.fixed()
+            fixed = self._descent.fixed()
             if fixed is not None:
                 shape = self._shape_of(fixed)
                 self._fetch(shelf, fixed, shape)
