@@ -136,6 +136,7 @@ async def test_a_pause_ends_it_after_the_edit_in_flight(open_desk: OpenDesk) -> 
         await desk.pilot.press("t")
         await desk.until_said("still going")
         await desk.pilot.press("ctrl+r")
+        await desk.until(lambda: "pauses after the first of these edits" in desk.said())
         desk.engine.go_on()
         await desk.until(lambda: desk.app.state.engine == "idle")
         assert [made.subject for made in desk.engine.rows] == ["One"]

@@ -303,7 +303,9 @@ class WorkbenchApp(TypedAheadApp):
     def action_pause(self) -> None:
         """Lets the run end after this edit."""
         self.session.pause()
-        self.notify(f"The queue pauses after this edit. {key_name('run')} goes on.", markup=False)
+        run = self.state.run
+        which = "the first of these edits" if run and run.running and run.joint else "this edit"
+        self.notify(f"The queue pauses after {which}. {key_name('run')} goes on.", markup=False)
 
     def action_stop_edit(self) -> None:
         """Stops what the engine does now."""
