@@ -19,7 +19,7 @@ from workbench.editing.hooks import forward_hook
 from workbench.editing.together import make_updates
 from workbench.editing.update import Update
 from workbench.edits import EditRequest, Recipe
-from workbench.events import Log
+from workbench.events import Log, Warning  # noqa: A004  the wire's word
 from workbench.models.families import edit_site
 
 STEPS = Recipe(layer=1, steps=9, lr=0.3, loss_stop=0.0, second_moment=False)
@@ -224,6 +224,46 @@ def test_all_that_a_recorded_step_reads_is_held_for_as_long_as_it_can_be_played(
     places = {tensor.untyped_storage().data_ptr() for tensor in held}
     assert len(scribe.tapes) > 1
     assert not [read for tape in scribe.tapes for read in tape.reads() if read not in places]
+
+
+def test_requests_can_be_left_out_for_a_caller_in_inference_mode(scribe: Scribe) -> None:
+    requests = [REQUEST, OTHER, EditRequest("Today {} plays the", "Knut Hamsun", "flute")]
+    wanted = together("llama", requests, _until(7.25))
+    with torch.inference_mode():
+        made = together("llama", requests, _until(7.25))
+    assert scribe.made == 2
+    assert all(torch.equal(got, want) for got, want in zip(made, wanted, strict=True))
+
+
+def test_numbers_that_are_made_tensors_by_name_are_left_to_the_recorder(scribe: Scribe) -> None:
+    model = copy.deepcopy(model_of("llama"))
+
+    def scaled(_: nn.Module, __: object, output: Tensor) -> Tensor:
+        return output * torch.tensor(data=1.0, device=output.device)
+
+    with forward_hook(model.model.norm, scaled):
+        update = drain(start(model, zoo.tokenizer("llama"), REQUEST, STEPS, TEMPLATES))[1]
+    assert scribe.made == 1
+    assert torch.equal(update.v, unrecorded("llama").v)
+
+
+def test_want_of_memory_while_a_step_is_recorded_makes_no_pass_smaller(
+    scribe: Scribe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = fast.FastObjective.values
+
+    def short(self: fast.FastObjective, rows: range, offsets: Tensor) -> Tensor:
+        if graphs.is_recording(model):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return values(self, rows, offsets)
+
+    model = copy.deepcopy(model_of("llama"))
+    monkeypatch.setattr(fast.FastObjective, "values", short)
+    events, update = drain(start(model, zoo.tokenizer("llama"), REQUEST, STEPS, TEMPLATES))
+    assert (scribe.made, scribe.played) == (1, 0)
+    assert graphs.refused(model) == "CUDA out of memory."
+    assert not [event for event in events if isinstance(event, Warning) and "Memory" in event.message]
+    assert torch.equal(update.v, unrecorded("llama").v)
 
 
 def _until(loss: float) -> Recipe:

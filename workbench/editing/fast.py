@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from workbench.editing.clean import Clean, inputs_of, read_clean, runs_of
-from workbench.editing.graphs import let_go, shelf_of
+from workbench.editing.graphs import is_recording, let_go, shelf_of
 from workbench.editing.hooks import added, answering, forward_hook, only_at
 from workbench.editing.keys import Keys
 from workbench.editing.loss import Evaluation, Fixed, Place, head_of, wide_dtype, zero_offsets
@@ -103,7 +103,12 @@ class FastObjective:
                     raise
 
     def _lightened(self) -> bool:
-        """Whether less memory can be used than was: without recorded steps, or with half as many rows at a time."""
+        """Whether less memory can be used than was: without recorded steps, or with half as many rows at a time.
+
+        A step that is being recorded takes more than the same step as it is: its want of memory is no measure.
+        """
+        if is_recording(self._model):
+            return False
         if let_go(self._model):
             return True
         halved = (self.rows_at_once + 1) // 2

@@ -73,7 +73,7 @@ class OnDevice(TorchFunctionMode):
         self, func: Callable[..., Any], _: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = kwargs or {}
-        if func is torch.tensor and isinstance(args[0], (int, float)) and given.get("device") is not None:
+        if func is torch.tensor and args and isinstance(args[0], (int, float)) and given.get("device") is not None:
             return torch.full((), *args, **given)
         return func(*args, **given)
 
@@ -94,6 +94,8 @@ class Shelf:
         self.recorder = recorder
         self.refused = ""
         """Why no step of this model is recorded any more; empty: they are."""
+        self.recording = False
+        """Whether a step is being recorded now."""
         self._kept: OrderedDict[Hashable, Recording] = OrderedDict()
 
     def __len__(self) -> int:
@@ -139,6 +141,12 @@ def refused(model: nn.Module) -> str:
     """Why steps of `model` are not recorded though its device could; empty: they are, or nothing was tried."""
     shelf = _SHELVES.get(model)
     return "" if shelf is None else shelf.refused
+
+
+def is_recording(model: nn.Module) -> bool:
+    """Whether a step of `model` is being recorded now: then nothing else may be tried in its midst."""
+    shelf = _SHELVES.get(model)
+    return shelf is not None and shelf.recording
 
 
 def let_go(model: nn.Module) -> bool:
@@ -207,12 +215,7 @@ class Steps:
         """Runs this step as it is, and a recording of it from the same state; it is held if both give the same."""
         state = self._descent.state
         before = _cloned(state)
-        play: Play | None = None
-        try:
-            with frozen(self._model), gradients(), OnDevice():
-                play = shelf.recorder.record(self._step)
-        except RuntimeError as error:
-            shelf.refused = str(error).partition("\n")[0]
+        play = self._recorded(shelf)
         _copy(before, state)
         report = self._as_it_is(last=False)
         if play is None:
@@ -226,6 +229,18 @@ class Steps:
             shelf.refused = "what was recorded gives other numbers"
         _copy(after, state)
         return report
+
+    def _recorded(self, shelf: Shelf) -> Play | None:
+        """What plays a step; None, and the shelf says why, where there can be none."""
+        shelf.recording = True
+        try:
+            with frozen(self._model), gradients(), OnDevice():
+                return shelf.recorder.record(self._step)
+        except RuntimeError as error:
+            shelf.refused = str(error).partition("\n")[0]
+            return None
+        finally:
+            shelf.recording = False
 
     def _step(self) -> Tensor:
         report = self._descent.look()

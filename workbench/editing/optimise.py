@@ -72,8 +72,9 @@ def optimise(
                 yield from ends.told(rows, time.perf_counter() - started)
             if ends.all:
                 break
-            if descent.passes.narrow(ends.going):
-                steps.narrowed()
+            with gradients():
+                if descent.passes.narrow(ends.going):
+                    steps.narrowed()
         for rows in late.rest():
             yield from ends.told(rows, time.perf_counter() - started)
         return ends.outcomes(descent.offsets.detach().cpu(), descent.passes.target_init.cpu())
