@@ -129,6 +129,14 @@ class WorkbenchApp(TypedAheadApp):
         """How many edits wait."""
         return sum(1 for item in self.queue if not item.running)
 
+    def on_load(self) -> None:
+        """Tasks begin in turn on every Python, as they do in Textual's own tests.
+
+        From Python 3.12 on Textual begins them at once, which puts a screen together before it is on the stack
+        (Textualize/textual#6444).
+        """
+        asyncio.get_running_loop().set_task_factory(None)
+
     def on_mount(self) -> None:
         """The engine, which may be loading already, is listened to only after the first screen is painted."""
         self.session.open_queue()
