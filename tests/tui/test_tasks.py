@@ -22,7 +22,7 @@ async def test_the_screen_is_put_together_in_turn(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(asyncio, "eager_task_factory", _eager, raising=False)  # what Python 3.12 brought
     seen = []
 
-    async def look(pilot: Pilot[None]) -> None:
+    async def look(pilot: Pilot[object]) -> None:
         await pilot.pause()
         seen.append((asyncio.get_running_loop().get_task_factory(), bool(app.screen.query("RequestInput"))))
         app.exit()
