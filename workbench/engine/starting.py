@@ -5,8 +5,10 @@ Only for a process of its own: both are settings of the whole process. Free of t
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,7 @@ def start_engine(model: str, **options: Any) -> Generator[Event, None, Engine]:
     Raises:
         WorkbenchError: as `open_engine`.
     """
+    atexit.register(_end_quietly)
     with _no_collection():
         from workbench.engine.engine import open_engine
     with closing(open_engine(model, **options)) as loading:
@@ -53,6 +56,20 @@ def _no_collection() -> Iterator[None]:
         gc.freeze()
         if searching:
             gc.enable()
+
+
+def _end_quietly() -> None:
+    """Lets triton say nothing at the very end, when a person has all there is to read.
+
+    What is never searched is not taken apart either, which is a second less to wait; nanobind, by which triton is bound
+    since torch 2.15 at the latest, lists all of it on stderr as leaked.
+    """
+    if "triton" not in sys.modules or sys.stderr is None:
+        return
+    sys.stderr.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def threads_for(parameters: int, cores: int) -> int:
