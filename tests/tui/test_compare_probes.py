@@ -49,6 +49,22 @@ async def test_probes_of_an_edit_that_was_stopped_are_not_called_the_last_edits(
         assert "Probes of the last edit, when it was made" in text(app)
 
 
+async def test_probes_that_history_asked_again_are_shown_with_where_they_were_asked() -> None:
+    app = SmallBench(CompareScreen, told([*run_events(20), *finish_events()], ready()))
+    async with app.run_test(size=(140, 40)) as pilot:
+        assert "Probes of the last edit, when it was made" in text(app)
+        app.tell(*[replace(one, side="2", t=9e9) for one in PROBES])
+        await pilot.pause()
+        assert "Probes of the edits applied at position 2, asked again" in text(app)
+        assert next(line for line in app.picture() if "expect" in line).split()[-5:-2] == ["expect", "base", "then"]
+        await probed(app, pilot, *PROBES)
+        assert "Probes across the stack" in text(app)
+        app.send("probe")
+        app.tell(*[replace(one, side="2", t=9e9) for one in PROBES])
+        await pilot.pause()
+        assert "asked again" in text(app)
+
+
 async def test_without_a_failing_probe_n_is_not_offered() -> None:
     app = SmallBench(CompareScreen, ready())
     async with app.run_test(size=(80, 24)) as pilot:

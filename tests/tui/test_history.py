@@ -122,6 +122,7 @@ async def test_y_copies_the_whole_id_and_enter_opens_the_details() -> None:
         assert "enter goes back" in text(app)
         await pilot.press("enter")
         assert app.screen.query_one(EditDetail).size.height < 15
+        assert table(app).has_focus
 
 
 async def test_the_verdict_of_verifying_is_beside_the_edit() -> None:

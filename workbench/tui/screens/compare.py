@@ -165,7 +165,8 @@ class CompareScreen(WorkbenchScreen):
 
     def _show_probes(self, state: State) -> None:
         asked = None
-        if self._probed is not None and (state.probes or state.doing == "probe" or state.job == self._probed.job):
+        mine = self._probed is not None and all(result.side in self._probed.words for result in state.probes)
+        if self._probed and mine and (state.probes or state.doing == "probe" or state.job == self._probed.job):
             made = tuple(states.made_of(state.stack, word) for word in self._probed.words)
             names = self._probed.names
             asked = probe_table.Asked(self._probed.words, names, stale=made != self._probed.made_of)

@@ -293,6 +293,7 @@ class HistoryScreen(WorkbenchScreen):
         """Gives the selected edit the whole screen, and back."""
         if self.maximized:
             self.minimize()
+            self.set_focus(self.query_one(StackTable))
             return
         detail = self.query_one(EditDetail)
         self.set_focus(detail)

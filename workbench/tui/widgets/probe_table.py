@@ -53,6 +53,7 @@ class ProbeTable(Rows):
     _added = 0
     _busy = False
     _of_run = ""
+    _again = False
     _all: tuple[Watched, ...] = ()
     _rows: tuple[Watched, ...] = ()
     _filter: Filter = "all"
@@ -66,16 +67,17 @@ class ProbeTable(Rows):
 
         `added` is how many probes a person has added; `perplexity` how much it may rise over the base's, as a share.
         """
-        results = state.probes if asked else state.run.probes if state.run else ()
-        busy = state.doing == "probe"
-        said = asked, added, busy, perplexity, of_run(state.run)
+        again = () if asked else asked_again(state)
+        results = state.probes if asked else again or (state.run.probes if state.run else ())
+        busy, title = state.doing == "probe", _of_again(again) or of_run(state.run)
+        said = asked, added, busy, perplexity, title
         if said == self._said and results == self._results and state.stack is self._stack:
             return
         if state.stack is not self._stack:
             rows = state.stack.edits if state.stack else ()
             self._numbers = {row.id: str(row.number) for row in rows}
         self._results, self._stack, self._said = results, state.stack, said
-        self._asked, self._added, self._busy, self._of_run = asked, added, busy, of_run(state.run)
+        self._asked, self._added, self._busy, self._of_run, self._again = asked, added, busy, title, bool(again)
         found = watched(results, *asked.words) if asked else recorded(results)
         self._all = judged(found, perplexity)
         self._narrow()
@@ -90,7 +92,7 @@ class ProbeTable(Rows):
     @property
     def names(self) -> tuple[str, str]:
         """What the two states are called."""
-        return self._asked.names if self._asked else ("before", "after")
+        return self._asked.names if self._asked else ("base", "then") if self._again else ("before", "after")
 
     @property
     def filter(self) -> Filter:
@@ -170,6 +172,16 @@ class ProbeTable(Rows):
             "" if self._filter == "all" else f"{len(self._rows)} shown: {FILTER_WORDS.get(self._filter, self._filter)}"
         )
         return "   ".join(part for part in (asking, shown, summary(self._all)) if part)
+
+
+def asked_again(state: State) -> tuple[ProbeResult, ...]:
+    """What the applied edits' probes answered when they were asked from History, if that was after the last edit."""
+    newer = state.run is None or all(result.t >= state.run.started.t for result in state.probes)
+    return state.probes if newer else ()
+
+
+def _of_again(results: tuple[ProbeResult, ...]) -> str:
+    return f"Probes of the edits applied at position {results[0].side}, asked again" if results else ""
 
 
 def of_run(run: Run | None) -> str:
