@@ -13,7 +13,7 @@ from workbench.edits import EditRequest, Recipe
 from workbench.stack.editfile import encode_edit
 from workbench.stack.record import Base, Edit, Factors
 from workbench.tui.screens.history import HistoryScreen
-from workbench.tui.widgets.edit_detail import EditFile, base_facts, edit_facts, fact_lines
+from workbench.tui.widgets.edit_detail import EditDetail, EditFile, base_facts, edit_facts, fact_lines
 
 np = pytest.importorskip("numpy")
 
@@ -57,6 +57,21 @@ async def test_the_details_come_from_the_edit_file(tmp_path: Path) -> None:
             "torch 2.13",
         ):
             assert words in shown
+
+
+async def test_another_edit_is_shown_from_its_top(tmp_path: Path) -> None:
+    name = edit_file(tmp_path)
+    edits = (row(1, file=name, note="a long note " * 60), row(2, file=name, note="another one " * 60))
+    app = SmallBench(HistoryScreen, told([stack(folder=str(tmp_path), edits=edits, position=2)]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        detail = app.screen.query_one(EditDetail)
+        detail.scroll_to(y=3, animate=False)
+        await settled(pilot)
+        assert detail.scroll_offset.y == 3
+        await pilot.press("down")
+        await settled(pilot)
+        assert detail.scroll_offset.y == 0
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "folder"])

@@ -41,9 +41,11 @@ class EditDetail(VerticalScroll):
         yield Static(markup=False)
 
     def describe(self, title: str, facts: list[tuple[str, str]]) -> None:
-        """Shows `facts`, each a name and what is to be said."""
+        """Shows `facts`, each a name and what is to be said; of another edit from the top."""
         if (title, facts) == self._lines:
             return
+        if title != self._lines[0]:
+            self.scroll_home(animate=False)
         self._lines = (title, facts)
         self.border_title = Content.from_rich_text(safe(title))
         self._draw()
