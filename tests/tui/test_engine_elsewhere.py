@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ import pytest
 
 from tests.engine.making import OTHER, REQUEST, make_model
 from tests.tui.conftest import Desk
+from tests.tui.real_engine import position, real_desk
 from tests.tui.scripted_engine import ScriptedEngine
 from workbench import events as ev
 from workbench.edits import EditRequest
@@ -45,31 +45,21 @@ async def test_a_slow_link_edits_and_a_cut_one_loses_only_the_edit_in_flight(
     model = make_model(tmp_path / "model")
     stack, log = tmp_path / "far" / "stack", tmp_path / "engine.log"
     wanted = Wanted(str(model), stack, "cpu", engine=relayed(0.02, 700))
-    clients: list[ProcessClient] = []
-
-    def make(folder: Path) -> ProcessClient:
-        clients.append(ProcessClient(wanted.arguments(folder, log), log))
-        return clients[-1]
-
-    app = WorkbenchApp(stack, make, wanted.home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        desk = Desk(app, pilot, [])
-        await desk.until(lambda: app.state.engine == "idle", 60)
+    async with real_desk(wanted, log) as (desk, kill):
+        app = desk.app
         assert app.state.where == "elsewhere"
         add(desk, OTHER)
-        await pilot.press("ctrl+r")
+        await desk.pilot.press("ctrl+r")
         await desk.until(lambda: app.state.engine == "idle" and position(desk) == 1, 60)
 
         add(desk, REQUEST, "steps=300 loss_stop=0")
-        await pilot.press("ctrl+r")
+        await desk.pilot.press("ctrl+r")
         await desk.until(lambda: bool(app.state.run and app.state.run.steps and app.state.run.running), 60)
-        process = clients[-1]._process
-        assert process is not None
-        os.kill(process.pid, signal.SIGKILL)
+        kill()
         await desk.until_said("✗ STOPPED")
         assert [item.state for item in app.queue] == ["queued"]
 
-        await pilot.press("ctrl+r")
+        await desk.pilot.press("ctrl+r")
         await desk.until(lambda: app.state.engine == "idle", 60)
         assert position(desk) == 1
         assert desk.subjects() == [REQUEST.subject]
@@ -83,11 +73,6 @@ async def test_a_slow_link_edits_and_a_cut_one_loses_only_the_edit_in_flight(
 def add(desk: Desk, request: EditRequest, settings: str = "") -> None:
     desk.app.queue.add(Draft(request.subject, request.prompt, request.target_new, settings=settings))
     desk.app.queue_changed()
-
-
-def position(desk: Desk) -> int:
-    stack = desk.app.state.stack
-    return stack.position if stack else -1
 
 
 async def test_what_ssh_says_is_the_reason(tmp_path: Path) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 
 import pytest
 
 from tests.engine.making import OTHER, REQUEST, make_model
 from tests.tui.conftest import Desk
+from tests.tui.real_engine import position, real_desk
 from workbench.edits import EditRequest
 from workbench.stack.index import read_index
-from workbench.tui.app import WorkbenchApp
-from workbench.tui.client import ProcessClient
 from workbench.tui.draft import Draft
 from workbench.tui.run import Wanted
 
@@ -24,16 +22,8 @@ THIRD = EditRequest("{} plays the", "Clara", "drum")
 async def test_the_real_engine_makes_them_together_and_a_kill_gives_the_others_back(tmp_path: Path) -> None:
     stack, log = tmp_path / "stack", tmp_path / "engine.log"
     wanted = Wanted(str(make_model(tmp_path / "model")), stack, "cpu")
-    clients: list[ProcessClient] = []
-
-    def make(folder: Path) -> ProcessClient:
-        clients.append(ProcessClient(wanted.arguments(folder, log), log))
-        return clients[-1]
-
-    app = WorkbenchApp(stack, make, wanted.home)
-    async with app.run_test(size=(120, 40)) as pilot:
-        desk = Desk(app, pilot, [])
-        await desk.until(lambda: app.state.engine == "idle", 60)
+    async with real_desk(wanted, log) as (desk, kill):
+        app = desk.app
         await together(desk, "", OTHER, REQUEST, THIRD)
         await desk.until(lambda: app.state.engine == "idle" and position(desk) == 3, 60)
         assert len(app.queue) == 0
@@ -43,11 +33,9 @@ async def test_the_real_engine_makes_them_together_and_a_kill_gives_the_others_b
 
         await together(desk, "steps=300 loss_stop=0", OTHER, THIRD)
         await desk.until_said("2 together, ")
-        process = clients[-1]._process
-        assert process is not None
-        os.kill(process.pid, signal.SIGKILL)
+        kill()
         await desk.until_said("✗ STOPPED")
-        await pilot.press("ctrl+r")
+        await desk.pilot.press("ctrl+r")
         await desk.until(lambda: app.state.engine == "idle", 60)
         assert [(item.state, item.tip) for item in app.queue] == [("queued", None)] * 2
         assert desk.subjects() == [OTHER.subject, THIRD.subject]
@@ -65,8 +53,3 @@ async def together(desk: Desk, settings: str, *requests: EditRequest) -> None:
     await desk.pilot.press("escape", "T")
     await desk.until_said("edits together")
     await desk.pilot.press("t")
-
-
-def position(desk: Desk) -> int:
-    stack = desk.app.state.stack
-    return stack.position if stack else -1
