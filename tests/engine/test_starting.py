@@ -26,7 +26,16 @@ def test_a_model_has_a_thread_for_every_fifty_million_weights(parameters: int, c
     assert threads_for(parameters, cores) == threads
 
 
-START = """
+OPENED = """
+engine = None
+while engine is None:
+    try:
+        next(events)
+    except StopIteration as end:
+        engine = end.value
+engine.close()
+"""
+START = f"""
 import gc, sys
 from pathlib import Path
 import workbench.engine.starting as starting
@@ -36,13 +45,7 @@ next(events)
 frozen, searching = gc.get_freeze_count(), gc.isenabled()
 import torch
 torch.set_num_threads(3)
-engine = None
-while engine is None:
-    try:
-        next(events)
-    except StopIteration as end:
-        engine = end.value
-engine.close()
+{OPENED}
 print(torch.get_num_threads(), frozen > 100_000, searching)
 """
 
@@ -61,25 +64,20 @@ def test_a_process_takes_no_more_threads_than_its_model_needs_unless_told(
     assert done.stderr == ""
 
 
-LATE = """
+LATE = f"""
 import atexit, os, sys
+from pathlib import Path
 from types import ModuleType
 atexit.register(os.write, 2, b"leaked")  # called after all that begins later, as libraries list what is left
 import workbench.engine.starting as starting
-engine = None
 events = starting.start_engine(sys.argv[1], device="cpu", stack=Path(sys.argv[2]))
-while engine is None:
-    try:
-        next(events)
-    except StopIteration as end:
-        engine = end.value
-engine.close()
+{OPENED}
 sys.modules["triton"] = ModuleType("triton")
 print("the last word", file=sys.stderr)
 """
 
 
 def test_nothing_is_listed_as_leaked_when_a_process_with_triton_ends(small: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from pathlib import Path" + LATE, str(small), str(tmp_path / "stack")]
+    command = [sys.executable, "-c", LATE, str(small), str(tmp_path / "stack")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == "the last word\n"

@@ -65,6 +65,15 @@ async def test_probes_that_history_asked_again_are_shown_with_where_they_were_as
         assert "asked again" in text(app)
 
 
+async def test_probes_of_two_states_that_nobody_asked_here_are_not_historys() -> None:
+    app = SmallBench(CompareScreen, told([*run_events(20), *finish_events()], ready()))
+    async with app.run_test(size=(140, 40)) as pilot:
+        app.tell(*[replace(one, t=9e9) for one in BOTH])
+        await pilot.pause()
+        assert {result.side for result in app.state.probes} == {"base", "stack"}
+        assert "Probes of the last edit, when it was made" in text(app)
+
+
 async def test_without_a_failing_probe_n_is_not_offered() -> None:
     app = SmallBench(CompareScreen, ready())
     async with app.run_test(size=(80, 24)) as pilot:

@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
 UNLIKE = "These edits have different settings: one edit of all needs the same. Hold some, or change them."
-TOGETHER = (
-    "{} edits together: all are made on the same state, without seeing each other, then applied in order. "
+_SIDE_BY_SIDE = (
+    "are made on the same state, without seeing each other, then applied in order. "
     "One by one, each is made on what those before it left."
 )
+TOGETHER = "{} edits together: all " + _SIDE_BY_SIDE
 ROUNDS = (
-    "{} edits in {} rounds: a round is of edits in a row with the same settings, "
-    f"at most {MOST_TOGETHER}. They are made on the same state, without seeing each other, then applied in order. "
-    "One by one, each is made on what those before it left."
+    f"{{}} edits in {{}} rounds: a round is of edits in a row with the same settings, at most {MOST_TOGETHER}. "
+    f"They {_SIDE_BY_SIDE}"
 )
 APART = (
     "None of these can be made together: that needs two in a row with the same settings, and another method than "

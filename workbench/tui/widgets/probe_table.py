@@ -176,8 +176,9 @@ class ProbeTable(Rows):
 
 def asked_again(state: State) -> tuple[ProbeResult, ...]:
     """What the applied edits' probes answered when they were asked from History, if that was after the last edit."""
+    places = {result.side for result in state.probes}
     newer = state.run is None or all(result.t >= state.run.started.t for result in state.probes)
-    return state.probes if newer else ()
+    return state.probes if newer and len(places) == 1 and places.pop().isdecimal() else ()
 
 
 def _of_again(results: tuple[ProbeResult, ...]) -> str:
