@@ -58,7 +58,7 @@ def sample(cls: type[ev.Event], optional: bool) -> ev.Event:
 
 
 @pytest.mark.parametrize("optional", [True, False])
-@pytest.mark.parametrize("cls", ev.TYPES.values(), ids=list(ev.TYPES))
+@pytest.mark.parametrize("cls", ev.types().values(), ids=list(ev.types()))
 def test_every_event_comes_back_from_its_line(cls: type[ev.Event], optional: bool) -> None:
     event = sample(cls, optional)
     line = ev.to_line(event)
@@ -72,7 +72,7 @@ def test_every_event_that_the_design_names_is_there() -> None:
         "ModelLoading ModelReady EditStarted StageStarted OptimStep KeyReady NormReport ProbeResult GenerationChunk "
         "GuardTripped EditCommitted EditCancelled EditFailed Warning Log"
     )
-    assert set(named.split()) <= set(ev.TYPES)
+    assert set(named.split()) <= set(ev.types())
 
 
 @given(text=st.text(), number=st.floats())

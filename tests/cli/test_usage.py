@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.cli.conftest import Workbench
-from workbench.cli.main import workbench as group
+from workbench.cli.commands import NAMES, Commands
 
 COMMANDS = (
     "apply",
@@ -31,7 +32,7 @@ ONE = ("-s", "a", "-p", "{} is", "-t", "c")
 
 
 def test_every_command_of_the_first_version_is_there() -> None:
-    assert set(COMMANDS) <= set(group.commands)
+    assert set(COMMANDS) <= set(NAMES)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -50,9 +51,14 @@ def test_the_first_help_tells_both_ways_to_start_and_the_exit_codes(workbench: W
     assert max(map(len, ran.out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_is_that_of_a_command(name: str) -> None:
+    assert _command(name).callback is not None
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_common_options_have_the_same_words_everywhere(command: str) -> None:
-    names = {name for parameter in group.commands[command].params for name in parameter.opts}
+    names = {name for parameter in _command(command).params for name in parameter.opts}
     needs_model = command in ("apply", "replay", "verify", "probe", "bisect", "diff", "doctor")
     assert {"--model", "--stack", "--json"} <= names
     assert ({"--device", "--dtype"} <= names) == needs_model
@@ -123,3 +129,10 @@ def test_what_files_say_is_shown_and_not_sent_in_errors_too(workbench: Workbench
     ran = workbench("apply", "-s", "\x1b[31m", "-p", "x", "-t", "y")
     assert "\x1b" not in ran.err
     assert "␛[31m" in ran.err
+
+
+def _command(name: str) -> click.Command:
+    group = Commands()
+    command = group.get_command(click.Context(group), name)
+    assert command is not None
+    return command

@@ -11,8 +11,9 @@ from tests.tui.conftest import Desk, OpenDesk
 from tests.tui.story import row, rows
 from workbench import events as ev
 from workbench.tui.draft import Draft
+from workbench.tui.fact import Fact, draft_fact, row_fact
 from workbench.tui.screens.history import HistoryScreen
-from workbench.tui.screens.trace import Fact, TraceScreen, draft_fact, row_fact
+from workbench.tui.screens.trace import TraceScreen
 
 EFFECTS = ((0.0, 0.0, 0.0, 0.0, 0.0, 0.0), (0.7, 0.5, 0.2, 0.1, 0.0, 0.0), (0.0, 0.1, 0.3, 0.6, 0.9, 0.9))
 

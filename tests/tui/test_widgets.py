@@ -99,9 +99,9 @@ def test_a_measure_that_was_not_taken_is_a_dash() -> None:
     assert recorded_lines(bare, None, 76) == ["efficacy Rome -   paraphrase -   neighbour -"]
 
 
-@pytest.mark.parametrize("kind", sorted(ev.TYPES))
+@pytest.mark.parametrize("kind", sorted(ev.types()))
 def test_every_event_is_one_line_and_no_text_in_it_is_obeyed(kind: str) -> None:
-    event = _hostile(ev.TYPES[kind])
+    event = _hostile(ev.types()[kind])
     line = event_line(event, 120)
     assert "\n" not in line
     assert "\x1b" not in line

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import ClassVar
 
 from workbench.errors import Interrupted
-from workbench.events import Event
+from workbench.event_base import Event
 
 CODE = 130
 _SHOW_CURSOR = "\x1b[?25h\n"

@@ -2,87 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
 from workbench import __version__
-from workbench.cli.apply import apply
-from workbench.cli.bisect import bisect
-from workbench.cli.branch import branch, switch
-from workbench.cli.compact import compact
-from workbench.cli.diff import diff
-from workbench.cli.doctor import doctor
-from workbench.cli.eval import evaluate
-from workbench.cli.export import export
-from workbench.cli.health import health
-from workbench.cli.import_ import import_
+from workbench.cli.commands import Commands
 from workbench.cli.interrupt import Interrupt
-from workbench.cli.keys import keys
-from workbench.cli.log import log
-from workbench.cli.merge import merge
-from workbench.cli.note import note
-from workbench.cli.open import open_screen
-from workbench.cli.play import play
-from workbench.cli.probe import probe
-from workbench.cli.pull import pull
-from workbench.cli.push import push
-from workbench.cli.redo import redo
-from workbench.cli.reorder import remove, reorder
-from workbench.cli.replay import replay
 from workbench.cli.report import report
-from workbench.cli.reproduce import reproduce
-from workbench.cli.serve import serve
-from workbench.cli.show import show
-from workbench.cli.stats import stats
-from workbench.cli.tag import tag
-from workbench.cli.tasks import tasks
-from workbench.cli.toggle import toggle
-from workbench.cli.trace import trace
-from workbench.cli.travel import travel
-from workbench.cli.tune import tune
-from workbench.cli.undo import undo
-from workbench.cli.verify import verify
-from workbench.errors import UsageError
-
-OPEN = "open"
-
-
-class Commands(click.Group):
-    """A group in which what is no command is the MODEL that the screen opens."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Puts `open` before arguments that name no command."""
-        if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help", "--version")):
-            _check_spelling(args, list(self.commands))
-            args = [OPEN, *args]
-        return super().parse_args(ctx, args)
-
-    def format_usage(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Both ways to call."""
-        formatter.write_usage("workbench", "[MODEL] [OPTIONS]", "Usage: ")
-        formatter.write_usage("workbench", "COMMAND [ARGUMENTS]", "       ")
-
-    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands by what they are for."""
-        for section, listed in SECTIONS.items():
-            with formatter.section(section):
-                formatter.write_dl([(str(one.name), one.get_short_help_str(72)) for one in listed], col_max=12)
-
-
-def _check_spelling(args: list[str], commands: list[str]) -> None:
-    """Raises UsageError for a command that is misspelt or comes after its options."""
-    first = args[0] if args else ""
-    close = difflib.get_close_matches(first, commands, n=1, cutoff=0.75)
-    if close and not Path(first).exists():
-        raise UsageError(f"There is no command '{first}'.", f"Did you mean workbench {close[0]}?")
-    after = next((word for word in args if word in commands), None)
-    if after and first.startswith("-"):
-        raise UsageError(f"The command '{after}' comes after its options.", f"Write workbench {after} first.")
-
 
 EPILOG = """\b
 Examples:
@@ -100,18 +28,6 @@ Exit codes:
 """
 
 
-SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "Edit": (apply, note, tag),
-    "Look": (log, show, probe, diff),
-    "Move": (undo, redo, travel, toggle, reorder, remove, branch, switch, compact),
-    "Check": (replay, verify, bisect, health, tasks, evaluate, reproduce, doctor),
-    "Model": (stats, tune, trace),
-    "Share": (export, import_, merge, push, pull),
-    "Screen": (play, serve, keys),
-}
-"""The commands as --help lists them."""
-
-
 @click.group(
     cls=Commands,
     epilog=EPILOG,
@@ -125,11 +41,6 @@ def workbench() -> None:
     --dtype, --stack, --engine and --record may follow (workbench open --help). The commands write data to stdout and
     what is said to people to stderr.
     """
-
-
-for _command in (_command for _listed in SECTIONS.values() for _command in _listed):
-    workbench.add_command(_command)
-workbench.add_command(open_screen, OPEN)
 
 
 def run(arguments: Sequence[str]) -> int:

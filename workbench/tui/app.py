@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -18,30 +19,22 @@ from textual.command import Provider
 from textual.filter import LineFilter
 from textual.widget import AwaitMount
 
+from workbench import events as ev
 from workbench import settings
 from workbench.engine.protocol import Verb
 from workbench.errors import WorkbenchError
-from workbench.events import GuardAsked
 from workbench.guards import DECISIONS, Decision, Guard
 from workbench.text import visible
+from workbench.tui import screens
 from workbench.tui.ascii import AsciiFilter, needs_ascii, terminal_encoding
 from workbench.tui.client import EngineClient
 from workbench.tui.home import HERE, Home
 from workbench.tui.keymap import Plan, planned
 from workbench.tui.keynames import REBOUND, key_name, spoken
-from workbench.tui.palette import Deeds
 from workbench.tui.queue import Queue
 from workbench.tui.screens.base import HEIGHTS, WIDTHS
-from workbench.tui.screens.compare import CompareScreen
-from workbench.tui.screens.confirm import ChoiceScreen, QuitScreen
 from workbench.tui.screens.edit import EditScreen
-from workbench.tui.screens.guard import GuardScreen
-from workbench.tui.screens.guard_limits import GuardLimitsScreen
 from workbench.tui.screens.help import HELPED, HelpPanel
-from workbench.tui.screens.history import HistoryScreen
-from workbench.tui.screens.jump import JumpScreen
-from workbench.tui.screens.live import LiveScreen
-from workbench.tui.screens.log import LogScreen
 from workbench.tui.session import Session, Severity, unavailable
 from workbench.tui.state import State
 from workbench.tui.typed_ahead import TypedAheadApp
@@ -52,6 +45,12 @@ FRAME = 1 / 12
 """Seconds between two looks at whether something is to be drawn."""
 AHEAD = 0.3
 """Seconds after which the places that were not visited yet are made, one at a time."""
+
+
+def _deeds() -> type[Provider]:
+    from workbench.tui.palette import Deeds
+
+    return Deeds
 
 
 class WorkbenchApp(TypedAheadApp):
@@ -68,15 +67,15 @@ class WorkbenchApp(TypedAheadApp):
     CSS_PATH = "app.tcss"
     MODES = {  # noqa: RUF012  Textual declares it so
         "edit": EditScreen,
-        "live": LiveScreen,
-        "history": HistoryScreen,
-        "compare": CompareScreen,
-        "log": LogScreen,
+        "live": lambda: screens.LiveScreen(),
+        "history": lambda: screens.HistoryScreen(),
+        "compare": lambda: screens.CompareScreen(),
+        "log": lambda: screens.LogScreen(),
     }
     DEFAULT_MODE = "edit"
     HORIZONTAL_BREAKPOINTS = WIDTHS
     VERTICAL_BREAKPOINTS = HEIGHTS
-    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {Deeds}
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_deeds}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+r", "run_queue", "Run", id="run", tooltip="Make the queue's edits, one after the other"),
         Binding("ctrl+r", "pause", "Pause", id="run", tooltip="End the run after this edit"),
@@ -148,6 +147,8 @@ class WorkbenchApp(TypedAheadApp):
 
     @work(group="ahead")
     async def _make_places(self) -> None:
+        for home in screens.HOMES:
+            await asyncio.to_thread(import_module, home)
         for mode in self.MODES:
             await self._init_mode(mode)  # Textual makes them at the first visit, and has no public way to do it earlier
             await asyncio.sleep(FRAME)
@@ -211,7 +212,7 @@ class WorkbenchApp(TypedAheadApp):
             self.action_answer_guard()
 
     @property
-    def question(self) -> GuardAsked | None:
+    def question(self) -> ev.GuardAsked | None:
         """What the guard asks and nobody has answered; in a recording nobody can."""
         return None if self.state.where == "recorded" else self.session.guarding.question(self.state)
 
@@ -323,9 +324,9 @@ class WorkbenchApp(TypedAheadApp):
     async def action_answer_guard(self) -> None:
         """Asks what becomes of the edit that the guard holds."""
         asked, guarding = self.question, self.session.guarding
-        if asked is None or any(isinstance(screen, GuardScreen) for screen in self.screen_stack):
+        if asked is None or any(isinstance(screen, screens.GuardScreen) for screen in self.screen_stack):
             return
-        answer = await self.push_screen_wait(GuardScreen(asked, guarding.guard, guarding.question))
+        answer = await self.push_screen_wait(screens.GuardScreen(asked, guarding.guard, guarding.question))
         if answer in DECISIONS:
             self.session.decide(cast("Decision", answer))
         else:
@@ -335,9 +336,9 @@ class WorkbenchApp(TypedAheadApp):
     @work
     async def action_guard_limits(self) -> None:
         """Shows the guard's limits, and takes others."""
-        if isinstance(self.screen, GuardLimitsScreen):
+        if isinstance(self.screen, screens.GuardLimitsScreen):
             return
-        limits = await self.push_screen_wait(GuardLimitsScreen(self.session.guarding.limits))
+        limits = await self.push_screen_wait(screens.GuardLimitsScreen(self.session.guarding.limits))
         if limits is None:
             return
         try:
@@ -369,9 +370,9 @@ class WorkbenchApp(TypedAheadApp):
     async def action_jump(self) -> None:
         """Goes to a part by its letter."""
         screen = self.screen
-        if isinstance(screen, JumpScreen):
+        if isinstance(screen, screens.JumpScreen):
             return
-        target = await self.push_screen_wait(JumpScreen([w for w in screen.focus_chain if w.region.area]))
+        target = await self.push_screen_wait(screens.JumpScreen([w for w in screen.focus_chain if w.region.area]))
         if target is not None:
             screen.set_focus(target)
 
@@ -379,13 +380,13 @@ class WorkbenchApp(TypedAheadApp):
         """Leaves; asks first while an edit is being made."""
         if not self.session.runner.in_flight:
             self.exit()
-        elif not isinstance(self.screen, ChoiceScreen):
+        elif not isinstance(self.screen, screens.ChoiceScreen):
             self._ask_to_quit()
 
     @work
     async def _ask_to_quit(self) -> None:
         runner = self.session.runner
-        answer = await self.push_screen_wait(QuitScreen(lambda: bool(runner.in_flight or runner.armed)))
+        answer = await self.push_screen_wait(screens.QuitScreen(lambda: bool(runner.in_flight or runner.armed)))
         if answer:
             self.session.pause()
             self._quit_after = True

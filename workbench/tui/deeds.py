@@ -16,6 +16,7 @@ from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
+from workbench.tui import screens
 from workbench.tui.bench import bench
 from workbench.tui.keymap import Node, bound, holds
 from workbench.tui.keynames import REBOUND
@@ -75,17 +76,20 @@ def _elsewhere(screen: Screen[Any]) -> Iterator[Deed]:
             reason = "" if standing(app, binding.action) else _why_not(app, binding.action)
             yield _deed(EVERYWHERE, binding, binding.tooltip, app, reason)
             continue
-        for place in places(app, owner):
+        for place in places(owner):
             yield _placed(screen, place, owner, binding)
 
 
-def places(app: App[Any], owner: Node) -> Iterator[tuple[str, type[WorkbenchScreen]]]:
+def places(owner: Node) -> Iterator[tuple[str, type[WorkbenchScreen]]]:
     """Mode and class of the places that `owner` is, or is part of; none for what is in questions only."""
     if issubclass(owner, ModalScreen):
         return
-    for mode, place in app.MODES.items():
-        if isinstance(place, type) and issubclass(place, WorkbenchScreen) and holds(place, owner):
-            yield mode, place
+    kinds: tuple[type[WorkbenchScreen], ...] = (
+        screens.EditScreen, screens.LiveScreen, screens.HistoryScreen, screens.CompareScreen, screens.LogScreen
+    )  # fmt: skip
+    for kind in kinds:
+        if holds(kind, owner):
+            yield kind.place, kind
 
 
 def _placed(screen: Screen[Any], place: tuple[str, type[WorkbenchScreen]], owner: Node, binding: Binding) -> Deed:

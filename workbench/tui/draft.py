@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, Self
 
+from workbench import events as ev
 from workbench.edits import SLOT, EditRequest, Neighbour, Recipe, chat_from_json, with_slot
 from workbench.errors import RequestError, UsageError
-from workbench.events import EditRow
 from workbench.recipe_words import typed
 
 Field = Literal["subject", "prompt", "target_new", "settings"]
@@ -118,7 +118,7 @@ class Draft:
         """The settings without `chat`."""
         return " ".join(part for part in self.settings.split() if not part.startswith(f"{CHAT}="))
 
-    def makes(self, row: EditRow) -> bool:
+    def makes(self, row: ev.EditRow) -> bool:
         """`row` is what this draft asks for."""
         try:
             request = self.request()

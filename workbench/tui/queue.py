@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from workbench import events as ev
 from workbench.edits import EditRequest
 from workbench.errors import StorageError, UsageError, WorkbenchError
-from workbench.events import EditRow
 from workbench.recipes import BATCHED
 from workbench.text import and_more
 from workbench.tui.aside import moved_aside
@@ -195,7 +195,7 @@ class Queue:
         """One edit of a job of several is on disk, with the id `tip`; these items' edits come after it."""
         self._put(*keys, tip=tip)
 
-    def settle(self, applied: Sequence[EditRow]) -> str:
+    def settle(self, applied: Sequence[ev.EditRow]) -> str:
         """After a crash: items that were being made are done if edits of them are among the stack's `applied`.
 
         Returns:
@@ -252,7 +252,7 @@ class Queue:
             self._save(self.to_bytes())
 
 
-def _since(tip: str, applied: Sequence[EditRow]) -> Sequence[EditRow]:
+def _since(tip: str, applied: Sequence[ev.EditRow]) -> Sequence[ev.EditRow]:
     """The edits after the one with the id `tip`; where that is gone, the newest at most."""
     ids = [row.id for row in applied]
     if not tip:

@@ -166,20 +166,20 @@ def _told(state: State, event: ev.Event) -> State:
             return replace(state, warnings=(*state.warnings[-20:], event))
         case ev.ProbeResult() if not (state.run and event.job == state.run.started.job):
             return replace(state, probes=(*state.probes, event))
-        case _ if type(event) in _LAST:
-            last: dict[str, Any] = {_LAST[type(event)]: event}
+        case _ if (kept := _LAST.get(type(event).__name__)) is not None:
+            last: dict[str, Any] = {kept: event}
             return replace(state, **last)
         case _:
             return replace(state, run=_ran(state.run, event)) if state.run else state
 
 
-_LAST: dict[type[ev.Event], str] = {
-    ev.Compared: "compared",
-    ev.Exported: "exported",
-    ev.StacksBeside: "beside",
-    ev.HealthStep: "measuring",
-    ev.Diagnosed: "diagnosed",
-    ev.TraceStep: "tracing",
+_LAST = {
+    "Compared": "compared",
+    "Exported": "exported",
+    "StacksBeside": "beside",
+    "HealthStep": "measuring",
+    "Diagnosed": "diagnosed",
+    "TraceStep": "tracing",
 }
 """Events of which the last one is kept, and where."""
 

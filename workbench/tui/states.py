@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from workbench.events import EditRow, StackChanged
+from workbench import events as ev
 from workbench.text import and_more
 
 BASE, PRESENT = "base", "stack"
@@ -26,7 +26,7 @@ class Choice:
         return f"{self.name} {self.detail} {self.word}".casefold()
 
 
-def choices(stack: StackChanged | None) -> tuple[Choice, ...]:
+def choices(stack: ev.StackChanged | None) -> tuple[Choice, ...]:
     """Every state that `stack` tells of: base and present, branches and tags, then positions, the newest first."""
     found = [Choice(BASE, "base", "the pristine weights")]
     if stack is None:
@@ -54,7 +54,7 @@ def narrowed(all_: tuple[Choice, ...], text: str) -> tuple[Choice, ...]:
     return (*exact, *rest) or (Choice(named, named, "a position, an id's beginning, a branch or a tag"),)
 
 
-def name_of(stack: StackChanged | None, word: str) -> str:
+def name_of(stack: ev.StackChanged | None, word: str) -> str:
     """How a title names the state `word`: base, stack @3, @2 Steve Jobs, branch try-2, tag reviewed."""
     if word == PRESENT:
         return f"stack @{stack.position}" if stack else "stack"
@@ -67,7 +67,7 @@ def name_of(stack: StackChanged | None, word: str) -> str:
     return f"tag {word}" if any(word in row.names for row in rows) else f"@{word}" if word.isdecimal() else word
 
 
-def made_of(stack: StackChanged | None, word: str) -> tuple[str, ...]:
+def made_of(stack: ev.StackChanged | None, word: str) -> tuple[str, ...]:
     """What the weights of the state `word` depend on, as far as `stack` tells: when it changes, so may they."""
     if stack is None or word == BASE:
         return ()
@@ -79,11 +79,11 @@ def made_of(stack: StackChanged | None, word: str) -> tuple[str, ...]:
     return tuple(ident for ident in ids[:end] if ident not in off)
 
 
-def _branch(stack: StackChanged, name: str) -> str:
+def _branch(stack: ev.StackChanged, name: str) -> str:
     if name == stack.branch:
         return f"branch, the present one, {len(stack.edits)} edits to its end"
     return "branch"
 
 
-def _fact(row: EditRow) -> str:
+def _fact(row: ev.EditRow) -> str:
     return f"edit {row.number}  {row.subject}{and_more(row.requests)} -> {row.target_new.strip()}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from workbench.events import ProbeResult
+from workbench import events as ev
 
 Filter = Literal["all", "failing", "efficacy", "paraphrase", "neighbourhood", "added"]
 FILTERS: tuple[Filter, ...] = ("all", "failing", "efficacy", "paraphrase", "neighbourhood", "added")
@@ -22,9 +22,9 @@ class Watched:
     prompt: str
     expected: str
     edit: str
-    a: ProbeResult | None = None
+    a: ev.ProbeResult | None = None
     """None: not asked there, or not yet."""
-    b: ProbeResult | None = None
+    b: ev.ProbeResult | None = None
 
     @property
     def passed(self) -> bool | None:
@@ -56,9 +56,9 @@ class Watched:
         return wanted == "all" or self.kind == wanted
 
 
-def watched(results: Sequence[ProbeResult], a: str, b: str) -> tuple[Watched, ...]:
+def watched(results: Sequence[ev.ProbeResult], a: str, b: str) -> tuple[Watched, ...]:
     """The results of the states `a` and `b` side by side, in the order in which they were first told."""
-    found: dict[tuple[str, str, str, str], list[ProbeResult | None]] = {}
+    found: dict[tuple[str, str, str, str], list[ev.ProbeResult | None]] = {}
     for result in results:
         if result.kind in ("generation", "command"):
             continue
@@ -85,7 +85,7 @@ def _within(row: Watched, rise: float | None) -> Watched:
     return replace(row, expected=f"< {most:.2f}", a=a, b=b)
 
 
-def recorded(results: Sequence[ProbeResult]) -> tuple[Watched, ...]:
+def recorded(results: Sequence[ev.ProbeResult]) -> tuple[Watched, ...]:
     """The results of one edit, before and after it."""
     asked = [result for result in results if result.kind not in ("generation", "command")]
     return tuple(Watched(r.kind, r.prompt, r.expected, r.edit, _before(r), r) for r in asked)
@@ -97,16 +97,16 @@ def summary(rows: Sequence[Watched]) -> str:
     return f"{sum(row.passed is True for row in judged)} of {len(judged)} pass" if judged else ""
 
 
-def _value(result: ProbeResult | None) -> float | None:
+def _value(result: ev.ProbeResult | None) -> float | None:
     if result is None:
         return None
     return result.value if result.kind == "perplexity" else result.p_expected
 
 
-def _before(result: ProbeResult) -> ProbeResult | None:
+def _before(result: ev.ProbeResult) -> ev.ProbeResult | None:
     """What is known of the state before: the value alone."""
     if result.before is None:
         return None
     held_out = result.kind == "perplexity"
     value, p = (result.before, None) if held_out else (None, result.before)
-    return ProbeResult(kind=result.kind, prompt=result.prompt, expected=result.expected, value=value, p_expected=p)
+    return ev.ProbeResult(kind=result.kind, prompt=result.prompt, expected=result.expected, value=value, p_expected=p)

@@ -12,8 +12,8 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from workbench import events as ev
 from workbench.errors import UsageError
-from workbench.events import StackChanged
 from workbench.stack.names import new_name
 from workbench.text import visible
 from workbench.tui.widgets.keys import KeyLine
@@ -40,9 +40,9 @@ class Branches(Rows):
 
     HELP = "Each branch is a line of edits. An edit made after an undo begins one; going over undoes nothing for good."
 
-    _stack: StackChanged | None = None
+    _stack: ev.StackChanged | None = None
 
-    def show(self, stack: StackChanged) -> None:
+    def show(self, stack: ev.StackChanged) -> None:
         """Draws the branches of `stack`, the cursor on the current one."""
         self._stack = stack
         self.cursor = stack.names.index(stack.branch) if stack.branch in stack.names else 0
@@ -85,7 +85,7 @@ class BranchScreen(ModalScreen[Wanted | None]):
         Binding("escape", "leave", "Back", id="branches.back", priority=True),
     ]
 
-    def __init__(self, stack: StackChanged) -> None:
+    def __init__(self, stack: ev.StackChanged) -> None:
         super().__init__()
         self._stack = stack
 

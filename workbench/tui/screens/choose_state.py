@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from workbench.events import StackChanged
+from workbench import events as ev
 from workbench.tui.states import Choice, choices, narrowed
 from workbench.tui.widgets.keys import KeyLine
 from workbench.tui.widgets.line_input import LineInput, settled
@@ -74,7 +74,7 @@ class ChooseStateScreen(ModalScreen[str]):
         Binding("pagedown", "move(10)", "Page down", id="choose.pagedown", show=False, priority=True),
     ]
 
-    def __init__(self, side: str, stack: StackChanged | None, present: str) -> None:
+    def __init__(self, side: str, stack: ev.StackChanged | None, present: str) -> None:
         super().__init__()
         self._side, self._present, self._all = side, present, choices(stack)
 

@@ -16,16 +16,14 @@ from textual.widgets import Input
 from workbench.errors import WorkbenchError
 from workbench.recipes import BATCHED
 from workbench.text import visible
+from workbench.tui import screens
 from workbench.tui.draft import Draft
+from workbench.tui.fact import Fact, draft_fact, row_fact
 from workbench.tui.keynames import REBOUND, spoken
 from workbench.tui.offer import Offer, may_be_records
 from workbench.tui.queue import QueueItem
 from workbench.tui.runner import MOST_TOGETHER, rounds
 from workbench.tui.screens.base import WorkbenchScreen
-from workbench.tui.screens.confirm import ChoiceScreen, ConfirmScreen
-from workbench.tui.screens.form import FormResult, FormScreen
-from workbench.tui.screens.import_file import ImportScreen
-from workbench.tui.screens.trace import Fact, TraceScreen, draft_fact, row_fact
 from workbench.tui.state import State
 from workbench.tui.widgets.line_input import LineInput
 from workbench.tui.widgets.live_strip import LiveStrip
@@ -40,6 +38,8 @@ from workbench.tui.widgets.stack_pane import StackPane
 if TYPE_CHECKING:
     from textual import events
     from textual.app import ComposeResult
+
+    from workbench.tui.screens.form import FormResult
 
 UNLIKE = "These edits have different settings: one edit of all needs the same. Hold some, or change them."
 _SIDE_BY_SIDE = (
@@ -138,7 +138,7 @@ class EditScreen(WorkbenchScreen):
     async def _open_form(self) -> None:
         form = self.query_one(RequestForm)
         written, before = self.bench.queue.written, form.draft
-        result = await self.app.push_screen_wait(FormScreen("New edit", before, form.facts, written.keep))
+        result = await self.app.push_screen_wait(screens.FormScreen("New edit", before, form.facts, written.keep))
         if result is None:
             written.keep(before)
         else:
@@ -162,7 +162,7 @@ class EditScreen(WorkbenchScreen):
             return
         number = self.bench.queue.items.index(item) + 1
         facts = self.query_one(RequestForm).facts
-        result = await self.app.push_screen_wait(FormScreen(f"Edit queue item {number}", item.draft, facts))
+        result = await self.app.push_screen_wait(screens.FormScreen(f"Edit queue item {number}", item.draft, facts))
         if result is None:
             return
         try:
@@ -199,7 +199,9 @@ class EditScreen(WorkbenchScreen):
         settings = ready[0].draft.overrides()
         if settings.get("method") not in BATCHED:
             choices = (("m", "MEMIT", "memit"), ("e", "EMMET", "emmet"))
-            answer = await self.app.push_screen_wait(ChoiceScreen(f"One edit of {len(ready)} requests, by:", choices))
+            answer = await self.app.push_screen_wait(
+                screens.ChoiceScreen(f"One edit of {len(ready)} requests, by:", choices)
+            )
             if not answer:
                 return
             settings["method"] = answer
@@ -214,7 +216,7 @@ class EditScreen(WorkbenchScreen):
             return
         choices = (("t", "Together", "together"), ("o", "One by one", "single"))
         question = (TOGETHER if len(sizes) == 1 else ROUNDS).format(sum(sizes), len(sizes))
-        answer = await self.app.push_screen_wait(ChoiceScreen(question, choices))
+        answer = await self.app.push_screen_wait(screens.ChoiceScreen(question, choices))
         if answer:
             self.bench.run_queue(together=answer == "together")
 
@@ -247,7 +249,7 @@ class EditScreen(WorkbenchScreen):
     @work
     async def action_import_file(self) -> None:
         """Adds the edits of a file."""
-        self._take(await self.app.push_screen_wait(ImportScreen()))
+        self._take(await self.app.push_screen_wait(screens.ImportScreen()))
 
     @work
     async def on_paste(self, event: events.Paste) -> None:
@@ -258,7 +260,7 @@ class EditScreen(WorkbenchScreen):
         except WorkbenchError:
             offer = Offer()
         if offer.drafts:
-            if await self.app.push_screen_wait(ConfirmScreen(offer.question)) == "yes":
+            if await self.app.push_screen_wait(screens.ConfirmScreen(offer.question)) == "yes":
                 self._take(offer)
         elif offer.left_out:
             self.notify(f"None of what was pasted can be read. {offer.reasons[0]}", severity="warning", markup=False)
@@ -283,7 +285,7 @@ class EditScreen(WorkbenchScreen):
         """Shows where the fact lives that is being written, or is selected."""
         fact = self._fact()
         if fact is not None:
-            self.app.push_screen(TraceScreen(fact))
+            self.app.push_screen(screens.TraceScreen(fact))
 
     def _fact(self) -> Fact | None:
         """Of the part that has the focus: the edit under the cursor, else the draft, else the queue's."""

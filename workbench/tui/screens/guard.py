@@ -16,7 +16,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
-from workbench.events import GuardAsked
+from workbench import events as ev
 from workbench.guards import Guard, told
 from workbench.text import shortened, visible
 from workbench.tui.bench import bench
@@ -76,7 +76,7 @@ class GuardScreen(ModalScreen[str]):
     ]
     AUTO_FOCUS = ""
 
-    def __init__(self, asked: GuardAsked, guard: Guard, wanted: Callable[[State], GuardAsked | None]) -> None:
+    def __init__(self, asked: ev.GuardAsked, guard: Guard, wanted: Callable[[State], ev.GuardAsked | None]) -> None:
         super().__init__()
         self._asked, self._guard, self._wanted = asked, guard, wanted
         self._last_key = time.monotonic()

@@ -12,17 +12,18 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.widgets import Input
 
+from workbench import events as ev
 from workbench.errors import WorkbenchError
-from workbench.events import EditRow, Exported, StackChanged, Verified
 from workbench.stack.editfile import read_header
 from workbench.stack.files import storage
 from workbench.text import visible
+from workbench.tui.fact import row_fact
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.screens.branches import BranchScreen
 from workbench.tui.screens.export import ExportScreen, Target
 from workbench.tui.screens.health import HealthScreen
 from workbench.tui.screens.switch import SwitchScreen
-from workbench.tui.screens.trace import TraceScreen, row_fact
+from workbench.tui.screens.trace import TraceScreen
 from workbench.tui.state import State
 from workbench.tui.widgets.along import AlongStack
 from workbench.tui.widgets.edit_detail import EditDetail, EditFile, base_facts, edit_facts
@@ -75,9 +76,9 @@ class HistoryScreen(WorkbenchScreen):
     _read: tuple[str, EditFile | None, str] = ("", None, "")
     """Id of the edit whose file was read last, what it says, and why it was not read."""
     _reading = ""
-    _verified: tuple[Verified, ...] = ()
+    _verified: tuple[ev.Verified, ...] = ()
     """What was last told of verifying."""
-    _exported: Exported | None = None
+    _exported: ev.Exported | None = None
     """What was last told of an export."""
 
     def compose_body(self) -> ComposeResult:
@@ -124,7 +125,7 @@ class HistoryScreen(WorkbenchScreen):
         facts = edit_facts(row, file, unread, _verified(state, row), state.stack)
         detail.describe(f"Edit {row.number}", facts)
 
-    def _start_reading(self, row: EditRow) -> None:
+    def _start_reading(self, row: ev.EditRow) -> None:
         stack = self.bench.state.stack
         if self.bench.state.where != "here":
             self._read = (row.id, None, "The file lies where the engine runs.")
@@ -309,9 +310,9 @@ class HistoryScreen(WorkbenchScreen):
         if row is not None:
             self._open(f"note to edit {row.number}: enter saves, escape leaves", row.note, note=row)
 
-    _noting: EditRow | None = None
+    _noting: ev.EditRow | None = None
 
-    def _open(self, placeholder: str, value: str, note: EditRow | None = None) -> None:
+    def _open(self, placeholder: str, value: str, note: ev.EditRow | None = None) -> None:
         self._noting = note
         line = self.query_one("#line", Input)
         line.placeholder = placeholder
@@ -353,7 +354,7 @@ class HistoryScreen(WorkbenchScreen):
         self.query_one(StackTable).narrow("")
 
 
-def targets(stack: StackChanged, row: EditRow | None) -> tuple[Target, ...]:
+def targets(stack: ev.StackChanged, row: ev.EditRow | None) -> tuple[Target, ...]:
     """What of `stack` can be written, and where unless another place is named; `row`: the selected edit."""
     name = stack_name(stack)
     found = [
@@ -367,7 +368,7 @@ def targets(stack: StackChanged, row: EditRow | None) -> tuple[Target, ...]:
     return tuple(found)
 
 
-def _written(found: Exported) -> str:
+def _written(found: ev.Exported) -> str:
     what = "request" if found.format == "requests" else "edit"
     return f"{found.out} is written: {found.count} {what}{'' if found.count == 1 else 's'}, {size(found.bytes)}."
 
@@ -379,5 +380,5 @@ def _file(path: Path) -> EditFile:
         return EditFile(edit, path.stat().st_size)
 
 
-def _verified(state: State, row: EditRow) -> Verified | None:
+def _verified(state: State, row: ev.EditRow) -> ev.Verified | None:
     return next((v for v in reversed(state.verified) if v.edit == row.id), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rich.text import Text
@@ -11,12 +10,12 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from workbench.edits import IMPORTED, SLOT
-from workbench.events import EditRow, JobDone, Traced, TraceStep
+from workbench import events as ev
+from workbench.edits import SLOT
 from workbench.heat import heat_map, legend, sentences
 from workbench.traces import KINDS
 from workbench.tui.bench import bench
-from workbench.tui.draft import Draft
+from workbench.tui.fact import Fact
 from workbench.tui.session import unavailable
 from workbench.tui.state import State
 from workbench.tui.widgets.heat_pane import HeatPane
@@ -30,28 +29,6 @@ Side = Literal["base", "stack"]
 BAR = 24
 """Cells of the bar of progress."""
 WORDS = {"state": "hidden states", "mlp": "MLP outputs", "attention": "attention outputs"}
-
-
-@dataclass(frozen=True)
-class Fact:
-    """What is traced."""
-
-    prompt: str
-    """With `{}`."""
-    subject: str
-    chat: bool = False
-    """The prompt is a user's turn of a chat."""
-
-
-def draft_fact(draft: Draft) -> Fact | None:
-    """What `draft` is about; None while prompt and subject are not yet written."""
-    ready = not {"subject", "prompt"} & draft.checks.keys()
-    return Fact(draft.slotted.strip(), draft.subject.strip(), draft.chat) if ready else None
-
-
-def row_fact(row: EditRow | None) -> Fact | None:
-    """What an edit of the stack is about; None for the base, and for an update that was made elsewhere."""
-    return None if row is None or row.method == IMPORTED else Fact(row.prompt, row.subject, row.chat)
 
 
 class TraceScreen(ModalScreen[None]):
@@ -163,18 +140,18 @@ class TraceScreen(ModalScreen[None]):
     def _at_work(self, state: State) -> bool:
         return bool(self._job) and state.job == self._job
 
-    def _traced(self, state: State) -> Traced | None:
+    def _traced(self, state: State) -> ev.Traced | None:
         """The picture of the present job."""
         return state.traced if state.traced and self._job and state.traced.job == self._job else None
 
-    def _heading(self, traced: Traced | None) -> Text:
+    def _heading(self, traced: ev.Traced | None) -> Text:
         text = self._fact.prompt.replace(SLOT, f"[{self._fact.subject}]")
         answer = f" -> {traced.answer.strip()}" if traced else ""
         where = "base" if self._side == "base" else f"stack @{traced.side}" if traced else "stack"
         chat = "chat, " if self._fact.chat else ""
         return safe(f"{text}{answer}   {chat}{where}, {WORDS[self._kind]}", "bold")
 
-    def _said(self, state: State, traced: Traced | None) -> Text:
+    def _said(self, state: State, traced: ev.Traced | None) -> Text:
         """Legend and peak; before that, how far it is or why it is not."""
         if traced:
             width = self.query_one(HeatPane).content_size.width - 2
@@ -191,13 +168,13 @@ class TraceScreen(ModalScreen[None]):
         """Why there is no picture."""
         if state.engine == "stopped":
             return unavailable(state) + " Escape leaves."
-        found = (e for e in reversed(state.log) if isinstance(e, JobDone) and self._job and e.job == self._job)
+        found = (e for e in reversed(state.log) if isinstance(e, ev.JobDone) and self._job and e.job == self._job)
         done = next(found, None)
         if done is None or done.ok or done.exit_code == 130:
             return "Stopped. enter starts again, escape leaves."
         return f"✗ {done.message} {done.hint}".strip()
 
 
-def _progress(step: TraceStep) -> str:
+def _progress(step: ev.TraceStep) -> str:
     share = step.done / max(step.of, 1)
     return f"{bar(share, BAR)} {step.done}/{step.of} states restored   ctrl+g stops"

@@ -10,7 +10,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
-from workbench.events import EditRow, StackChanged
+from workbench import events as ev
 from workbench.tui.state import State
 from workbench.tui.widgets.plot import Figure, Plot, Series
 from workbench.tui.widgets.stack_table import SIGNS
@@ -30,9 +30,9 @@ class Measure:
 
     name: str
     title: str
-    value: Callable[[EditRow], float | None]
-    said: Callable[[EditRow], str]
-    base: Callable[[StackChanged], float | None]
+    value: Callable[[ev.EditRow], float | None]
+    said: Callable[[ev.EditRow], str]
+    base: Callable[[ev.StackChanged], float | None]
     """The same of the base."""
 
 
@@ -95,7 +95,7 @@ class AlongStack(Plot):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002  textual's word
         super().__init__(MEASURES[0].title, self._curve, hint="p other curve, t table", id=id, classes=classes)
-        self._stack: StackChanged | None = None
+        self._stack: ev.StackChanged | None = None
 
     def _curve(self, state: State) -> Figure:
         return figure(state.stack, MEASURES[self.measure])
@@ -137,7 +137,7 @@ class AlongStack(Plot):
         self.log_scale = not self.log_scale
 
 
-def figure(stack: StackChanged | None, measure: Measure) -> Figure:
+def figure(stack: ev.StackChanged | None, measure: Measure) -> Figure:
     """One measure from the base on; what is undone is dotted. With an edit left out, it is said of what it tells."""
     if stack is None:
         return Figure(empty="The stack is not read yet.")
@@ -152,7 +152,7 @@ def figure(stack: StackChanged | None, measure: Measure) -> Figure:
     return Figure(curves, "edit", len(stack.edits), empty=f"No edit has recorded this: {measure.name}.")
 
 
-def numbers(stack: StackChanged | None, width: int) -> list[str]:
+def numbers(stack: ev.StackChanged | None, width: int) -> list[str]:
     """Every measure at as many edits as fit, the first, the newest and the present one among them."""
     if stack is None or not stack.edits:
         return []
@@ -163,7 +163,7 @@ def numbers(stack: StackChanged | None, width: int) -> list[str]:
     return [fit(line, width).rstrip() for line in lines]
 
 
-def _sign(row: EditRow, position: int) -> str:
+def _sign(row: ev.EditRow, position: int) -> str:
     """Why the model does not have it; "" if it has."""
     return SIGNS["undone"] if row.number > position else SIGNS["off"] if row.state == "off" else ""
 

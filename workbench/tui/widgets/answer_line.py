@@ -13,8 +13,8 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
 
+from workbench import events as ev
 from workbench.edits import SLOT
-from workbench.events import Answered, ModelReady
 from workbench.text import shortened, visible
 from workbench.tui.bench import bench
 from workbench.tui.draft import Draft
@@ -62,9 +62,9 @@ class AnswerLine(Widget):
         self._state = State()
         self._asked: Question | None = None
         self._job = ""
-        self._model: ModelReady | None = None
+        self._model: ev.ModelReady | None = None
         self._timer: Timer | None = None
-        self.answer: Answered | None = None
+        self.answer: ev.Answered | None = None
         """What the model says to the present draft, if that is known."""
 
     def ask(self, draft: Draft) -> None:
@@ -157,7 +157,7 @@ def waiting(state: State) -> str:
     return "asked when the engine is free" if state.engine == "busy" else "asking the model ..."
 
 
-def said(answer: Answered, width: int, *, quote: bool) -> Text:
+def said(answer: ev.Answered, width: int, *, quote: bool) -> Text:
     """The prompt's end, how the model goes on, and its likeliest first tokens, as many as fit."""
     answers = [f"{visible(token.strip() or token)} {p:.2f}" for token, p in answer.top]
     more = going_on(answer)
@@ -172,7 +172,7 @@ def said(answer: Answered, width: int, *, quote: bool) -> Text:
     return Text(f'"{cut}" -> ').append(shortened(shown, width), "bold")
 
 
-def going_on(answer: Answered) -> str:
+def going_on(answer: ev.Answered) -> str:
     """How the model goes on, where that says more than its likeliest token; else ""."""
     text = visible(answer.goes_on.strip())
     first = visible(answer.top[0][0].strip()) if answer.top else ""
@@ -180,7 +180,7 @@ def going_on(answer: Answered) -> str:
     return text if any(character.isalnum() for character in rest) else ""
 
 
-def says(answer: Answered, target: str) -> bool:
+def says(answer: ev.Answered, target: str) -> bool:
     """The model says `target` already: its likeliest token, or the words that it goes on with."""
     wanted, text = target.strip(), answer.goes_on.strip()
     if not wanted or not answer.top:

@@ -12,8 +12,8 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from workbench import events as ev
 from workbench.edits import EditRequest
-from workbench.events import EditRow, StackChanged, Verified
 from workbench.stack.editfile import Edit
 from workbench.tui.widgets.stack_table import SIGNS
 from workbench.tui.widgets.text import compact, number, pair, safe, size, tick, wrapped
@@ -79,7 +79,7 @@ class EditFile:
 
 
 def edit_facts(
-    row: EditRow, file: EditFile | None, unread: str, verified: Verified | None, stack: StackChanged | None
+    row: ev.EditRow, file: EditFile | None, unread: str, verified: ev.Verified | None, stack: ev.StackChanged | None
 ) -> list[tuple[str, str]]:
     """Names and texts about an edit, the most important first.
 
@@ -115,7 +115,7 @@ REQUESTS_LISTED = 12
 """Requests of one edit that are listed."""
 
 
-def _asked_for(row: EditRow, edit: Edit | None) -> list[tuple[str, str]]:
+def _asked_for(row: ev.EditRow, edit: Edit | None) -> list[tuple[str, str]]:
     """What was asked for: the one request, or how many and the first of them."""
     if row.requests == 1:
         true = f"{row.target_true.strip()} -> " if row.target_true else "-> "
@@ -132,7 +132,7 @@ def _in_short(request: EditRequest) -> str:
     return f"{request.subject}:  {request.prompt} -> {request.target_new.strip()}"
 
 
-def base_facts(stack: StackChanged | None, fingerprint: str) -> list[tuple[str, str]]:
+def base_facts(stack: ev.StackChanged | None, fingerprint: str) -> list[tuple[str, str]]:
     """Names and texts about the base."""
     if stack is None:
         return [("", "The stack is not read yet.")]
@@ -148,7 +148,7 @@ def base_facts(stack: StackChanged | None, fingerprint: str) -> list[tuple[str, 
     ]
 
 
-def _verdict(verified: Verified | None) -> str:
+def _verdict(verified: ev.Verified | None) -> str:
     if verified is None:
         return "   (v verifies)"
     sign = "✓" if verified.outcome == "bit-identical" else "✗" if verified.outcome == "different" else "!"
@@ -175,7 +175,7 @@ def _norms(edit: Edit | None) -> str:
     return "".join(f"   {word} {compact(_real(norms.get(key)))}" for word, key in pairs if key in norms)
 
 
-def _probes(row: EditRow, stack: StackChanged | None) -> str:
+def _probes(row: ev.EditRow, stack: ev.StackChanged | None) -> str:
     counts = f"efficacy {tick(row.efficacy)}  paraphrase {pair(row.paraphrases)}  neighbour {pair(row.neighbours)}"
     if row.perplexity is None:
         return counts
@@ -195,7 +195,7 @@ def _answers(edit: Edit | None) -> list[tuple[str, str]]:
     return [*facts, ("after", f"{new} {compact(_real(own.get('p_expected')))}{rival}")]
 
 
-def _provenance(edit: Edit, stack: StackChanged | None) -> list[tuple[str, str]]:
+def _provenance(edit: Edit, stack: ev.StackChanged | None) -> list[tuple[str, str]]:
     tensors = (f"{module} rank {rank} {edit.base.modules[module]['shape']}" for module, rank in edit.ranks.items())
     facts = [
         ("parent", _parent(edit, stack)),
@@ -213,7 +213,7 @@ def _provenance(edit: Edit, stack: StackChanged | None) -> list[tuple[str, str]]
     return facts
 
 
-def _parent(edit: Edit, stack: StackChanged | None) -> str:
+def _parent(edit: Edit, stack: ev.StackChanged | None) -> str:
     if edit.parent is None:
         return "the base"
     rows = stack.edits if stack else ()

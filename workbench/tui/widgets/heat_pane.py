@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from workbench.events import Traced
+from workbench import events as ev
 from workbench.heat import HeatMap, heat_map, name_of
 from workbench.tui.widgets.panel import Rows
 
@@ -18,10 +18,10 @@ class HeatPane(Rows):
         "Rows are tokens, * those of the subject; columns are layers. The peak over the subject is underlined."
     )
 
-    _traced: Traced | None = None
+    _traced: ev.Traced | None = None
     _drawn_at: tuple[int, HeatMap] | None = None
 
-    def show(self, traced: Traced | None) -> None:
+    def show(self, traced: ev.Traced | None) -> None:
         """Draws `traced`; the cursor begins where its effect peaks over the subject."""
         if traced is self._traced:
             return

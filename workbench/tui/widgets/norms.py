@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from rich.text import Text
 
-from workbench.events import KeyReady, NormReport, StackChanged
+from workbench import events as ev
 from workbench.guards import OFF, Guard
 from workbench.tui.bench import bench
 from workbench.tui.state import State
@@ -22,9 +22,9 @@ NAMES = ("|W|", "|ΔW|", "ratio")
 class NormsPanel(Panel):
     """|W|, |ΔW|, their ratio, the factors u and v, the drift along the stack, and the guard's present values."""
 
-    _key: KeyReady | None = None
-    _norms: NormReport | None = None
-    _stack: StackChanged | None = None
+    _key: ev.KeyReady | None = None
+    _norms: ev.NormReport | None = None
+    _stack: ev.StackChanged | None = None
     _guard: Guard = OFF
     _values: Mapping[str, float] = MappingProxyType({})
 
@@ -54,7 +54,9 @@ class NormsPanel(Panel):
         return [*shown, *(Text(line, "bold" if beyond else "") for line in guard)]
 
 
-def norm_lines(key: KeyReady | None, norms: NormReport | None, stack: StackChanged | None, width: int) -> list[str]:
+def norm_lines(
+    key: ev.KeyReady | None, norms: ev.NormReport | None, stack: ev.StackChanged | None, width: int
+) -> list[str]:
     """Lines of at most `width` cells; none while nothing is known."""
     lines = _sizes(norms, width) if norms else []
     drift = _drift(norms, stack, width)
@@ -64,7 +66,7 @@ def norm_lines(key: KeyReady | None, norms: NormReport | None, stack: StackChang
     return [*lines, *([drift] if drift else []), *factors]
 
 
-def _sizes(norms: NormReport, width: int) -> list[str]:
+def _sizes(norms: ev.NormReport, width: int) -> list[str]:
     """|W|, |ΔW| and their ratio: on one line where they fit, else under a heading."""
     values = (compact(norms.weight_norm), compact(norms.delta_norm), compact(norms.ratio))
     words = "  ".join(f"{name} {value}" for name, value in zip(NAMES, values, strict=True))
@@ -76,7 +78,7 @@ def _sizes(norms: NormReport, width: int) -> list[str]:
     return [fit("module", room) + heading, fit(short_module(norms.module, room), room) + numbers]
 
 
-def _drift(norms: NormReport | None, stack: StackChanged | None, width: int) -> str:
+def _drift(norms: ev.NormReport | None, stack: ev.StackChanged | None, width: int) -> str:
     value = stack.drift if stack else norms.drift if norms else None
     if value is None:
         return ""
@@ -84,7 +86,7 @@ def _drift(norms: NormReport | None, stack: StackChanged | None, width: int) -> 
     return " ".join(part for part in ("drift", sparkline(history, min(12, width - 16)), compact(value)) if part)
 
 
-def _factors(key: KeyReady | None, norms: NormReport | None) -> list[str]:
+def _factors(key: ev.KeyReady | None, norms: ev.NormReport | None) -> list[str]:
     if norms and norms.division_factor is None:
         return [f"realised {norms.realised:.1%}"]
     if norms:

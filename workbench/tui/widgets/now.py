@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rich.text import Text
 
-from workbench.events import MemoryUsed, OptimStep, StepTogether
+from workbench import events as ev
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.panel import Panel
 from workbench.tui.widgets.text import bar, number, size, wrapped
@@ -61,7 +61,7 @@ def now_lines(run: Run, width: int) -> list[str]:
     return lines
 
 
-def together_lines(step: StepTogether, memory: MemoryUsed | None, width: int) -> list[str]:
+def together_lines(step: ev.StepTogether, memory: ev.MemoryUsed | None, width: int) -> list[str]:
     """Several requests that are optimised side by side."""
     return [
         f"{step.requests} requests together",
@@ -81,14 +81,14 @@ def _cost(run: Run, width: int) -> list[str]:
     return [f"{'step time':<9}{taken:6.0f} ms{_p95(run) if width >= 30 else ''}", *_memory(run.memory, width)]
 
 
-def _memory(memory: MemoryUsed | None, width: int) -> list[str]:
+def _memory(memory: ev.MemoryUsed | None, width: int) -> list[str]:
     if memory is None:
         return []
     peak = f"  (peak {size(memory.peak)})" if width >= 32 else ""
     return [f"{'memory':<9}{size(memory.used):>9}{peak}"]
 
 
-def _moved(name: str, step: OptimStep, before: OptimStep | None, of: Callable[[OptimStep], float]) -> str:
+def _moved(name: str, step: ev.OptimStep, before: ev.OptimStep | None, of: Callable[[ev.OptimStep], float]) -> str:
     line = f"{name:<9}{number(of(step)):>6}"
     if before is None:
         return line
@@ -97,7 +97,7 @@ def _moved(name: str, step: OptimStep, before: OptimStep | None, of: Callable[[O
     return f"{line} {sign} {abs(change):.3f}"
 
 
-def _clamp_bar(step: OptimStep, width: int) -> str:
+def _clamp_bar(step: ev.OptimStep, width: int) -> str:
     room = min(width - 27, 16)
     return "  " + bar(step.delta_norm / step.clamp, room) if room >= 4 and step.clamp > 0 else ""
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 
-from workbench.events import ProbeResult, StackChanged
+from workbench import events as ev
 from workbench.tui.state import Run, State
 from workbench.tui.watched import FILTERS, Filter, Watched, judged, recorded, summary, watched
 from workbench.tui.widgets.panel import Rows
@@ -46,10 +46,10 @@ class ProbeTable(Rows):
         Binding("delete", "screen.remove_probe", "Remove", id="probes.remove", show=False, tooltip="An added probe"),
     ]
 
-    _results: tuple[ProbeResult, ...] = ()
+    _results: tuple[ev.ProbeResult, ...] = ()
     _said: object = None
     _asked: Asked | None = None
-    _stack: StackChanged | None = None
+    _stack: ev.StackChanged | None = None
     _added = 0
     _busy = False
     _of_run = ""
@@ -174,14 +174,14 @@ class ProbeTable(Rows):
         return "   ".join(part for part in (asking, shown, summary(self._all)) if part)
 
 
-def asked_again(state: State) -> tuple[ProbeResult, ...]:
+def asked_again(state: State) -> tuple[ev.ProbeResult, ...]:
     """What the applied edits' probes answered when they were asked from History, if that was after the last edit."""
     places = {result.side for result in state.probes}
     newer = state.run is None or all(result.t >= state.run.started.t for result in state.probes)
     return state.probes if newer and len(places) == 1 and places.pop().isdecimal() else ()
 
 
-def _of_again(results: tuple[ProbeResult, ...]) -> str:
+def _of_again(results: tuple[ev.ProbeResult, ...]) -> str:
     return f"Probes of the edits applied at position {results[0].side}, asked again" if results else ""
 
 
@@ -204,7 +204,7 @@ def probe_cells(row: Watched, edit: str, *, wide: bool) -> Cells:
     return edit, row.word, row.prompt or row.word, row.expected.strip(), a, b, change
 
 
-def _said(result: ProbeResult | None, *, wide: bool, judged: bool) -> str:
+def _said(result: ev.ProbeResult | None, *, wide: bool, judged: bool) -> str:
     """What one state answered; in A, where edits are not expected to hold, only what does hold is ticked."""
     if result is None:
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.cells import cell_len
 from rich.text import Text
 
-from workbench.events import BatchProbed, EarlierProbed, EditRow, ProbeResult, StackChanged
+from workbench import events as ev
 from workbench.text import visible
 from workbench.tui.keynames import named
 from workbench.tui.state import Run, State
@@ -19,7 +19,7 @@ class ProbesPanel(Panel):
     """The probes of the last run; if there was none since the start, those that the newest applied edit recorded."""
 
     _run: Run | None = None
-    _stack: StackChanged | None = None
+    _stack: ev.StackChanged | None = None
 
     def on_mount(self) -> None:
         """Writes the border."""
@@ -42,7 +42,7 @@ class ProbesPanel(Panel):
             return [safe(line) for line in recorded_lines(row, self._base(), width)]
         return [Text(line, "dim") for line in wrapped(EMPTY, width)]
 
-    def _recorded(self) -> EditRow | None:
+    def _recorded(self) -> ev.EditRow | None:
         stack = self._stack
         return stack.edits[stack.position - 1] if stack and 0 < stack.position <= len(stack.edits) else None
 
@@ -58,7 +58,7 @@ class ProbesPanel(Panel):
         return f"Probes after edit {row.number}" if row else "Probes"
 
 
-def _drawn(run: Run | None, stack: StackChanged | None) -> tuple[object, ...]:
+def _drawn(run: Run | None, stack: ev.StackChanged | None) -> tuple[object, ...]:
     """All that the panel draws."""
     return (stack, run and (run.probes, run.batch, run.earlier, run.committed))
 
@@ -71,7 +71,7 @@ def run_lines(run: Run, width: int, height: int) -> list[str]:
     return probe_lines(probes, width, height, [*_all_of(run.batch), earlier_words(run.earlier)])
 
 
-def earlier_words(earlier: EarlierProbed | None) -> str:
+def earlier_words(earlier: ev.EarlierProbed | None) -> str:
     """How the earlier edits hold, and of how many they are a sample."""
     if earlier is None or not earlier.earlier_asked:
         return ""
@@ -85,7 +85,7 @@ def earlier_words(earlier: EarlierProbed | None) -> str:
     return words + lost
 
 
-def _all_of(batch: BatchProbed | None) -> list[str]:
+def _all_of(batch: ev.BatchProbed | None) -> list[str]:
     if batch is None:
         return []
     parts = [f"{batch.requests} requests: efficacy {pair(batch.efficacy)}"]
@@ -93,11 +93,13 @@ def _all_of(batch: BatchProbed | None) -> list[str]:
     return [*parts, f"S {number(batch.s, 3)}", f"{batch.left_out} left out" if batch.left_out else ""]
 
 
-def _kinds(batch: BatchProbed) -> tuple[tuple[str, tuple[int, int] | None], ...]:
+def _kinds(batch: ev.BatchProbed) -> tuple[tuple[str, tuple[int, int] | None], ...]:
     return (("paraphrase", batch.paraphrases), ("neighbour", batch.neighbours))
 
 
-def probe_lines(probes: tuple[ProbeResult, ...], width: int, height: int, more: list[str] | None = None) -> list[str]:
+def probe_lines(
+    probes: tuple[ev.ProbeResult, ...], width: int, height: int, more: list[str] | None = None
+) -> list[str]:
     """The probes of one edit, and what `more` there is, on at most `height` lines of at most `width` cells."""
     lines = _packed([_efficacy(probes), *_counted(probes), _perplexity(probes), *(more or [])], width)
     texts = [p for p in probes if p.kind == "generation" and p.answer]
@@ -108,7 +110,7 @@ def probe_lines(probes: tuple[ProbeResult, ...], width: int, height: int, more: 
     return lines
 
 
-def recorded_lines(row: EditRow, perplexity_base: float | None, width: int) -> list[str]:
+def recorded_lines(row: ev.EditRow, perplexity_base: float | None, width: int) -> list[str]:
     """What an edit's own file says of its probes."""
     parts = [f"efficacy {row.target_new.strip()} {tick(row.efficacy)}"]
     parts += [f"paraphrase {pair(row.paraphrases)}", f"neighbour {pair(row.neighbours)}"]
@@ -129,12 +131,12 @@ def _packed(parts: list[str], width: int) -> list[str]:
     return lines
 
 
-def failing(probes: tuple[ProbeResult, ...]) -> list[int]:
+def failing(probes: tuple[ev.ProbeResult, ...]) -> list[int]:
     """Which probes did not hold."""
     return [i for i, probe in enumerate(probes) if probe.passed is False]
 
 
-def _efficacy(probes: tuple[ProbeResult, ...]) -> str:
+def _efficacy(probes: tuple[ev.ProbeResult, ...]) -> str:
     found = [p for p in probes if p.kind == "efficacy"]
     if not found:
         return ""
@@ -142,7 +144,7 @@ def _efficacy(probes: tuple[ProbeResult, ...]) -> str:
     return f"efficacy {last.expected.strip()} {number(last.p_expected, 2)} {tick(last.passed)}"
 
 
-def _counted(probes: tuple[ProbeResult, ...]) -> list[str]:
+def _counted(probes: tuple[ev.ProbeResult, ...]) -> list[str]:
     parts = []
     for kind, word in (("paraphrase", "paraphrase"), ("neighbourhood", "neighbour")):
         asked = [p for p in probes if p.kind == kind and p.passed is not None]
@@ -151,7 +153,7 @@ def _counted(probes: tuple[ProbeResult, ...]) -> list[str]:
     return parts
 
 
-def _perplexity(probes: tuple[ProbeResult, ...]) -> str:
+def _perplexity(probes: tuple[ev.ProbeResult, ...]) -> str:
     found = [p for p in probes if p.kind == "perplexity"]
     if not found:
         return ""

@@ -14,7 +14,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Input, Label, Static
 
-from workbench.events import Answered
+from workbench import events as ev
 from workbench.recipes import Recipe
 from workbench.text import shortened, visible
 from workbench.tui.bench import bench
@@ -44,7 +44,7 @@ EXAMPLES = {name: example for name, _, example in FIELDS}
 BOTH_DRAFTS = "Another draft was in this stack's form; it waits in the queue, held."
 
 
-def verdicts(draft: Draft, answer: Answered | None, tokens: int | None) -> dict[str, str]:
+def verdicts(draft: Draft, answer: ev.Answered | None, tokens: int | None) -> dict[str, str]:
     """What to say beside each field; `tokens`: how many the target has. Nothing while nothing is typed."""
     if draft.empty:
         return {}

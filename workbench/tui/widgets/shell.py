@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
-from workbench.events import EditRow, StackChanged, Verified
+from workbench import events as ev
 from workbench.text import visible
 from workbench.tui.state import State
 from workbench.tui.widgets.panel import Rows
@@ -36,8 +36,8 @@ class ShellPanel(Rows):
         "has the stack: what changes it has to wait."
     )
 
-    _stack: StackChanged | None = None
-    _edit: EditRow | None = None
+    _stack: ev.StackChanged | None = None
+    _edit: ev.EditRow | None = None
     _said: tuple[str, ...] = ()
     _commands: tuple[Command, ...] = ()
 
@@ -45,7 +45,7 @@ class ShellPanel(Rows):
         """Writes the border."""
         self.name_it("The same from a shell", "y copies")
 
-    def show(self, state: State, edit: EditRow | None = None) -> None:
+    def show(self, state: State, edit: ev.EditRow | None = None) -> None:
         """Draws commands for the stack of `state` and the selected `edit`, and what verifying found so far."""
         said = tuple(verdict(state.verified, going=state.doing == "verify").split("\n"))
         if state.stack is self._stack and (edit, said) == (self._edit, self._said):
@@ -89,7 +89,7 @@ class ShellPanel(Rows):
         return [*above, *([Text()] if len(above) < room else []), *below]
 
 
-def shell_commands(stack: StackChanged | None, edit: EditRow | None = None) -> tuple[Command, ...]:
+def shell_commands(stack: ev.StackChanged | None, edit: ev.EditRow | None = None) -> tuple[Command, ...]:
     """What to type to do elsewhere what the screen does with `stack` and the selected `edit`."""
     if stack is None:
         return ()
@@ -110,13 +110,13 @@ def shell_commands(stack: StackChanged | None, edit: EditRow | None = None) -> t
     return tuple(found)
 
 
-def stack_name(stack: StackChanged) -> str:
+def stack_name(stack: ev.StackChanged) -> str:
     """The last part of the stack's folder, as a name that any file system and terminal takes."""
     last = stack.folder.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
     return re.sub(r"[^\w.-]+", "-", last)[:80].strip("-.") or "stack"
 
 
-def verdict(verified: tuple[Verified, ...], *, going: bool = False) -> str:
+def verdict(verified: tuple[ev.Verified, ...], *, going: bool = False) -> str:
     """How many positions were compared and what came of it; a line for each outcome."""
     if not verified:
         return "Verifying ..." if going else "Not verified yet: v rebuilds every position and compares hashes."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from workbench.events import EditRow, StackChanged
+from workbench import events as ev
 from workbench.text import and_more, visible
 from workbench.tui.keynames import named
 from workbench.tui.state import State
@@ -28,7 +28,7 @@ class StackTable(Rows):
         "● applied   ↶ undone, redo brings it back   ✗ file missing or damaged   ◌ switched off"
     )
 
-    _stack: StackChanged | None = None
+    _stack: ev.StackChanged | None = None
     _base = ""
     _filter: tuple[str, ...] = ()
     _verifying = ""
@@ -60,7 +60,7 @@ class StackTable(Rows):
         self.refresh()
 
     @property
-    def selected(self) -> EditRow | None:
+    def selected(self) -> ev.EditRow | None:
         """The edit under the cursor; None: the base, or nothing."""
         return self._rows[self.cursor] if self.cursor < len(self._rows) else None
 
@@ -70,7 +70,7 @@ class StackTable(Rows):
         row = self.selected
         return row.number if row else 0
 
-    _rows: tuple[EditRow, ...] = ()
+    _rows: tuple[ev.EditRow, ...] = ()
     _index: dict[str, int] = {}  # noqa: RUF012  replaced, never changed
 
     def count(self) -> int:
@@ -96,11 +96,11 @@ class StackTable(Rows):
         text = " ".join(part for part in (base, self._base and f"@{self._base[:8]}", " pristine weights") if part)
         return Text(fit(f"◦ base       0  {text}", width), "dim")
 
-    def _filtered(self) -> tuple[EditRow, ...]:
+    def _filtered(self) -> tuple[ev.EditRow, ...]:
         rows = self._stack.edits[::-1] if self._stack else ()
         return tuple(row for row in rows if _holds(row, self._filter)) if self._filter else rows
 
-    def _follow(self, old: StackChanged | None, before: EditRow | None) -> None:
+    def _follow(self, old: ev.StackChanged | None, before: ev.EditRow | None) -> None:
         """Keeps the cursor on its edit; one that was on the newest applied edit goes along with a new one."""
         self._rows = self._filtered()
         self._index = {row.id: index for index, row in enumerate(self._rows)}
@@ -140,18 +140,18 @@ class StackTable(Rows):
         return "   ".join(parts)
 
 
-def searched(row: EditRow) -> str:
+def searched(row: ev.EditRow) -> str:
     """What a filter looks at: state, subject, prompt, target, note, method, tags and id."""
     words = (row.state, row.subject, row.prompt, row.target_new, row.note, row.method, *row.names, row.id)
     return " ".join(words).casefold()
 
 
-def _holds(row: EditRow, words: tuple[str, ...]) -> bool:
+def _holds(row: ev.EditRow, words: tuple[str, ...]) -> bool:
     text = searched(row)
     return all(word in text for word in words)
 
 
-def about(row: EditRow) -> str:
+def about(row: ev.EditRow) -> str:
     """The subject; of an edit of several requests, the first one's, and how many more there are."""
     return row.subject + and_more(row.requests)
 
@@ -160,7 +160,7 @@ Cells = tuple[str, str, str, str, str, str, str, str, str, str, str, str]
 _HEAD: Cells = ("", "", "#", "When", "Subject", "Prompt", "Target", "ratio", "Eff", "Para", "Neigh", "ppl")
 
 
-def _cells(row: EditRow) -> Cells:
+def _cells(row: ev.EditRow) -> Cells:
     held = f"{row.efficacies[0] / max(row.efficacies[1], 1):.0%}" if row.efficacies else tick(row.efficacy)
     counts = (held, pair(row.paraphrases), pair(row.neighbours), number(row.perplexity, 2))
     when = row.created[5:16].replace("T", " ")

@@ -6,13 +6,13 @@ from typing import get_args
 
 from rich.text import Text
 
-from workbench.events import Stage, StepTogether
+from workbench import events as ev
 from workbench.tui.keynames import key_name, named
 from workbench.tui.state import Run, State
 from workbench.tui.widgets.panel import Panel
 from workbench.tui.widgets.text import bar, fit
 
-STAGES: tuple[Stage, ...] = get_args(Stage)
+STAGES: tuple[ev.Stage, ...] = get_args(ev.Stage)
 WORDS = {"optimise": "optimise v*", "keys": "key u*"}
 FINDINGS = 2
 """Lines for what the look ahead found, at most."""
@@ -92,7 +92,7 @@ def _stage(run: Run, index: int, reached: int, width: int) -> str:
         return f"{word} ·"
     step = run.steps[-1] if run.steps else run.together
     if STAGES[index] == "optimise" and step is not None:
-        if isinstance(step, StepTogether):
+        if isinstance(step, ev.StepTogether):
             word = f"{step.requests} together, {step.running} still going"
         return f"▶ {word} {bar(step.step / max(step.of, 1), 20 if width >= 100 else 10)} {step.step}/{step.of}"
     return f"▶ {word}"
