@@ -76,8 +76,8 @@ if TYPE_CHECKING:
     from workbench.sharing import Pushed as Pushed
     from workbench.stack_rows import EditRow as EditRow
     from workbench.stack_rows import StackChanged as StackChanged
+    from workbench.stack_rows import StackDelta as StackDelta
     from workbench.stack_rows import StacksBeside as StacksBeside
-    from workbench.stack_wire import StackDelta as StackDelta
     from workbench.traces import Traced as Traced
     from workbench.traces import TraceStep as TraceStep
     from workbench.trials import TrialResult as TrialResult
@@ -125,8 +125,7 @@ HOMES = {
     "workbench.moments": ("MomentProgress", "MomentReady"),
     "workbench.scored": ("CaseScored", "CheckpointScored", "EvalStarted", "Evaluated"),
     "workbench.sharing": ("Conflict", "Exported", "Imported", "Merged", "MergePlanned", "Pulled", "Pushed"),
-    "workbench.stack_rows": ("EditRow", "StackChanged", "StacksBeside"),
-    "workbench.stack_wire": ("StackDelta",),
+    "workbench.stack_rows": ("EditRow", "StackChanged", "StackDelta", "StacksBeside"),
     "workbench.traces": ("Traced", "TraceStep"),
     "workbench.trials": ("TrialResult", "Tuned", "TuningStarted"),
 }

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
+from workbench import events as ev
 from workbench.errors import UsageError
-from workbench.guarding import EarlierProbed, GuardTripped
 
 Decision = Literal["keep", "discard", "continue"]
 """keep: the edit stays, the queue pauses. discard: no weight has changed. continue: it stays, and the queue goes on."""
@@ -99,11 +99,11 @@ class Guard:
         value: float | None = getattr(self, measure)
         return value
 
-    def trips(self, values: Mapping[str, float]) -> tuple[GuardTripped, ...]:
+    def trips(self, values: Mapping[str, float]) -> tuple[ev.GuardTripped, ...]:
         """Those of the measured `values` that are beyond their limits, in the order of MEASURES."""
         limits = {name: self.limit(name) for name in MEASURES if name in values}
         return tuple(
-            GuardTripped(measure=name, value=values[name] if math.isfinite(values[name]) else None, limit=limit)
+            ev.GuardTripped(measure=name, value=values[name] if math.isfinite(values[name]) else None, limit=limit)
             for name, limit in limits.items()
             if limit is not None and not MEASURES[name].holds(values[name], limit)
         )
@@ -201,7 +201,7 @@ def measured(
     perplexity: float | None = None,
     perplexity_base: float | None = None,
     neighbours: Sequence[bool | None] = (),
-    earlier: EarlierProbed | None = None,
+    earlier: ev.EarlierProbed | None = None,
 ) -> dict[str, float]:
     """The measures that can be told from what is known, by name; what was measured and is no number is NaN.
 
@@ -233,7 +233,7 @@ def measured(
     return found
 
 
-def told(tripped: GuardTripped) -> str:
+def told(tripped: ev.GuardTripped) -> str:
     """A measure beyond its limit, in words: "|ΔW|/|W| is 0.62, its limit 0.5"."""
     measure = MEASURES.get(tripped.measure)
     if measure is None:

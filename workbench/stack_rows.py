@@ -83,3 +83,25 @@ class StacksBeside(Event):
     """That folder."""
     stacks: tuple[tuple[str, str, str], ...] = ()
     """Folder, what is in it in words, and why it cannot be opened on this model, or ""."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackDelta(Event):
+    """A part of what a change of the stack has changed."""
+
+    now: StackChanged
+    """All but the rows."""
+    edits: tuple[EditRow, ...]
+    """Rows that are new, or differ in more than their state."""
+    version: int
+    """Counts the lines of this kind."""
+    whole: bool = False
+    """Nothing of what was told before is kept."""
+    more: bool = False
+    """Another line with rows of the same change follows."""
+    at: tuple[int, ...] = ()
+    """Where in the line each of `edits` stands, from 0."""
+    length: int = 0
+    """How many rows the line has now."""
+    states: tuple[tuple[RowState, int], ...] = ()
+    """The states of all rows in order, each with how many follow one another."""

@@ -7,50 +7,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from workbench.event_base import Event
-from workbench.stack_rows import EditRow, RowState, StackChanged
+from workbench import events as ev
+
+if TYPE_CHECKING:
+    from workbench.stack_rows import RowState
 
 ROWS = 500
 """Rows of one line at most: 2,000 bytes each are a megabyte."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StackDelta(Event):
-    """A part of what a change of the stack has changed."""
-
-    now: StackChanged
-    """All but the rows."""
-    edits: tuple[EditRow, ...]
-    """Rows that are new, or differ in more than their state."""
-    version: int
-    """Counts the lines of this kind."""
-    whole: bool = False
-    """Nothing of what was told before is kept."""
-    more: bool = False
-    """Another line with rows of the same change follows."""
-    at: tuple[int, ...] = ()
-    """Where in the line each of `edits` stands, from 0."""
-    length: int = 0
-    """How many rows the line has now."""
-    states: tuple[tuple[RowState, int], ...] = ()
-    """The states of all rows in order, each with how many follow one another."""
 
 
 class Teller:
     """The engine's end: makes of each StackChanged the lines that say it."""
 
     def __init__(self) -> None:
-        self._rows: tuple[EditRow, ...] | None = None
+        self._rows: tuple[ev.EditRow, ...] | None = None
         self._version = 0
 
     def forget(self) -> None:
         """The next change is told whole."""
         self._rows = None
 
-    def tell(self, changed: StackChanged) -> Iterator[StackDelta]:
+    def tell(self, changed: ev.StackChanged) -> Iterator[ev.StackDelta]:
         """The lines for `changed`; once begun, all of them must be sent."""
         before, self._rows = self._rows, changed.edits
         fresh = _fresh(before or (), changed.edits)
@@ -58,7 +38,7 @@ class Teller:
         parts = [fresh[start : start + ROWS] for start in range(0, len(fresh), ROWS)] or [[]]
         for number, part in enumerate(parts, start=1):
             self._version += 1
-            yield StackDelta(
+            yield ev.StackDelta(
                 now=dataclasses.replace(changed, edits=()),
                 edits=tuple(changed.edits[index] for index in part),
                 at=tuple(part),
@@ -70,7 +50,7 @@ class Teller:
             )
 
 
-def _fresh(before: Sequence[EditRow], now: Sequence[EditRow]) -> list[int]:
+def _fresh(before: Sequence[ev.EditRow], now: Sequence[ev.EditRow]) -> list[int]:
     """Where `now` has a row that `before` has not, but for its state."""
     return [
         index
@@ -79,7 +59,7 @@ def _fresh(before: Sequence[EditRow], now: Sequence[EditRow]) -> list[int]:
     ]
 
 
-def _same_but_state(one: EditRow, other: EditRow) -> bool:
+def _same_but_state(one: ev.EditRow, other: ev.EditRow) -> bool:
     return one == (other if one.state == other.state else dataclasses.replace(other, state=one.state))
 
 
@@ -91,16 +71,16 @@ class Listener:
     """The screen's end: makes of the lines the StackChanged that they say."""
 
     def __init__(self) -> None:
-        self._rows: list[EditRow] = []
+        self._rows: list[ev.EditRow] = []
         self._version = 0
 
-    def hear(self, event: Event) -> Event | None:
+    def hear(self, event: ev.Event) -> ev.Event | None:
         """`event` itself if it is of another kind; the stack when its last line is here; None until then.
 
         Raises:
             Missed: a line is lost, or makes no sense after those before it; the next whole is taken again.
         """
-        if not isinstance(event, StackDelta):
+        if not isinstance(event, ev.StackDelta):
             return event
         if not event.whole and event.version != self._version + 1:
             raise Missed(f"line {event.version} of the stack came after line {self._version}")
@@ -111,7 +91,7 @@ class Listener:
             self._version = -1
             raise Missed(f"line {event.version} of the stack makes no sense") from error
 
-    def _take(self, delta: StackDelta) -> StackChanged | None:
+    def _take(self, delta: ev.StackDelta) -> ev.StackChanged | None:
         rows = [] if delta.whole else self._rows
         self._rows = rows = rows[: delta.length]
         for index, row in zip(delta.at, delta.edits, strict=True):
@@ -125,7 +105,7 @@ class Listener:
         return dataclasses.replace(delta.now, edits=tuple(rows), job=delta.job, seq=delta.seq, t=delta.t)
 
 
-def _set_states(rows: list[EditRow], states: Sequence[tuple[RowState, int]], length: int) -> None:
+def _set_states(rows: list[ev.EditRow], states: Sequence[tuple[RowState, int]], length: int) -> None:
     """Puts the states into `rows`. Raises ValueError if they are not for so many."""
     if len(rows) != length or sum(count for _, count in states) != length:
         raise ValueError("rows are missing")

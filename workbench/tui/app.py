@@ -29,12 +29,10 @@ from workbench.tui import screens
 from workbench.tui.ascii import AsciiFilter, needs_ascii, terminal_encoding
 from workbench.tui.client import EngineClient
 from workbench.tui.home import HERE, Home
-from workbench.tui.keymap import Plan, planned
 from workbench.tui.keynames import REBOUND, key_name, spoken
 from workbench.tui.queue import Queue
-from workbench.tui.screens.base import HEIGHTS, WIDTHS
+from workbench.tui.screens.base import HEIGHTS, HELPED, WIDTHS
 from workbench.tui.screens.edit import EditScreen
-from workbench.tui.screens.help import HELPED, HelpPanel
 from workbench.tui.session import Session, Severity, unavailable
 from workbench.tui.state import State
 from workbench.tui.typed_ahead import TypedAheadApp
@@ -107,8 +105,8 @@ class WorkbenchApp(TypedAheadApp):
         self.settings = settings.read()
         self._unseen = UnseenFilter()
         self._ascii = AsciiFilter(_encoding()) if self._plain() else None
-        self._plan = planned(self.settings) if self.settings.keys else Plan({}, ())
-        REBOUND.set(self._plan.keymap)  # before any other task begins, which takes it along
+        self._keymap, self._misbound = _own_keys(self.settings)
+        REBOUND.set(self._keymap)  # before any other task begins, which takes it along
         self.session = Session(folder, make_client, self._say, home)
         self._quit_after = False
         self._going = False
@@ -173,8 +171,8 @@ class WorkbenchApp(TypedAheadApp):
 
     def _take_settings(self) -> None:
         """The person's keys and theme; what cannot be used is said, and left out."""
-        said = [*self.settings.problems, *self._plan.problems, *self.session.guarding.problems]
-        self.set_keymap(self._plan.keymap)
+        said = [*self.settings.problems, *self._misbound, *self.session.guarding.problems]
+        self.set_keymap(self._keymap)
         if self.settings.theme in self.available_themes:
             self.theme = self.settings.theme
         elif self.settings.theme:
@@ -359,11 +357,11 @@ class WorkbenchApp(TypedAheadApp):
 
     def action_help(self) -> None:
         """Shows or hides help for what has the focus."""
-        HelpPanel.toggle(self.screen)
+        screens.HelpPanel.toggle(self.screen)
 
     def action_scroll_help(self, pages: int) -> None:
         """Moves through help that is longer than the screen."""
-        for panel in self.screen.query(HelpPanel):
+        for panel in self.screen.query(screens.HelpPanel):
             panel.scroll_relative(y=pages * max(panel.size.height // 2, 1), animate=False)
 
     @work
@@ -397,3 +395,13 @@ class WorkbenchApp(TypedAheadApp):
 def _encoding() -> str:
     """What the terminal can show."""
     return terminal_encoding(os.environ, getattr(sys.__stderr__, "encoding", None) or "utf-8")
+
+
+def _own_keys(own: settings.Settings) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The keymap of a person's own keys, and what is wrong with them."""
+    if not own.keys:
+        return {}, ()
+    from workbench.tui.keymap import planned
+
+    plan = planned(own)
+    return plan.keymap, plan.problems

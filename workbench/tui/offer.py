@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from workbench.requests import Readable, read_readable, readable
 from workbench.text import shortened, visible
 from workbench.tui.draft import Draft
 from workbench.tui.queue import drafts_of
 from workbench.tui.widgets.text import counted, fit
+
+if TYPE_CHECKING:
+    from workbench.requests import Readable
 
 SHOWN = 4
 """Edits that are shown where all records can be read."""
@@ -42,11 +44,15 @@ class Offer:
     @classmethod
     def of_file(cls, path: Path) -> Self:
         """What a file offers. Raises RequestError."""
+        from workbench.requests import read_readable
+
         return cls.of(read_readable(path))
 
     @classmethod
     def of_text(cls, text: str) -> Self:
         """What a pasted text offers. Raises RequestError."""
+        from workbench.requests import readable
+
         return cls.of(readable(_unified(text), "The pasted text"))
 
     @property

@@ -8,13 +8,15 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.models.options import PLAIN, LoadOptions
-from workbench.recording import Recorder
 from workbench.tui.client import EngineClient, ProcessClient, engine_arguments, engine_options
 from workbench.tui.far import far_arguments
 from workbench.tui.home import HERE, Home
-from workbench.tui.recorded import RecordedClient
+
+if TYPE_CHECKING:
+    from workbench.recording import Recorder
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def run(wanted: Wanted) -> int:
         StorageError: the recording cannot be made.
     """
     wanted.arguments(wanted.stack, Path())  # says what is wrong with it before anything is made
-    recorder = Recorder(wanted.record, wanted.model or "", str(wanted.stack)) if wanted.record else None
+    recorder = _recorder(wanted)
     logs = Path(tempfile.mkdtemp(prefix="workbench-"))
     log = logs / "engine.log"
 
@@ -72,6 +74,20 @@ def run(wanted: Wanted) -> int:
     return code
 
 
+def _recorder(wanted: Wanted) -> Recorder | None:
+    if wanted.record is None:
+        return None
+    from workbench.recording import Recorder
+
+    return Recorder(wanted.record, wanted.model or "", str(wanted.stack))
+
+
+def _recorded(client: EngineClient, recorder: Recorder) -> EngineClient:
+    from workbench.tui.recorded import RecordedClient
+
+    return RecordedClient(client, recorder)
+
+
 async def _run(
     wanted: Wanted, make_client: Callable[[Path], ProcessClient], recorder: Recorder | None
 ) -> tuple[int, bool]:
@@ -82,7 +98,7 @@ async def _run(
 
     def next_client(folder: Path) -> EngineClient:
         client = ahead.pop() if ahead and folder == wanted.stack else make_client(folder)
-        return RecordedClient(client, recorder) if recorder else client
+        return _recorded(client, recorder) if recorder else client
 
     try:
         from workbench.tui.app import WorkbenchApp  # Textual's import takes as long as a good part of torch's

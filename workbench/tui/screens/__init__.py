@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from workbench.tui.screens.form import FormScreen as FormScreen
     from workbench.tui.screens.guard import GuardScreen as GuardScreen
     from workbench.tui.screens.guard_limits import GuardLimitsScreen as GuardLimitsScreen
+    from workbench.tui.screens.help import HelpPanel as HelpPanel
     from workbench.tui.screens.history import HistoryScreen as HistoryScreen
     from workbench.tui.screens.import_file import ImportScreen as ImportScreen
     from workbench.tui.screens.jump import JumpScreen as JumpScreen
@@ -29,6 +30,7 @@ HOMES = {
     "workbench.tui.screens.form": ("FormScreen",),
     "workbench.tui.screens.guard": ("GuardScreen",),
     "workbench.tui.screens.guard_limits": ("GuardLimitsScreen",),
+    "workbench.tui.screens.help": ("HelpPanel",),
     "workbench.tui.screens.history": ("HistoryScreen",),
     "workbench.tui.screens.import_file": ("ImportScreen",),
     "workbench.tui.screens.jump": ("JumpScreen",),

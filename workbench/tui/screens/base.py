@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
 WIDTHS = [(0, "-narrow"), (100, "-normal"), (120, "-wide")]
+HELPED = "-helped"
+"""Class of a screen beside which help is open."""
 HEIGHTS = [(0, "-low"), (24, "-short"), (34, "-tall")]
 """Classes that a screen carries, by the columns and the rows it has at least."""
+
+
+def _class_of(extent: int, classes: list[tuple[int, str]]) -> str:
+    return max((least, name) for least, name in classes if extent >= least)[1]
 
 
 class WorkbenchScreen(Screen[None]):
@@ -47,7 +53,13 @@ class WorkbenchScreen(Screen[None]):
     """The place's name in the head: "edit", "live", "history", "compare", "log"."""
 
     _styled: bool | None = None
-    """Whether the terminal had the focus when the place was shown last; None: it was not shown yet."""
+    """Whether the terminal had the focus when styles were computed last; None: they never were."""
+
+    def on_compose(self) -> None:
+        """The size is known before the parts are: they are styled and laid out for it at once, and once only."""
+        size = self.app.size
+        wide, high = _class_of(size.width, WIDTHS), _class_of(size.height, HEIGHTS)
+        self.add_class(wide, high, update=False)
 
     @property
     def bench(self) -> Bench:
@@ -68,6 +80,7 @@ class WorkbenchScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Draws what is known before the first event."""
+        self._styled = self.app.app_focus
         self.refresh_state(self.bench.state)
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:

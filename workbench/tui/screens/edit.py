@@ -110,7 +110,6 @@ class EditScreen(WorkbenchScreen):
     def on_mount(self) -> None:
         """The form has the focus while nothing waits."""
         self._parts = tuple(part for part in self.query(PARTS).results() if isinstance(part, Shows))
-        super().on_mount()
         self.set_focus(self.query_one("#request").query_one("#subject", Input))
 
     def show(self, state: State) -> None:

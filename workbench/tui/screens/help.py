@@ -15,6 +15,7 @@ from textual.widgets import Input, Static, TextArea
 
 from workbench.tui.keynames import key_name, named
 from workbench.tui.reach import reachable
+from workbench.tui.screens.base import HELPED
 from workbench.tui.widgets.text import fit, wrapped
 
 KEY_CELLS = 11
@@ -31,10 +32,6 @@ TYPING = (Input, TextArea)
 
 Sections = dict[str, dict[str, tuple[list[str], str]]]
 """Keys and meaning of each action, by the title they stand under."""
-
-
-HELPED = "-helped"
-"""Class of a screen on which the panel is open."""
 
 
 class HelpPanel(VerticalScroll, can_focus=False):
