@@ -17,6 +17,8 @@ from textual import events, work
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.filter import LineFilter
+from textual.screen import Screen
+from textual.types import CSSPathType
 from textual.widget import AwaitMount
 
 from workbench import events as ev
@@ -62,7 +64,7 @@ class WorkbenchApp(TypedAheadApp):
     """
 
     TITLE = "workbench"
-    CSS_PATH = "app.tcss"
+    CSS_PATH: ClassVar[CSSPathType | None] = ["app.tcss", "screens/edit.tcss"]  # read once, not again for its screen
     MODES = {  # noqa: RUF012  Textual declares it so
         "edit": EditScreen,
         "live": lambda: screens.LiveScreen(),
@@ -150,6 +152,11 @@ class WorkbenchApp(TypedAheadApp):
         for mode in self.MODES:
             await self._init_mode(mode)  # Textual makes them at the first visit, and has no public way to do it earlier
             await asyncio.sleep(FRAME)
+
+    def _load_screen_css(self, screen: Screen[Any]) -> None:
+        """Styles of a new screen are computed when it is put together: not all there are at once, for its sake."""
+        super()._load_screen_css(screen)
+        screen._css_update_count = self._css_update_count
 
     def _plain(self) -> bool:
         wanted = self.settings.ascii

@@ -9,7 +9,6 @@ import time
 
 from textual.app import App
 from textual.notifications import Notify, SeverityLevel
-from textual.widgets import Input, TextArea
 
 from workbench.tui.keynames import key_name
 from workbench.tui.screens.base import WIDTHS
@@ -64,6 +63,8 @@ class NoticeApp(App[None]):
 
     def on_notify(self, event: Notify) -> None:
         """Makes room for the field in focus and, where there is little, for the newest; mere news hide no error."""
+        from textual.widgets import Input, TextArea
+
         field = self.focused
         low = isinstance(field, Input | TextArea) and field.region.bottom > self.size.height - BOTTOM
         self.screen.set_class(low, "-notices-up")

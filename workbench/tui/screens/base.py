@@ -60,6 +60,7 @@ class WorkbenchScreen(Screen[None]):
         size = self.app.size
         wide, high = _class_of(size.width, WIDTHS), _class_of(size.height, HEIGHTS)
         self.add_class(wide, high, update=False)
+        self.app.stylesheet.apply(self)
 
     @property
     def bench(self) -> Bench:
