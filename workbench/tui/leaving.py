@@ -10,11 +10,9 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
-
-from textual.app import App
 
 from workbench.tui import garbage
+from workbench.tui.typed_ahead import TypedAheadApp
 
 SIGNALS = ("SIGTERM", "SIGHUP")
 HANG_UP = 1
@@ -23,7 +21,7 @@ LONGEST = 15.0
 """Seconds that leaving may take: twice what an engine is given to end."""
 
 
-async def until_left(app: App[Any]) -> int:
+async def until_left(app: TypedAheadApp) -> int:
     """Runs `app`; returns its exit code, 128 and the signal's number if a signal ended it."""
     loop, leaving = asyncio.get_running_loop(), _Leaving()
 
@@ -38,11 +36,11 @@ async def until_left(app: App[Any]) -> int:
     if os.isatty(0):
         threading.Thread(target=_watch, args=(on_hang_up,), daemon=True, name="terminal").start()
     before = {number: signal.signal(number, on_signal) for number in _numbers()}
-    settling = asyncio.create_task(garbage.settle_later())
+    tending = asyncio.create_task(garbage.tend(lambda: app.untouched))
     try:
         await app.run_async()
     finally:
-        settling.cancel()
+        tending.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
     return leaving.code or app.return_code or 0

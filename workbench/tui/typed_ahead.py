@@ -7,6 +7,8 @@ back, or was taken by something on its way.
 
 from __future__ import annotations
 
+import time
+
 from textual import events
 from textual.dom import DOMNode
 from textual.message_pump import MessagePump
@@ -26,9 +28,17 @@ class TypedAheadApp(NoticeApp):
     def __init__(self) -> None:
         super().__init__()
         self._ahead_of_it: list[events.Event] = []
+        self._touched = time.monotonic()
+
+    @property
+    def untouched(self) -> float:
+        """Seconds since a key, a click or a paste."""
+        return time.monotonic() - self._touched
 
     async def on_event(self, event: events.Event) -> None:
         """Holds what is typed behind the key of a place; everything else goes where it always goes."""
+        if isinstance(event, events.InputEvent | events.Paste):
+            self._touched = time.monotonic()
         if isinstance(event, events.Key | events.Paste) and not self.screen_stack:
             return  # typed behind the key that ended the program
         if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
