@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from textual.screen import Screen
 from tests.benchmarks.measuring import Row
 from tests.tui.conftest import Desk
 from tests.tui.scripted_engine import ScriptedEngine
+from tests.tui.story import run_events, step
 from workbench.atlas.benchmark import benchmark_requests
 from workbench.models import user
 from workbench.tui import app, garbage
@@ -38,6 +40,8 @@ PRESSES = {"focus": ("tab", "shift+tab"), "screen": ("f3", "f2")}
 PLAIN, SETTLED = "garbage searched for as Python does", "as the screen does"
 PATIENCE = 5.0
 """Seconds after which a key press counts as lost."""
+STEP_RATES = (2, 20, 200)
+"""Steps of an engine in a second."""
 
 
 class Watched(WorkbenchApp):
@@ -65,7 +69,9 @@ def rows(quick: bool) -> Iterator[Row]:
     """With the engine on atlas; if `quick` with a scripted one, and few keys."""
     with tempfile.TemporaryDirectory() as place, _nobodys(Path(place)):
         found, drawing = asyncio.run(_watched(Path(place), quick=quick))
+        drawn = [asyncio.run(_at_rate(Path(place, str(rate)), rate, 0.5 if quick else 10.0)) for rate in STEP_RATES]
     yield drawing
+    yield from drawn
     worst: dict[str, float] = {}
     for (what, manner), latencies in found.items():
         ordered = sorted(latencies)
@@ -146,8 +152,34 @@ async def _drawing(bench: Watched, seconds: float) -> Row:
     frames, start, cpu = bench.frames, time.perf_counter(), time.process_time()
     await asyncio.sleep(seconds)
     took, share = time.perf_counter() - start, (time.process_time() - cpu)
-    note = f"in {took:.1f} s of editing; the screen's own work is {share / took:.0%} of a core"
+    note = f"in {took:.1f} s; the screen's own work is {share / took:.0%} of a core"
     return Row("Live is drawn", value=(bench.frames - frames) / took, unit="times a second", note=note)
+
+
+async def _at_rate(folder: Path, rate: int, seconds: float) -> Row:
+    """How often Live is drawn while steps come at `rate`, of an engine that only says them."""
+    bench = Watched(folder, ScriptedEngine)
+    async with bench.run_test(size=(140, 40)) as pilot:
+        desk = Desk(bench, pilot, [])
+        await desk.until(lambda: bench.state.engine == "idle", seconds=60)
+        await pilot.press("f3")
+        with _searching(SETTLED):
+            saying = asyncio.create_task(_steps(bench, rate))
+            drawing = await _drawing(bench, seconds)
+            saying.cancel()
+    return replace(drawing, what=f"{drawing.what} at {rate} steps a second")
+
+
+async def _steps(bench: Watched, rate: int) -> None:
+    """Steps at an even rate, 20 an edit, several at once where the event loop was late; never ends."""
+    start, said = time.perf_counter(), 0
+    while True:
+        while said < (time.perf_counter() - start) * rate:
+            for event in run_events(0) if said % 20 == 0 else ():
+                bench.session.heed(event)
+            said += 1
+            bench.session.heed(step((said - 1) % 20 + 1))
+        await asyncio.sleep(1 / rate)
 
 
 async def _press(bench: Watched, key: str) -> float:

@@ -9,9 +9,11 @@ from textual._compositor import LayoutUpdate
 from textual.screen import Screen
 
 from tests.tui.conftest import OpenDesk
+from tests.tui.story import run_events, step
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.widgets.head import Head
 from workbench.tui.widgets.keys import KeyLine
+from workbench.tui.widgets.plot import Plot
 
 
 async def test_another_focus_does_not_paint_the_whole_screen(
@@ -34,6 +36,25 @@ async def test_another_focus_does_not_paint_the_whole_screen(
         assert desk.text() != before, "the keys of the bottom line are those of the stack now"
         assert frames
         assert not any(isinstance(frame, LayoutUpdate) for frame in frames)
+
+
+async def test_many_steps_between_two_looks_are_drawn_once(
+    open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    monkeypatch.setattr(Plot, "show", lambda _, state: drawn.append(len(state.run.steps) if state.run else 0))
+    async with open_desk((140, 40)) as desk:
+        await desk.pilot.press("f3")
+        await desk.pilot.pause(0.3)
+        plots = len(desk.app.screen.query(Plot))
+        drawn.clear()
+        for event in run_events(0):
+            desk.app.session.heed(event)
+        for number in range(1, 301):
+            desk.app.session.heed(step(number, of=300))
+        await desk.until(lambda: bool(drawn))
+        await desk.pilot.pause(0.3)
+        assert drawn == [300] * plots
 
 
 async def test_what_would_look_the_same_is_not_painted_again(open_desk: OpenDesk) -> None:
