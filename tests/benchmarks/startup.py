@@ -27,7 +27,7 @@ def rows(quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as place:
         make_stack(Path(place, "stack"), edits)
         kept = {**os.environ, "PYTHONPYCACHEPREFIX": f"{place}/bytecode", VARIABLE: f"{place}/cache"}
-        kept.pop("PYTHONDONTWRITEBYTECODE", None)
+        kept["PYTHONDONTWRITEBYTECODE"] = ""  # not there, to Python
         nowhere = {**kept, VARIABLE: os.devnull}
         log = ["log", f"{place}/stack"]
         yield _command("workbench --help", ["--help"], kept, repeats, WAITS["help"])
