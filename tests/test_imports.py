@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import workbench
+from workbench import events
+from workbench.tui import screens
 
 PACKAGE = Path(workbench.__file__).parent
 HEAVY = ("torch", "transformers", "numpy", "textual")
@@ -37,11 +40,62 @@ def test_a_start_costs_no_more_than_it_must(code: str, barred: tuple[str, ...]) 
     assert not loaded_after(code) & set(barred)
 
 
-def test_every_public_name_is_found_where_it_lives() -> None:
-    for name in workbench.__all__:
-        assert getattr(workbench, name) is not None
+FIRST_PICTURE = "import workbench.cli.main, workbench.cli.open, workbench.tui.run, workbench.tui.app"
+NOT_IN_IT = (
+    "cli.apply",
+    "cli.log",
+    "edit_events",
+    "health",
+    "recording",
+    "requests",
+    "stack.store",
+    "stack_rows",
+    "tui.keymap",
+    "tui.palette",
+    *(f"tui.screens.{name}" for name in ("compare", "confirm", "form", "help", "history", "live", "log", "trace")),
+)
+
+
+def test_the_first_picture_waits_for_nothing_that_is_not_in_it() -> None:
+    tell = "import sys; print(' '.join(name for name in sys.modules if name.startswith('workbench.')))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{FIRST_PICTURE}\n{tell}"], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "workbench.tui.screens.edit" in loaded
+    assert not loaded & {f"workbench.{name}" for name in NOT_IN_IT}
+
+
+LAZY = {"workbench": workbench, "workbench.events": events, "workbench.tui.screens": screens}
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_every_lazy_name_is_found_where_it_lives(package: str) -> None:
+    module = LAZY[package]
+    seen = names_for_type_checkers(Path(str(module.__file__)))
+    assert seen
+    for name, home in seen.items():
+        assert getattr(module, name) is getattr(importlib.import_module(home), name)
+    homes = {name: home for home, names in vars(module)[HOMES[package]].items() for name in names}
+    assert homes == seen
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        workbench.nonsense  # noqa: B018  looking is the test
+        module.nonsense  # noqa: B018  looking is the test
+
+
+HOMES = {"workbench": "_HOMES", "workbench.events": "HOMES", "workbench.tui.screens": "HOMES"}
+"""The table of each."""
+
+
+def names_for_type_checkers(path: Path) -> dict[str, str]:
+    """Where the names come from that a module imports under TYPE_CHECKING."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: str(node.module) for node in imports for alias in node.names}
+
+
+def test_every_public_name_is_one_of_them() -> None:
+    assert {*workbench.__all__} == {*names_for_type_checkers(Path(workbench.__file__)), "__version__"}
 
 
 def imports_of(path: Path) -> set[str]:

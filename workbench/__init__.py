@@ -5,8 +5,9 @@ The public names are looked up when they are first used, so importing the packag
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from workbench.lazily import lazily
 
 if TYPE_CHECKING:
     from workbench.edits import EditRequest, Neighbour, Recipe
@@ -31,19 +32,26 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ERRORS = (
-    "AlteredFile BaseMismatch DeviceError EditError Interrupted ModelError RequestError StackBusy StackError "
-    "StorageError UsageError VerificationError WorkbenchError"
-)
 _HOMES = {
-    "EditRequest": "edits",
-    "Neighbour": "edits",
-    "Recipe": "edits",
-    "Engine": "engine.engine",
-    "open_engine": "engine.engine",
-    "Stack": "stack.store",
-    "read_requests": "requests",
-    **dict.fromkeys(_ERRORS.split(), "errors"),
+    "workbench.edits": ("EditRequest", "Neighbour", "Recipe"),
+    "workbench.engine.engine": ("Engine", "open_engine"),
+    "workbench.errors": (
+        "AlteredFile",
+        "BaseMismatch",
+        "DeviceError",
+        "EditError",
+        "Interrupted",
+        "ModelError",
+        "RequestError",
+        "StackBusy",
+        "StackError",
+        "StorageError",
+        "UsageError",
+        "VerificationError",
+        "WorkbenchError",
+    ),
+    "workbench.requests": ("read_requests",),
+    "workbench.stack.store": ("Stack",),
 }
 
 __all__ = [
@@ -70,8 +78,5 @@ __all__ = [
     "read_requests",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'workbench' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"workbench.{_HOMES[name]}"), name)
+if not TYPE_CHECKING:  # else a name that is not there would be of any type
+    __getattr__ = lazily(__name__, _HOMES)

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 from textual._compositor import LayoutUpdate
+from textual.app import ComposeResult
 from textual.screen import Screen
 
 from tests.tui.conftest import OpenDesk
 from tests.tui.story import run_events, step
 from workbench.tui.app import WorkbenchApp
+from workbench.tui.screens.base import HEIGHTS, WIDTHS
+from workbench.tui.screens.edit import EditScreen
 from workbench.tui.widgets.head import Head
 from workbench.tui.widgets.keys import KeyLine
 from workbench.tui.widgets.plot import Plot
@@ -82,3 +85,33 @@ async def test_a_place_that_was_not_shown_has_the_theme_that_was_chosen_meanwhil
             assert live.styles.background.hex.lower() == colours["background"].lower()
             head = live.query_one(Head)
             assert head.styles.background.hex.lower() == colours["panel"].lower()
+
+
+@pytest.mark.parametrize(("size", "classes"), [((80, 24), {"-narrow", "-short"}), ((140, 40), {"-wide", "-tall"})])
+async def test_a_place_is_put_together_for_the_size_that_there_is(
+    open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], classes: set[str]
+) -> None:
+    found: list[set[str]] = []
+    compose = EditScreen.compose
+
+    def noted(screen: EditScreen) -> ComposeResult:
+        found.append({name for _, name in (*WIDTHS, *HEIGHTS) if screen.has_class(name)})
+        yield from compose(screen)
+
+    monkeypatch.setattr(EditScreen, "compose", noted)
+    async with open_desk(size):
+        assert found == [classes]
+
+
+async def test_a_new_place_has_not_all_styles_computed_anew(
+    open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anew: list[object] = []
+    async with open_desk() as desk:
+        monkeypatch.setattr(desk.app, "refresh_css", lambda **_: anew.append(desk.app.current_mode))
+        for place in ("live", "history", "compare", "log"):
+            await desk.app.switch_mode(place)
+            await desk.pilot.pause(0.1)
+            head = desk.app.screen.query_one(Head)
+            assert head.styles.background.hex.lower() == desk.app.theme_variables["panel"].lower()
+    assert not anew
