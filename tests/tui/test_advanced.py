@@ -15,7 +15,7 @@ from workbench.tui.draft import Draft
 from workbench.tui.screens.advanced import AdvancedScreen
 from workbench.tui.screens.form import FormScreen
 from workbench.tui.widgets.check_line import CheckLine
-from workbench.tui.widgets.hyper_rows import Choices, HyperRows
+from workbench.tui.widgets.hyper_rows import NO_PROFILE, Choices, HyperRows, summary_of
 from workbench.tui.widgets.request_form import More
 
 
@@ -49,6 +49,13 @@ def test_a_method_brings_its_own_settings_and_takes_them_along() -> None:
     assert choices.text == "method=c-rome"
     assert choices.value("clamp_factor") == 4.0
     assert Draft(settings=choices.text).overrides() == {"method": "c-rome"}
+
+
+def test_settings_of_a_model_that_is_not_loaded_are_not_made_up() -> None:
+    assert summary_of(None, "") == NO_PROFILE
+    assert summary_of(None, "steps=7") == "steps=7"
+    assert summary_of(None, "steps=0").startswith("✗ steps = 0 is out of range.")
+    assert "steps 7*" in summary_of(Recipe(), "steps=7")
 
 
 async def test_every_setting_is_listed_changed_marked_and_reset(open_desk: OpenDesk) -> None:

@@ -17,6 +17,7 @@ from workbench.tui.widgets.panel import Rows
 from workbench.tui.widgets.text import fit
 
 CHANGED = "*"
+NO_PROFILE = "the model's own settings show here"
 
 
 class Choices:
@@ -84,11 +85,12 @@ class Choices:
 
 
 def summary_of(ground: Recipe | None, settings: str) -> str:
-    """The settings of a draft in one line, or why they cannot be used."""
+    """The settings of a draft in one line, or why they cannot be used; of an unknown model, what was set by hand."""
     try:
-        return visible(Choices(ground or Recipe(), recipe_settings(settings)).summary)
+        choices = Choices(ground or Recipe(), recipe_settings(settings))
     except UsageError as error:
         return f"✗ {visible(error.message)}"
+    return visible(choices.summary) if ground else visible(settings) or NO_PROFILE
 
 
 class HyperRows(Rows):
