@@ -103,6 +103,17 @@ async def test_a_place_is_put_together_for_the_size_that_there_is(
         assert found == [classes]
 
 
+async def test_a_theme_that_is_about_to_change_reaches_a_new_place(
+    open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anew: list[object] = []
+    async with open_desk() as desk:
+        monkeypatch.setattr(desk.app, "refresh_css", lambda **_: anew.append(desk.app.current_mode))
+        desk.app._invalidate_css()
+        await desk.app.switch_mode("live")
+    assert "live" in anew
+
+
 async def test_a_new_place_has_not_all_styles_computed_anew(
     open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,8 @@ class WorkbenchApp(TypedAheadApp):
         REBOUND.set(self._keymap)  # before any other task begins, which takes it along
         self.session = Session(folder, make_client, self._say, home)
         self._quit_after = False
+        self._read_for = 0
+        """Count of Textual's for which the sheets were read last: one more after each change of the theme."""
         self._going = False
 
     @property
@@ -156,7 +158,12 @@ class WorkbenchApp(TypedAheadApp):
     def _load_screen_css(self, screen: Screen[Any]) -> None:
         """Styles of a new screen are computed when it is put together: not all there are at once, for its sake."""
         super()._load_screen_css(screen)
-        screen._css_update_count = self._css_update_count
+        screen._css_update_count = self._read_for
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Reads all sheets anew, with the colours of the theme."""
+        super().refresh_css(animate)
+        self._read_for = self._css_update_count
 
     def _plain(self) -> bool:
         wanted = self.settings.ascii
