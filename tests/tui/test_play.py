@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from textual.widgets import Static
 
 from tests.tui.conftest import Desk
 from workbench.recording import Recorder, Sent, read_recording
@@ -35,6 +36,19 @@ async def test_every_place_shows_what_the_run_showed(tmp_path: Path, monkeypatch
         await desk.until_said("[F8 Log]")
         assert "This is the end of the recording." in desk.said()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_an_edit_that_is_described_before_it_is_shown_takes_the_lines_it_has(size: tuple[int, int]) -> None:
+    app = PlayApp(read_recording(RUN), speed=0)
+    async with app.run_test(size=size) as pilot:
+        desk = Desk(app, pilot, [])
+        await desk.until_said("▷ RECORDING")
+        await pilot.press("escape", "f4")
+        await desk.until_said("[F4 History]")
+        await pilot.pause(0.3)
+        told = app.screen.query_one("EditDetail > Static", Static)
+        assert told.region.height == len(str(told.render()).splitlines())
 
 
 async def test_nothing_can_be_changed_and_the_reason_is_said() -> None:

@@ -32,7 +32,7 @@ class TypedAheadApp(NoticeApp):
 
     @property
     def untouched(self) -> float:
-        """Seconds since a key, a click or a paste."""
+        """Seconds since a key, a paste, or anything that a mouse did."""
         return time.monotonic() - self._touched
 
     async def on_event(self, event: events.Event) -> None:

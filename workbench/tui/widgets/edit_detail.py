@@ -57,6 +57,8 @@ class EditDetail(VerticalScroll):
 
     def _draw(self) -> None:
         width = self.scrollable_content_region.width
+        if width <= 0:
+            return  # `on_resize` comes before it is shown
         lines = [line for name, text in self._lines[1] for line in fact_lines(name, text, width)]
         self.query_one(Static).update(Text("\n").join(Text(line) for line in lines))
 
