@@ -13,7 +13,7 @@ def lazily(package: str, homes: Mapping[str, Iterable[str]]) -> Callable[[str], 
 
     Args:
         package: the full name of the module that has the names.
-        homes: the names by the full name of the module that defines them.
+        homes: the names by the full name of the module that defines them. Any other is an AttributeError.
     """
     home = {name: module for module, names in homes.items() for name in names}
 

@@ -55,9 +55,7 @@ def _first_paint(place: Path, env: dict[str, str], repeats: int) -> Row:
     for _ in range(repeats + 1):
         start = Stamp.now()
         with Terminal(["--device", "cpu"], place, (140, 40), ignore=0, patience=60, **env) as terminal:
-            written = b""
-            while not all(word in written for word in (b"New edit", b"Palette")):
-                written += os.read(terminal.master, 65_536)
+            terminal.until_written(b"New edit", b"Palette")
             times.add(start, Stamp.now())
     warm = Times(times.walls[1:])
     note = f"shortest {min(warm.walls):.3f} s, at most {WAITS['paint']} s wanted"

@@ -121,6 +121,15 @@ class Terminal:
         """Waits until all of `words` are on the screen."""
         return self.until(lambda text: all(word in text for word in words))
 
+    def until_written(self, *words: bytes) -> None:
+        """Waits until all of `words` were written, and draws nothing of it: `text` does not know it."""
+        end = time.monotonic() + self.patience
+        while not all(word in self.written for word in words):
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise AssertionError(f"waited in vain, exit code {self.process.poll()}:\n{self.written!r}")
+            if select.select([self.master], [], [], 0.5)[0]:
+                self.written += os.read(self.master, 65_536)
+
     def wait(self, seconds: float = 30.0) -> int:
         """Waits until the program has ended, and reads its last words; the exit code."""
         end = time.monotonic() + seconds

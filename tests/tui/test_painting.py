@@ -9,7 +9,7 @@ from textual._compositor import LayoutUpdate
 from textual.app import ComposeResult
 from textual.screen import Screen
 
-from tests.tui.conftest import OpenDesk
+from tests.tui.conftest import Desk, OpenDesk
 from tests.tui.story import run_events, step
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.screens.base import HEIGHTS, WIDTHS
@@ -103,12 +103,18 @@ async def test_a_place_is_put_together_for_the_size_that_there_is(
         assert found == [classes]
 
 
+def styled_anew(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The place that is shown, each time that all its styles would be computed anew."""
+    places: list[str] = []
+    monkeypatch.setattr(desk.app, "refresh_css", lambda **_: places.append(desk.app.current_mode))
+    return places
+
+
 async def test_a_theme_that_is_about_to_change_reaches_a_new_place(
     open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    anew: list[object] = []
     async with open_desk() as desk:
-        monkeypatch.setattr(desk.app, "refresh_css", lambda **_: anew.append(desk.app.current_mode))
+        anew = styled_anew(desk, monkeypatch)
         desk.app._invalidate_css()
         await desk.app.switch_mode("live")
     assert "live" in anew
@@ -117,9 +123,8 @@ async def test_a_theme_that_is_about_to_change_reaches_a_new_place(
 async def test_a_new_place_has_not_all_styles_computed_anew(
     open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    anew: list[object] = []
     async with open_desk() as desk:
-        monkeypatch.setattr(desk.app, "refresh_css", lambda **_: anew.append(desk.app.current_mode))
+        anew = styled_anew(desk, monkeypatch)
         for place in ("live", "history", "compare", "log"):
             await desk.app.switch_mode(place)
             await desk.pilot.pause(0.1)

@@ -9,7 +9,6 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -17,9 +16,7 @@ from textual import events, work
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.filter import LineFilter
-from textual.screen import Screen
 from textual.types import CSSPathType
-from textual.widget import AwaitMount
 
 from workbench import events as ev
 from workbench import settings
@@ -32,12 +29,12 @@ from workbench.tui.ascii import AsciiFilter, needs_ascii, terminal_encoding
 from workbench.tui.client import EngineClient
 from workbench.tui.home import HERE, Home
 from workbench.tui.keynames import REBOUND, key_name, spoken
+from workbench.tui.places import PlacesApp
 from workbench.tui.queue import Queue
 from workbench.tui.screens.base import HEIGHTS, HELPED, WIDTHS
 from workbench.tui.screens.edit import EditScreen
 from workbench.tui.session import Session, Severity, unavailable
 from workbench.tui.state import State
-from workbench.tui.typed_ahead import TypedAheadApp
 from workbench.tui.unseen import UnseenFilter
 
 HELP_TIP = "What has the focus, and its keys"
@@ -53,7 +50,7 @@ def _deeds() -> type[Provider]:
     return Deeds
 
 
-class WorkbenchApp(TypedAheadApp):
+class WorkbenchApp(PlacesApp):
     """The app offers `state`, `send`, `cancel`, `restart_engine` and `queue` to its screens (see bench.py).
 
     Args:
@@ -111,9 +108,6 @@ class WorkbenchApp(TypedAheadApp):
         REBOUND.set(self._keymap)  # before any other task begins, which takes it along
         self.session = Session(folder, make_client, self._say, home)
         self._quit_after = False
-        self._read_for = 0
-        """Count of Textual's for which the sheets were read last: one more after each change of the theme."""
-        self._going = False
 
     @property
     def state(self) -> State:
@@ -130,14 +124,6 @@ class WorkbenchApp(TypedAheadApp):
         """How many edits wait."""
         return sum(1 for item in self.queue if not item.running)
 
-    def on_load(self) -> None:
-        """Tasks begin in turn on every Python, as they do in Textual's own tests.
-
-        From Python 3.12 on Textual begins them at once, which puts a screen together before it is on the stack
-        (Textualize/textual#6444).
-        """
-        asyncio.get_running_loop().set_task_factory(None)
-
     def on_mount(self) -> None:
         """The engine, which may be loading already, is listened to only after the first screen is painted."""
         self.session.open_queue()
@@ -145,25 +131,7 @@ class WorkbenchApp(TypedAheadApp):
         self.set_interval(FRAME, self._frame)
         self.call_after_refresh(self._start_engine)
         if self._ahead:
-            self.set_timer(AHEAD, self._make_places)
-
-    @work(group="ahead")
-    async def _make_places(self) -> None:
-        for home in screens.HOMES:
-            await asyncio.to_thread(import_module, home)
-        for mode in self.MODES:
-            await self._init_mode(mode)  # Textual makes them at the first visit, and has no public way to do it earlier
-            await asyncio.sleep(FRAME)
-
-    def _load_screen_css(self, screen: Screen[Any]) -> None:
-        """Styles of a new screen are computed when it is put together: not all there are at once, for its sake."""
-        super()._load_screen_css(screen)
-        screen._css_update_count = self._read_for
-
-    def refresh_css(self, animate: bool = True) -> None:
-        """Reads all sheets anew, with the colours of the theme."""
-        super().refresh_css(animate)
-        self._read_for = self._css_update_count
+            self.set_timer(AHEAD, self.make_places)
 
     def _plain(self) -> bool:
         wanted = self.settings.ascii
@@ -295,19 +263,6 @@ class WorkbenchApp(TypedAheadApp):
         bound = self.screen.active_bindings.get(event.key)
         if bound is not None and not bound.enabled:
             self.notify(unavailable(self.state), severity="warning", markup=False)
-
-    def switch_mode(self, mode: str) -> AwaitMount:
-        """Goes to a place that is drawn at once: Textual's pause is for screens that are still being put together."""
-        self._going = True
-        try:
-            return super().switch_mode(mode)
-        finally:
-            self._going = False
-
-    def delay_update(self, delay: float = 0.05) -> None:
-        """Draws nothing for a while, except on the way to a place."""
-        if not self._going:
-            super().delay_update(delay)
 
     async def action_place(self, place: str) -> None:
         """Goes to a place; questions that are open stay where they were asked."""

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
 WIDTHS = [(0, "-narrow"), (100, "-normal"), (120, "-wide")]
-HELPED = "-helped"
-"""Class of a screen beside which help is open."""
 HEIGHTS = [(0, "-low"), (24, "-short"), (34, "-tall")]
 """Classes that a screen carries, by the columns and the rows it has at least."""
+HELPED = "-helped"
+"""Class of a screen beside which help is open."""
 
 
 def _class_of(extent: int, classes: list[tuple[int, str]]) -> str:
